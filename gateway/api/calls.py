@@ -1,0 +1,116 @@
+"""What each route asks of the meter, argument by argument. No body is read and no rule is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from gateway.api import requests
+from gateway.api.seams import Meter
+from gateway.api.shown import Swept
+from gateway.domain import answers
+from gateway.errors import MeterValidationError
+
+
+def allocate(meter: Meter, body: requests.Allocate) -> Awaitable[answers.Posted]:
+    return meter.allocate(
+        body.user_id,
+        body.event_type,
+        body.amount,
+        body.unit,
+        body.resource,
+        body.idempotency_key,
+        body.event_time,
+        body.metadata,
+    )
+
+
+def consume(meter: Meter, body: requests.Consume) -> Awaitable[answers.Consumed]:
+    return meter.consume(
+        body.user_id,
+        body.event_type,
+        body.amount,
+        body.unit,
+        body.resource,
+        body.check_balance,
+        body.idempotency_key,
+        body.event_time,
+        body.metadata,
+    )
+
+
+def adjust(meter: Meter, body: requests.Adjust) -> Awaitable[answers.Posted]:
+    return meter.adjust(
+        body.user_id,
+        body.event_type,
+        body.amount,
+        body.unit,
+        body.resource,
+        body.reference_id,
+        body.idempotency_key,
+        body.metadata,
+    )
+
+
+def reserve(meter: Meter, body: requests.Reserve) -> Awaitable[answers.Reserved]:
+    return meter.reserve(
+        body.user_id,
+        body.event_type,
+        body.amount,
+        body.unit,
+        body.resource,
+        body.ttl_seconds,
+        body.idempotency_key,
+        body.metadata,
+    )
+
+
+def commit(meter: Meter, hold_id: str, body: requests.Commit) -> Awaitable[answers.Committed]:
+    return meter.commit(hold_id, body.actual_amount, body.metadata, body.idempotency_key)
+
+
+def release(meter: Meter, hold_id: str, body: requests.Release) -> Awaitable[answers.Released]:
+    return meter.settle_release(hold_id, body.idempotency_key)
+
+
+def extend(meter: Meter, hold_id: str, body: requests.Extend) -> Awaitable[answers.Extended]:
+    return meter.extend(hold_id, body.ttl_seconds, body.amount, body.idempotency_key)
+
+
+async def reservation(meter: Meter, hold_id: str, _query: requests.Nothing) -> answers.Reservation:
+    found = await meter.get_reservation(hold_id)
+    if found is None:
+        raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
+    return found
+
+
+def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[answers.Reservations]:
+    return meter.reservations(query.status, query.user_id, query.limit, query.cursor)
+
+
+def balance(meter: Meter, query: requests.BalanceQuery) -> Awaitable[answers.Balance]:
+    return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource)
+
+
+def balances(meter: Meter, query: requests.BalancesQuery) -> Awaitable[answers.Balances]:
+    return meter.balances(query.user_id)
+
+
+def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.LedgerPage]:
+    return meter.ledger(
+        query.user_id,
+        query.event_type,
+        query.unit,
+        query.resource,
+        query.start_time,
+        query.end_time,
+        query.limit,
+        query.cursor,
+    )
+
+
+def reconcile(meter: Meter, _body: requests.Nothing) -> Awaitable[answers.Reconciled]:
+    return meter.reconciled()
+
+
+async def expire(meter: Meter, _body: requests.Nothing) -> Swept:
+    return Swept(count=await meter.release_expired_reservations())

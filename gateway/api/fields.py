@@ -1,0 +1,187 @@
+"""The fields of requests: type, meaning, example and the bounds the document states. No body is read here.
+
+The bounds are for readers and tools (``extra_json_schema``): decoding checks types alone, and what a value
+may be is judged once, behind the meter.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from gateway.domain import holds, names
+from gateway.domain.amounts import MAX_SCALED
+
+MAX_OPERATIONS = 1000
+MAX_PAGE = 10_000
+
+_FORBIDDEN = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
+_NAME = f"^[^{_FORBIDDEN} ]([^{_FORBIDDEN}]*[^{_FORBIDDEN} ])?$"
+
+_AMOUNT = {"type": "number", "minimum": -MAX_SCALED, "maximum": MAX_SCALED}
+_TTL = {"minimum": holds.TTL_MIN_SECONDS, "maximum": holds.TTL_MAX_SECONDS}
+
+UserId = Annotated[
+    Annotated[
+        str,
+        Meta(extra_json_schema={"minLength": 1, "maxLength": names.USER_ID_MAX_BYTES, "pattern": _NAME}),
+    ]
+    | None,
+    Meta(
+        description="Whose account, at most 4096 bytes of UTF-8. Null is the pool of the namespace.",
+        examples=["alice"],
+    ),
+]
+
+EventType = Annotated[
+    str,
+    Meta(
+        description="What is metered.",
+        examples=["llm_call"],
+        extra_json_schema={"minLength": 1, "maxLength": names.EVENT_TYPE_MAX_CHARS, "pattern": _NAME},
+    ),
+]
+
+Unit = Annotated[
+    str,
+    Meta(
+        description="What is counted. Tokens, requests, calls, bytes, pages and count are whole numbers; "
+        "every other unit has six decimal places.",
+        examples=["tokens"],
+        extra_json_schema={"minLength": 1, "maxLength": names.UNIT_MAX_CHARS, "pattern": _NAME},
+    ),
+]
+
+Resource = Annotated[
+    Annotated[str, Meta(extra_json_schema={"maxLength": names.RESOURCE_MAX_BYTES, "pattern": f"^$|{_NAME}"})]
+    | None,
+    Meta(
+        description="Of what resource, at most 4096 bytes of UTF-8. Null and the empty string are one.",
+        examples=["claude-sonnet"],
+    ),
+]
+
+PositiveAmount = Annotated[
+    Any,
+    Meta(
+        description="How much: above zero, exact, with no more decimal places than the unit has.",
+        examples=[4000],
+        extra_json_schema={**_AMOUNT, "exclusiveMinimum": 0},
+    ),
+]
+
+SignedAmount = Annotated[
+    Any,
+    Meta(
+        description="How much: positive is a credit, negative a debit; never zero.",
+        examples=[-250],
+        extra_json_schema={**_AMOUNT, "not": {"const": 0}},
+    ),
+]
+
+ActualAmount = Annotated[
+    Any,
+    Meta(
+        description="What was really used: zero or more, and more than the hold is charged as well.",
+        examples=[2347],
+        extra_json_schema={**_AMOUNT, "minimum": 0},
+    ),
+]
+
+AddedAmount = Annotated[
+    Any,
+    Meta(
+        description="How much more to hold.",
+        examples=[1000],
+        extra_json_schema={
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": MAX_SCALED,
+        },
+    ),
+]
+
+Ttl = Annotated[
+    int,
+    Meta(
+        description="Seconds until the hold expires by itself.", examples=[300], extra_json_schema=dict(_TTL)
+    ),
+]
+
+NewTtl = Annotated[
+    Annotated[int, Meta(extra_json_schema=dict(_TTL))] | None,
+    Meta(description="Seconds from now until the hold expires by itself.", examples=[600]),
+]
+
+ReferenceId = Annotated[
+    Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_SCALED})] | None,
+    Meta(description="The ledger entry that is corrected.", examples=[1099511627792]),
+]
+
+IdempotencyKey = Annotated[
+    Annotated[
+        str, Meta(extra_json_schema={"minLength": 1, "maxLength": names.KEY_MAX_BYTES, "pattern": _NAME})
+    ]
+    | None,
+    Meta(
+        description="A repeat with the same key gives the first answer and changes nothing. At most 512 "
+        "bytes of UTF-8. The header Idempotency-Key says the same.",
+        examples=["order-8812"],
+    ),
+]
+
+EventTime = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="When it happened, RFC 3339 with a zone; now when absent.",
+        examples=["2026-03-01T12:00:00Z"],
+    ),
+]
+
+Metadata = Annotated[
+    dict[str, Any] | None,
+    Meta(
+        description="A JSON object of yours, kept with the entry: at most 16 KiB, no NUL characters.",
+        examples=[{"model": "claude-sonnet"}],
+    ),
+]
+
+ReservationId = Annotated[
+    str,
+    Meta(description="The hold, as reserve named it.", examples=["rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"]),
+]
+
+Status = Annotated[
+    Literal["active", "committed", "released", "expired"] | None,
+    Meta(description="Only holds with this status.", examples=["active"]),
+]
+
+Limit = Annotated[
+    int,
+    Meta(
+        description="How many at most.", examples=[100], extra_json_schema={"minimum": 1, "maximum": MAX_PAGE}
+    ),
+]
+
+Cursor = Annotated[
+    str | None,
+    Meta(description="The next_cursor of the page before.", examples=["MTA5OTUxMTYyNzc5Mg"]),
+]
+
+StartTime = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="Entries whose event_time is this or later, RFC 3339 with a zone.",
+        examples=["2026-03-01T00:00:00Z"],
+    ),
+]
+
+EndTime = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="Entries whose event_time is before this, RFC 3339 with a zone.",
+        examples=["2026-04-01T00:00:00Z"],
+    ),
+]

@@ -1,0 +1,184 @@
+"""The bodies and queries of requests, as typed structs. No rule about values and no behaviour lives here.
+
+From these structs come the decoder, the list of what is wrong with a body, and the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from gateway.api import fields
+from gateway.domain.holds import TTL_DEFAULT_SECONDS
+
+_NUMBERS = (int, Decimal)
+
+
+class Request(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """What every body and query is: a flat object that refuses fields it does not know."""
+
+
+class _Entry(Request, kw_only=True):
+    user_id: fields.UserId
+    event_type: fields.EventType
+    amount: fields.PositiveAmount
+    unit: fields.Unit
+    resource: fields.Resource = None
+
+    def __post_init__(self) -> None:
+        # An amount may be of two types, which msgspec cannot say without taking strings as well.
+        if type(self.amount) not in _NUMBERS:
+            raise TypeError("amount must be a number")
+
+
+class Allocate(_Entry, kw_only=True):
+    """Add quota to an account."""
+
+    idempotency_key: fields.IdempotencyKey = None
+    event_time: fields.EventTime = None
+    metadata: fields.Metadata = None
+
+
+class Consume(Allocate, kw_only=True):
+    """Charge an account in one step."""
+
+    check_balance: Annotated[
+        bool, Meta(description="Deny when less than the amount is available.", examples=[True])
+    ] = False
+
+
+class Adjust(_Entry, kw_only=True):
+    """Correct an account, in either direction."""
+
+    amount: fields.SignedAmount
+    reference_id: fields.ReferenceId = None
+    idempotency_key: fields.IdempotencyKey = None
+    metadata: fields.Metadata = None
+
+
+class Reserve(_Entry, kw_only=True):
+    """Hold quota for a call whose cost is known only afterwards."""
+
+    ttl_seconds: fields.Ttl = TTL_DEFAULT_SECONDS
+    idempotency_key: fields.IdempotencyKey = None
+    metadata: fields.Metadata = None
+
+
+class Commit(Request, kw_only=True):
+    """Charge what was really used and drop the hold."""
+
+    actual_amount: fields.ActualAmount
+    metadata: fields.Metadata = None
+    idempotency_key: fields.IdempotencyKey = None
+
+    def __post_init__(self) -> None:
+        if type(self.actual_amount) not in _NUMBERS:
+            raise TypeError("actual_amount must be a number")
+
+
+class Release(Request, kw_only=True):
+    """Drop the hold without a charge."""
+
+    idempotency_key: fields.IdempotencyKey = None
+
+
+class Extend(Request, kw_only=True):
+    """Lengthen or enlarge the hold, or both."""
+
+    ttl_seconds: fields.NewTtl = None
+    amount: fields.AddedAmount = None
+    idempotency_key: fields.IdempotencyKey = None
+
+    def __post_init__(self) -> None:
+        if self.amount is not None and type(self.amount) not in _NUMBERS:
+            raise TypeError("amount must be a number")
+
+
+class AllocateOperation(Allocate, tag_field="op", tag="allocate", kw_only=True):
+    """Add quota to an account, as one of a batch."""
+
+
+class ConsumeOperation(Consume, tag_field="op", tag="consume", kw_only=True):
+    """Charge an account in one step, as one of a batch."""
+
+
+class AdjustOperation(Adjust, tag_field="op", tag="adjust", kw_only=True):
+    """Correct an account, as one of a batch."""
+
+
+class ReserveOperation(Reserve, tag_field="op", tag="reserve", kw_only=True):
+    """Make a hold, as one of a batch."""
+
+
+class CommitOperation(Commit, tag_field="op", tag="commit", kw_only=True):
+    """Charge and drop a hold, as one of a batch."""
+
+    reservation_id: fields.ReservationId
+
+
+class ReleaseOperation(Release, tag_field="op", tag="release", kw_only=True):
+    """Drop a hold, as one of a batch."""
+
+    reservation_id: fields.ReservationId
+
+
+class ExtendOperation(Extend, tag_field="op", tag="extend", kw_only=True):
+    """Lengthen or enlarge a hold, as one of a batch."""
+
+    reservation_id: fields.ReservationId
+
+
+Operation = (
+    AllocateOperation
+    | ConsumeOperation
+    | AdjustOperation
+    | ReserveOperation
+    | CommitOperation
+    | ReleaseOperation
+    | ExtendOperation
+)
+
+
+class Batch(Request, kw_only=True):
+    """Up to a thousand operations in one call. One bad operation never spoils the others."""
+
+    operations: Annotated[list[Operation], Meta(extra_json_schema={"maxItems": fields.MAX_OPERATIONS})]
+
+
+class Nothing(Request, kw_only=True):
+    """A request with nothing to say."""
+
+
+class BalanceQuery(Request, kw_only=True):
+    """Which account."""
+
+    user_id: fields.UserId = None
+    event_type: fields.EventType
+    unit: fields.Unit
+    resource: fields.Resource = None
+
+
+class BalancesQuery(Request, kw_only=True):
+    """Whose accounts."""
+
+    user_id: fields.UserId = None
+
+
+class LedgerQuery(BalanceQuery, kw_only=True):
+    """Which entries of which account."""
+
+    start_time: fields.StartTime = None
+    end_time: fields.EndTime = None
+    limit: fields.Limit = 100
+    cursor: fields.Cursor = None
+
+
+class ReservationsQuery(Request, kw_only=True):
+    """Which holds."""
+
+    status: fields.Status = None
+    user_id: fields.UserId = None
+    limit: fields.Limit = 100
+    cursor: fields.Cursor = None

@@ -1,0 +1,40 @@
+"""What else is wrong with a request that is refused already. What is right is judged by the meter, never here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.domain.amounts import scale_of, to_scaled
+from gateway.domain.names import account_errors
+from gateway.errors import FieldError, MeterValidationError
+
+_ACCOUNT = ("user_id", "event_type", "unit", "resource")
+_FIRST = {"event_type": 0, "unit": 1, "amount": 2, "actual_amount": 2}
+_REST = 3
+_UNKNOWN = 4
+
+
+def refusal(faults: Sequence[FieldError], values: Mapping[str, Any]) -> MeterValidationError:
+    """Give the error that names ``faults`` and every rule of the domain that the sound ``values`` break.
+
+    The meter never sees a request of the wrong shape, and its sender should not learn of an empty name
+    only after mending a type.
+    """
+    sound = {name: value for name, value in values.items() if not isinstance(value, FieldError)}
+    return MeterValidationError.of(sorted([*faults, *_broken(sound)], key=_rank))
+
+
+def _broken(values: Mapping[str, Any]) -> list[FieldError]:
+    named = {part: values.get(part) for part in _ACCOUNT}
+    faults = [fault for fault in account_errors(**named) if fault.field in values]
+    if "unit" in values and "amount" in values:
+        scaled = to_scaled("amount", values["amount"], scale_of(values["unit"]))
+        if isinstance(scaled, FieldError):
+            faults.append(scaled)
+    return faults
+
+
+def _rank(fault: FieldError) -> int:
+    # The order of DESIGN section 8; what is unknown comes after all that is known.
+    return _UNKNOWN if fault.code == "VAL_UNKNOWN_FIELD" else _FIRST.get(fault.field, _REST)

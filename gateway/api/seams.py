@@ -1,0 +1,182 @@
+"""What the API asks of the rooms behind it, as protocols. Nothing is called or built here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from gateway.domain.answers import (
+    Balance,
+    Balances,
+    Committed,
+    Consumed,
+    Extended,
+    LedgerPage,
+    Posted,
+    Reconciled,
+    Released,
+    Reservation,
+    Reservations,
+    Reserved,
+)
+from gateway.protocols import Actor, Readiness
+
+Number = int | Decimal
+Metadata = Mapping[str, Any] | None
+
+
+class Meter(Protocol):
+    """The verbs of one namespace, acted by one actor.
+
+    Every method validates its names and amounts and raises ``MeterValidationError`` with all that is
+    wrong, ``MeterConflictError`` for a reused key and ``MeterUnavailableError`` when nothing was decided.
+    """
+
+    def allocate(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        idempotency_key: str | None = None,
+        event_time: datetime | None = None,
+        metadata: Metadata = None,
+    ) -> Awaitable[Posted]:
+        """Add quota to an account."""
+        ...
+
+    def consume(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        check_balance: bool = False,
+        idempotency_key: str | None = None,
+        event_time: datetime | None = None,
+        metadata: Metadata = None,
+    ) -> Awaitable[Consumed]:
+        """Charge an account in one step."""
+        ...
+
+    def adjust(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        reference_id: int | None = None,
+        idempotency_key: str | None = None,
+        metadata: Metadata = None,
+    ) -> Awaitable[Posted]:
+        """Correct an account by a signed amount."""
+        ...
+
+    def reserve(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = 300,
+        idempotency_key: str | None = None,
+        metadata: Metadata = None,
+    ) -> Awaitable[Reserved]:
+        """Make a hold."""
+        ...
+
+    def commit(
+        self,
+        reservation_id: str,
+        actual_amount: Number,
+        metadata: Metadata = None,
+        idempotency_key: str | None = None,
+    ) -> Awaitable[Committed]:
+        """Charge what was used and drop the hold."""
+        ...
+
+    def settle_release(self, reservation_id: str, idempotency_key: str | None = None) -> Awaitable[Released]:
+        """Drop the hold."""
+        ...
+
+    def extend(
+        self,
+        reservation_id: str,
+        ttl_seconds: int | None = None,
+        amount: Number | None = None,
+        idempotency_key: str | None = None,
+    ) -> Awaitable[Extended]:
+        """Lengthen or enlarge the hold."""
+        ...
+
+    def get_reservation(self, reservation_id: str) -> Awaitable[Reservation | None]:
+        """Give one hold, open or settled; None when there is none."""
+        ...
+
+    def reservations(
+        self,
+        status: str | None = None,
+        user_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Awaitable[Reservations]:
+        """Give a page of holds."""
+        ...
+
+    def get_balance(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+    ) -> Awaitable[Balance]:
+        """Give what an account has."""
+        ...
+
+    def balances(self, user_id: str | None) -> Awaitable[Balances]:
+        """Give what all accounts of a user have."""
+        ...
+
+    def ledger(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Awaitable[LedgerPage]:
+        """Give a page of an account's entries."""
+        ...
+
+    def reconciled(self) -> Awaitable[Reconciled]:
+        """Compare Redis with the ledger."""
+        ...
+
+    def release_expired_reservations(self) -> Awaitable[int]:
+        """Drop every hold whose time is over; give their number."""
+        ...
+
+    def batch(self, operations: Sequence[Mapping[str, Any]]) -> Awaitable[Sequence[Any]]:
+        """Carry out operations; each gets its answer or its ``Problem``, in the order of the input.
+
+        An operation is the arguments of its verb by name, with the verb's name as ``op``.
+        """
+        ...
+
+
+Meters = Callable[[str, Actor], Meter]
+
+
+class Exposition(Protocol):
+    """The metrics, as Prometheus reads them."""
+
+    content_type: str
+
+    def text(self, readiness: Readiness) -> bytes:
+        """Give all metrics, with the gauges that ``readiness`` fills."""
+        ...

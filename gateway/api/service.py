@@ -1,0 +1,127 @@
+"""The pages about the gateway itself: alive, ready, metrics, document, docs. No verb of the meter is served here.
+
+A peer on this machine sees them without a key; any other needs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from msgspec import json
+
+from gateway.api.auth import is_local
+from gateway.api.endpoint import Gate, reply, reply_to
+from gateway.api.headers import refuse_repeated
+from gateway.api.problems import Header, Reply
+from gateway.api.seams import Exposition
+from gateway.api.shown import Alive, Lag, Ready
+from gateway.protocols import Health, Readiness, ShardLag
+
+_JSON: Header = (b"content-type", b"application/json")
+_HTML: Header = (b"content-type", b"text/html; charset=utf-8")
+_FRESH: Header = (b"cache-control", b"no-store")
+_RETRY: Header = (b"retry-after", b"1")
+# The page carries its own style, script and document: nothing else may load, from anywhere.
+_CLOSED: Header = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+)
+
+
+class Page(NamedTuple):
+    """One page: its path, what it says, the shape of its answer (None for text), how it is made."""
+
+    name: str
+    path: str
+    summary: str
+    answer: Any
+    media: str
+    make: Callable[[], Awaitable[Reply]]
+
+
+class PageEndpoint:
+    """One page, ready to serve: an ASGI application of its own."""
+
+    def __init__(self, page: Page, gate: Gate) -> None:
+        self._make = page.make
+        self._gate = gate
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the page to whoever may see it."""
+        headers = dict(scope["headers"])
+        request_id = self._gate.request_id_of(headers)
+        try:
+            if not is_local(scope):
+                refuse_repeated(scope["headers"])
+                await self._gate.identify(headers)
+            answer = await self._make()
+        except Exception as error:  # noqa: BLE001 - here every error becomes an answer
+            answer = reply_to(error, request_id, scope)
+        await reply(send, answer, request_id)
+
+
+class Pages:
+    """Makes the pages."""
+
+    def __init__(self, health: Health, metrics: Exposition) -> None:
+        self._health = health
+        self._metrics = metrics
+        self.document = b""
+        self.docs = b""
+
+    def table(self) -> tuple[Page, ...]:
+        """Give all pages."""
+        media = self._metrics.content_type
+        return (
+            Page("alive", "/healthz", "The process runs", Alive, "application/json", self._alive),
+            Page("ready", "/readyz", "The gateway can do its work", Ready, "application/json", self._ready),
+            Page("metrics", "/metrics", "Metrics for Prometheus", None, media, self._exposition),
+            Page("document", "/openapi.json", "This document", None, "application/json", self._document),
+            Page("docs", "/docs", "This document as a page", None, "text/html", self._docs),
+        )
+
+    async def _alive(self) -> Reply:
+        return Reply(200, (_JSON, _FRESH), json.encode(Alive(status="alive")))
+
+    async def _ready(self) -> Reply:
+        found = await self._health.readiness()
+        status, more = (503, (_RETRY,)) if found.faults else (200, ())
+        return Reply(status, (_JSON, _FRESH, *more), json.encode(_ready(found)))
+
+    async def _exposition(self) -> Reply:
+        text = self._metrics.text(await self._health.readiness())
+        return Reply(200, ((b"content-type", self._metrics.content_type.encode()), _FRESH), text)
+
+    async def _document(self) -> Reply:
+        return Reply(200, (_JSON,), self.document)
+
+    async def _docs(self) -> Reply:
+        return Reply(200, (_HTML, _CLOSED), self.docs)
+
+
+def _ready(found: Readiness) -> Ready:
+    lag = [_lag(shard) for shard in found.lag]
+    return Ready(
+        status="not_ready" if found.faults else "ready",
+        faults=found.faults,
+        epochs={str(shard): epoch for shard, epoch in found.epochs.items()},
+        lag=lag,
+        lag_entries=sum(shard["entries"] for shard in lag),
+        open_holds=found.open_holds,
+    )
+
+
+def _lag(shard: ShardLag) -> Lag:
+    return Lag(
+        shard=shard.shard,
+        head="{}-{}".format(*shard.head),
+        watermark="{}-{}".format(*shard.watermark),
+        entries=_behind(shard),
+    )
+
+
+def _behind(shard: ShardLag) -> int:
+    # A new epoch counts from 0, and what an older one still owes is no longer readable from here.
+    same = shard.head.epoch == shard.watermark.epoch
+    return shard.head.seq - shard.watermark.seq if same else shard.head.seq + 1

@@ -1,0 +1,217 @@
+"""Reads the arguments of the meter's verbs: names, amounts, times, metadata. What they do lives in meter.py.
+
+All faults of a call are gathered and told at once, in the order of DESIGN section 8: event_type, unit,
+amount, then the rest. (The namespace has been checked when the meter was made.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gateway.domain.amounts import MAX_SCALED, scale_of, to_scaled
+from gateway.domain.fields import FieldError
+from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
+from gateway.domain.names import (
+    EVENT_TYPE_MAX_CHARS,
+    KEY_MAX_BYTES,
+    RESOURCE_MAX_BYTES,
+    UNIT_MAX_CHARS,
+    USER_ID_MAX_BYTES,
+    account_text,
+    name_error,
+)
+from gateway.domain.times import unix_ms
+from gateway.errors import MeterValidationError
+from gateway.protocols import Actor, Call, Extras
+
+METADATA_MAX_BYTES = 16 * 1024
+LIMIT_MAX = 10_000
+
+# Postgres' jsonb cannot hold U+0000. An even run of backslashes before the escape means it is none.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_encode = msgspec.json.Encoder().encode
+
+
+class Arguments:
+    """The arguments of one call, checked one after the other; ``done`` raises for all that was wrong."""
+
+    __slots__ = ("_errors",)
+
+    def __init__(self) -> None:
+        self._errors: list[FieldError] = []
+
+    def done(self) -> None:
+        """Raise MeterValidationError naming every bad field, if there is one."""
+        if self._errors:
+            raise MeterValidationError.of(self._errors)
+
+    def fail(self, field: str, code: str, detail: str) -> None:
+        """Note a fault."""
+        self._errors.append(FieldError(field, code, detail))
+
+    def name(self, field: str, value: object, *, max_chars: int = 0, max_bytes: int = 0) -> None:
+        """Check a required name."""
+        error = name_error(field, value, max_chars=max_chars, max_bytes=max_bytes)
+        if error is not None:
+            self._errors.append(error)
+
+    def kind(self, event_type: object, unit: object) -> int:
+        """Check event type and unit; give the unit's scale."""
+        self.name("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS)
+        self.name("unit", unit, max_chars=UNIT_MAX_CHARS)
+        return scale_of(unit) if isinstance(unit, str) else 0
+
+    def account(self, user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
+        """Check user and resource, and give the account's text; "" when any part is wrong."""
+        if user_id is not None:
+            self.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)
+        if resource is not None and resource != "":
+            self.name("resource", resource, max_bytes=RESOURCE_MAX_BYTES)
+        return "" if self._errors else account_text(user_id, event_type, unit, resource)
+
+    def amount(self, field: str, value: object, scale: int) -> int:
+        """Give a scaled amount of any sign; 0 when it is wrong."""
+        if value is None:
+            self.fail(field, f"VAL_{field.upper()}_NULL", "is required")
+            return 0
+        scaled = to_scaled(field, value, scale)
+        if isinstance(scaled, FieldError):
+            self._errors.append(scaled)
+            return 0
+        return scaled
+
+    def positive(self, field: str, value: object, scale: int) -> int:
+        """Give a scaled amount that is more than zero."""
+        before = len(self._errors)
+        scaled = self.amount(field, value, scale)
+        if scaled <= 0 and len(self._errors) == before:
+            self.fail(field, "VAL_NOT_POSITIVE", "must be more than zero")
+        return scaled
+
+    def not_negative(self, field: str, value: object, scale: int) -> int:
+        """Give a scaled amount that is zero or more."""
+        scaled = self.amount(field, value, scale)
+        if scaled < 0:
+            self.fail(field, "VAL_AMOUNT_NEGATIVE", "must not be negative")
+        return scaled
+
+    def adjustment(self, field: str, value: object, scale: int) -> int:
+        """Give a scaled amount of either sign that is not zero."""
+        before = len(self._errors)
+        scaled = self.amount(field, value, scale)
+        if scaled == 0 and len(self._errors) == before:
+            self.fail(field, "VAL_ADJUSTMENT_ZERO", "must not be zero")
+        return scaled
+
+    def hold(self, field: str, value: object) -> tuple[int, ...] | None:
+        """Give the scales of a hold's legs, or None for a text that is no hold's id."""
+        if not isinstance(value, str):
+            self.fail(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
+            return None
+        return hold_scales(value)
+
+    def ttl_ms(self, value: object) -> int:
+        """Give a hold's time to live in milliseconds from whole seconds."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fail("ttl_seconds", "VAL_TTL_OUT_OF_RANGE", "must be a whole number of seconds")
+            return 0
+        if not TTL_MIN_SECONDS <= value <= TTL_MAX_SECONDS:
+            bounds = f"must be between {TTL_MIN_SECONDS} and {TTL_MAX_SECONDS}"
+            self.fail("ttl_seconds", "VAL_TTL_OUT_OF_RANGE", bounds)
+        return value * 1000
+
+    def limit(self, value: object) -> int:
+        """Give the number of rows of a page."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.fail("limit", "VAL_LIMIT_INVALID_TYPE", "must be a whole number")
+            return 0
+        if value < 1:
+            self.fail("limit", "VAL_NOT_POSITIVE", "must be at least 1")
+        if value > LIMIT_MAX:
+            self.fail("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {LIMIT_MAX}")
+        return value
+
+    def moment(self, field: str, value: object) -> int | None:
+        """Give Unix milliseconds of an aware datetime, or None for None."""
+        if value is None:
+            return None
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            self.fail(field, f"VAL_{field.upper()}_INVALID", "must be a time with a time zone")
+            return None
+        return unix_ms(value)
+
+    def reference(self, value: object) -> int | None:
+        """Give the id of the ledger entry an adjustment corrects."""
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_SCALED:
+            self.fail("reference_id", "VAL_REFERENCE_ID_INVALID", "must be the id of a ledger entry")
+            return None
+        return value
+
+    def metadata(self, value: object) -> msgspec.Raw | None:
+        """Give metadata as JSON."""
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            self.fail("metadata", "VAL_METADATA_INVALID_TYPE", "must be an object")
+            return None
+        try:
+            encoded = _encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            self.fail("metadata", "VAL_METADATA_INVALID", f"cannot be written as JSON: {error}")
+            return None
+        return self._metadata_json(encoded, value)
+
+    def _metadata_json(self, encoded: bytes, value: object) -> msgspec.Raw:
+        if len(encoded) > METADATA_MAX_BYTES:
+            self.fail(
+                "metadata", "VAL_METADATA_TOO_LONG", f"must be at most {METADATA_MAX_BYTES} bytes of JSON"
+            )
+        elif _NUL.search(encoded):
+            self.fail("metadata", "VAL_METADATA_INVALID_CHARS", "must not contain the character U+0000")
+        elif b"null" in encoded and _has_non_finite(value):
+            self.fail("metadata", "VAL_METADATA_INVALID", "must not contain NaN or Infinity")
+        return msgspec.Raw(encoded)
+
+    def call(
+        self, namespace: str, actor: Actor, key: object, parameters: Sequence[object], extras: Extras
+    ) -> Call:
+        """Check the idempotency key and put together what goes with every verb."""
+        if key is not None:
+            self.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
+        self.done()
+        text = key if isinstance(key, str) else None
+        body = _body(actor, text, extras)
+        return Call(namespace, text, _fingerprint(parameters, extras) if text else "", body)
+
+
+_NO_EXTRAS = Extras()
+_NOBODY = Actor()
+
+
+def _body(actor: Actor, key: str | None, extras: Extras) -> bytes:
+    if key is None and extras == _NO_EXTRAS and actor == _NOBODY:
+        return b""
+    return _encode(msgspec.structs.replace(extras, idempotency_key=key, **actor._asdict()))
+
+
+def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
+    """Stand for a verb and its parameters. Who acts is not part of it: a retry may come from elsewhere."""
+    digest = hashlib.blake2b(_encode([parameters, extras]), digest_size=12)
+    return digest.hexdigest()
+
+
+def _has_non_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_has_non_finite, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_non_finite, value))

@@ -1,0 +1,93 @@
+"""Batches: many operations in few round trips, each with an answer of its own. What a verb does lives in meter.py."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gateway.domain.fields import FieldError
+from gateway.errors import MeterError, MeterValidationError, problem_of
+
+if TYPE_CHECKING:
+    from gateway.meter import Meter
+
+BATCH_MAX = 1000
+
+_VERBS = {
+    "allocate": "allocate",
+    "consume": "consume",
+    "adjust": "adjust",
+    "reserve": "reserve",
+    "commit": "commit",
+    "release": "settle_release",
+    "extend": "extend",
+}
+
+
+async def run_batch(meter: Meter, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Carry out operations, each ``{"op": verb, ...the verb's arguments}``; give answers in input order.
+
+    A bad operation gives its problem document in place of an answer and spoils no other. Operations on one
+    account or one hold are carried out in the order given; the others run side by side.
+
+    Raises MeterValidationError when there are more than 1000 operations, or they are no list.
+    """
+    if not isinstance(operations, list | tuple) or len(operations) > BATCH_MAX:
+        detail = f"must be a list of at most {BATCH_MAX} operations"
+        raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", detail)
+    answers: list[Any] = [None] * len(operations)
+    lanes: dict[str, list[int]] = defaultdict(list)
+    for index, operation in enumerate(operations):
+        lanes[_lane(operation)].append(index)
+    await asyncio.gather(*(_run_lane(meter, operations, lane, answers) for lane in lanes.values()))
+    return answers
+
+
+async def _run_lane(
+    meter: Meter, operations: Sequence[Mapping[str, Any]], lane: Sequence[int], answers: list[Any]
+) -> None:
+    for index in lane:
+        try:
+            answers[index] = await _run_one(meter, operations[index])
+        except MeterError as error:
+            answers[index] = problem_of(error)
+
+
+async def _run_one(meter: Meter, operation: Mapping[str, Any]) -> Any:
+    if not isinstance(operation, Mapping):
+        raise MeterValidationError.one("op", "VAL_OPERATION_INVALID_TYPE", "an operation must be an object")
+    verb = operation.get("op")
+    if not isinstance(verb, str) or verb not in _VERBS:
+        raise MeterValidationError.one("op", "VAL_OP_INVALID", f"must be one of {', '.join(_VERBS)}")
+    method = getattr(meter, _VERBS[verb])
+    arguments = {name: value for name, value in operation.items() if name != "op"}
+    _check_arguments(method, arguments)
+    return await method(**arguments)
+
+
+def _check_arguments(method: Any, arguments: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(method).parameters
+    faults = [
+        FieldError(name, "VAL_UNKNOWN_FIELD", "is not a field of this operation")
+        for name in arguments
+        if name not in parameters
+    ]
+    faults += [
+        FieldError(name, f"VAL_{name.upper()}_NULL", "is required")
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in arguments and name != "user_id"
+    ]
+    if faults:
+        raise MeterValidationError.of(faults)
+
+
+def _lane(operation: object) -> str:
+    if not isinstance(operation, Mapping):
+        return ""
+    if "reservation_id" in operation:
+        return f"hold {operation['reservation_id']!r}"
+    account = [operation.get(part) for part in ("user_id", "event_type", "unit", "resource")]
+    return f"account {account!r}"

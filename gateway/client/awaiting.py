@@ -1,0 +1,88 @@
+"""The client whose methods are coroutines. What a verb says is not decided here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from gateway.client.base import CONNECTIONS, BaseClient, answer_of
+from gateway.client.calls import Call, Pages
+from gateway.client.holding import Holding
+from gateway.client.problems import garbled, silence
+from gateway.client.reading import Reading
+from gateway.client.spending import Spending
+from gateway.client.verb import Awaiting
+
+T = TypeVar("T")
+
+
+class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Awaiting):
+    """A gateway over HTTP, for asyncio; for the arguments see ``BaseClient``.
+
+    Tasks may share it, and so may threads: each event loop gets connections of its own.
+    """
+
+    @staticmethod
+    def sending(build: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the coroutine method that builds a call and sends it."""
+
+        async def method(self: AsyncMeterClient, *args: Any, **kwargs: Any) -> Any:
+            return await self._send(build(self, *args, **kwargs))
+
+        return method
+
+    @staticmethod
+    def walking(build: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the method that builds pages and iterates over their items."""
+
+        def method(self: AsyncMeterClient, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return self._walk(build(self, *args, **kwargs))
+
+        return method
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. The client is of no use in it afterwards."""
+        http = self._own.get(self._place())
+        if http is not None:
+            await http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _no_connections(self) -> WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient]:
+        return WeakKeyDictionary()
+
+    def _place(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def _connect(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(limits=CONNECTIONS, trust_env=self._trust_env)
+
+    async def _send(self, call: Call[T]) -> T:
+        http = self._http()
+
+        async def attempt(timeout_s: float) -> httpx2.Response:
+            return await http.send(http.build_request(**self._request(call, timeout_s)))
+
+        try:
+            return answer_of(call, await self._policy.arun(attempt))
+        except httpx2.TransportError as fault:
+            raise silence(fault, call.method, call.path, call.key) from fault
+        except httpx2.DecodingError as fault:
+            raise garbled(fault) from fault
+
+    async def _walk(self, pages: Pages[T]) -> AsyncIterator[T]:
+        cursor: str | None = None
+        while True:
+            items, cursor = await self._send(pages.turn(cursor))
+            for item in items:
+                yield item
+            if cursor is None:
+                return

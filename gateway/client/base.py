@@ -1,0 +1,196 @@
+"""What both clients share: where the gateway is, who asks, and how an answer is told from an error.
+
+No request is sent here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from abc import abstractmethod
+from collections.abc import MutableMapping
+from typing import Any, Generic, TypeVar
+
+import httpx2
+import msgspec
+
+from gateway.client.actor import ActorContext
+from gateway.client.calls import Call
+from gateway.client.problems import error_of, garbled
+from gateway.client.retrying import Policy
+from gateway.client.values import header
+from gateway.domain.names import namespace_error
+from gateway.errors import MeterError, MeterValidationError
+from gateway.protocols import Actor
+
+H = TypeVar("H", bound=httpx2.Client | httpx2.AsyncClient)
+T = TypeVar("T")
+
+# Calls beyond this many at once wait for a connection; each that is kept open saves its handshake.
+CONNECTIONS = httpx2.Limits(max_connections=128, max_keepalive_connections=128)
+
+
+class Process:
+    """Counts the forks behind this process: a socket opened in one life must not speak in the next."""
+
+    life = 0
+
+    @classmethod
+    def forked(cls) -> None:
+        """Begin the next life, in the child."""
+        cls.life += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Process.forked)
+
+
+class BaseClient(Generic[H]):
+    """The settings of a client, and the half of its work that is the same for both kinds.
+
+    Args:
+        base_url: where the gateway is, e.g. ``http://127.0.0.1:8080``.
+        api_key: the key to show, if the gateway asks for one.
+        namespace: the tenant, where the key does not already say it.
+        timeout_s: the bound on one call with all its attempts and pauses, in seconds.
+        attempt_timeout_s: the longest that one attempt waits for the gateway, in seconds.
+        retries: how often a call is sent again at most. A call that changes something carries one
+            idempotency key through all its attempts, so it is never charged twice.
+        http_client: an HTTP client to send with; whoever made it closes it.
+
+    Raises:
+        MeterValidationError: the URL, the key or the namespace cannot be right.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        namespace: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        attempt_timeout_s: float = 10.0,
+        retries: int = 4,
+        http_client: H | None = None,
+    ) -> None:
+        url = _checked_url(base_url)
+        self._base_url = str(url).rstrip("/")
+        # A gateway on this machine is not behind a proxy, whatever the environment says of others.
+        self._trust_env = not _is_loopback(url.host)
+        self._base_headers = _base_headers(api_key, namespace)
+        self._policy = Policy(timeout_s, attempt_timeout_s, retries)
+        self._actor = ActorContext()
+        self._given = http_client
+        self._given_in = Process.life
+        self._own = self._no_connections()
+
+    def set_actor(
+        self,
+        actor_id: str,
+        request_id: str | None = None,
+        on_behalf_of: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Name who acts, for the audit trail of every call that follows.
+
+        It counts for the present thread or task and for tasks started from it afterwards; other
+        threads and tasks that share the client keep their own.
+
+        Args:
+            actor_id: the actor making changes, e.g. ``user:admin-bob`` or ``agent:support-bot``.
+            request_id: a request or correlation id for tracing.
+            on_behalf_of: the principal being represented, e.g. ``user:customer-alice``.
+            reason: why it is done, e.g. ``deployment:v1.2.3``.
+
+        Raises:
+            MeterValidationError: a part is not text.
+        """
+        self._actor.set(Actor(actor_id, request_id, on_behalf_of, reason))
+
+    def clear_actor(self) -> None:
+        """Name nobody from here on, in the present thread or task."""
+        self._actor.clear()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._base_url!r})"
+
+    @abstractmethod
+    def _no_connections(self) -> MutableMapping[Any, H]:
+        """Give the empty mapping from where a call is made to the HTTP client that serves it there."""
+
+    @abstractmethod
+    def _place(self) -> Any:
+        """Say where the present call is made."""
+
+    @abstractmethod
+    def _connect(self) -> H:
+        """Make an HTTP client. It opens no socket before its first request."""
+
+    def _http(self) -> H:
+        if self._given is not None:
+            if self._given_in != Process.life:
+                raise MeterError("http_client was given before a fork; make a new client", "forked", 0)
+            return self._given
+        place = self._place()
+        http = self._own.get(place)
+        # Two threads may both make one here; one of them wins, and the other never opens a socket.
+        return self._own.setdefault(place, self._connect()) if http is None else http
+
+    def _request(self, call: Call[Any], timeout_s: float) -> dict[str, Any]:
+        headers = [*self._base_headers, *self._actor.headers()]
+        if call.body is not None:
+            headers.append((b"Content-Type", b"application/json"))
+        if call.key is not None:
+            headers.append((b"Idempotency-Key", call.key.encode()))
+        return {
+            "method": call.method,
+            "url": self._base_url + call.path,
+            "headers": headers,
+            "content": call.body,
+            "timeout": timeout_s,
+        }
+
+
+def answer_of(call: Call[T], response: httpx2.Response) -> T:
+    """Read the answer to a call.
+
+    Raises:
+        MeterError: the response is an error, or cannot be read.
+    """
+    if not response.is_success:
+        raise error_of(response)
+    try:
+        return call.read(response.content)
+    except msgspec.DecodeError as fault:
+        raise garbled(fault, response.status_code) from fault
+
+
+def _checked_url(base_url: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(base_url)
+    except (httpx2.InvalidURL, TypeError) as error:
+        raise MeterValidationError.one("base_url", "VAL_BASE_URL_INVALID", str(error)) from error
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise MeterValidationError.one("base_url", "VAL_BASE_URL_INVALID", "must be like http://host:8080")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _base_headers(api_key: str | None, namespace: str | None) -> list[tuple[bytes, bytes]]:
+    headers = [(b"Accept", b"application/json")]
+    if api_key is not None:
+        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise MeterValidationError.one("api_key", "VAL_API_KEY_INVALID", "must be visible ASCII")
+        headers.append((b"Authorization", b"Bearer " + api_key.encode()))
+    if namespace is not None:
+        fault = namespace_error(namespace)
+        if fault is not None:
+            raise MeterValidationError.of([fault])
+        headers.append((b"X-Namespace", header("namespace", namespace).encode()))
+    return headers

@@ -1,0 +1,212 @@
+"""The verbs that only look: balances, the ledger, and reconcile. Nothing is changed here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gateway.client.calls import Call, Pages, get, post, reader
+from gateway.client.values import moment, query
+from gateway.client.verb import paged, verb
+from gateway.domain.answers import (
+    AccountBalance,
+    Balance,
+    Balances,
+    Discrepancy,
+    LedgerEntry,
+    LedgerPage,
+    Reconciled,
+)
+
+_balance = reader(Balance)
+_balances = reader(Balances)
+_ledger_page = reader(LedgerPage)
+_reconciled = reader(Reconciled)
+
+
+class Reading:
+    """What an account has, and how it came to it."""
+
+    @verb
+    def get_balance(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+    ) -> Call[Balance]:
+        """Say what an account has now.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered.
+            unit: the unit of measurement.
+            resource: the resource metered; None and "" are one.
+
+        Returns:
+            ``balance``, ``reserved``, ``available`` (balance less reserved), and ``as_of``. An account
+            that was never touched has zero of each.
+
+        Raises:
+            MeterValidationError: a name breaks a rule; ``errors`` names each.
+        """
+        parameters = query(user_id=user_id, event_type=event_type, unit=unit, resource=resource)
+        return get(f"/v1/balance{parameters}", _balance)
+
+    @verb
+    def get_user_balances(self, user_id: str | None) -> Call[list[AccountBalance]]:
+        """List all accounts of a user.
+
+        Args:
+            user_id: the user; None is the namespace's pool.
+
+        Returns:
+            For each account ``event_type``, ``resource``, ``unit``, ``balance``, ``reserved``, ``available``.
+
+        Raises:
+            MeterValidationError: the name breaks a rule.
+        """
+        return get(f"/v1/balances{query(user_id=user_id)}", _read_balances)
+
+    @verb
+    def get_ledger(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        limit: int = 100,
+    ) -> Call[list[LedgerEntry]]:
+        """Give the newest ledger entries of an account. ``iter_ledger`` gives all of them.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered.
+            unit: the unit of measurement.
+            resource: the resource metered; None and "" are one.
+            start_time: only entries from this time on, with its time zone.
+            end_time: only entries before this time, with its time zone.
+            limit: how many at most, up to 10000.
+
+        Returns:
+            The entries, newest first.
+
+        Raises:
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
+        """
+        path = _ledger_path(user_id, event_type, unit, resource, start_time, end_time, limit, None)
+        return get(path, _read_entries)
+
+    @verb
+    def get_ledger_page(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Call[LedgerPage]:
+        """Give one page of the ledger of an account.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered.
+            unit: the unit of measurement.
+            resource: the resource metered; None and "" are one.
+            start_time: only entries from this time on, with its time zone.
+            end_time: only entries before this time, with its time zone.
+            limit: how many at most, up to 10000.
+            cursor: the ``next_cursor`` of the page before.
+
+        Returns:
+            ``entries``, newest first, ``next_cursor`` (None on the last page), and ``as_of``.
+
+        Raises:
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
+        """
+        path = _ledger_path(user_id, event_type, unit, resource, start_time, end_time, limit, cursor)
+        return get(path, _ledger_page)
+
+    @paged
+    def iter_ledger(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        page_size: int = 1000,
+    ) -> Pages[LedgerEntry]:
+        """Iterate over all ledger entries of an account, newest first.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered.
+            unit: the unit of measurement.
+            resource: the resource metered; None and "" are one.
+            start_time: only entries from this time on, with its time zone.
+            end_time: only entries before this time, with its time zone.
+            page_size: how many to ask for at a time, up to 10000.
+
+        Returns:
+            An iterator, asynchronous on the asynchronous client, that asks for pages as it goes.
+
+        Raises:
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
+        """
+
+        def turn(cursor: str | None) -> Call[tuple[list[LedgerEntry], str | None]]:
+            where = (user_id, event_type, unit, resource, start_time, end_time, page_size, cursor)
+            return get(_ledger_path(*where), _read_turn)
+
+        return Pages(turn)
+
+    @verb
+    def reconcile(self) -> Call[list[Discrepancy]]:
+        """Compare every account of the namespace with its ledger.
+
+        Returns:
+            The accounts that disagree, with ``expected``, ``actual`` and ``discrepancy``.
+        """
+        return post("/v1/reconcile", _read_discrepancies, {}, None)
+
+
+def _ledger_path(
+    user_id: str | None,
+    event_type: str,
+    unit: str,
+    resource: str | None,
+    start_time: datetime | None,
+    end_time: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> str:
+    parameters = query(
+        user_id=user_id,
+        event_type=event_type,
+        unit=unit,
+        resource=resource,
+        start_time=None if start_time is None else moment("start_time", start_time),
+        end_time=None if end_time is None else moment("end_time", end_time),
+        limit=limit,
+        cursor=cursor,
+    )
+    return f"/v1/ledger{parameters}"
+
+
+def _read_balances(content: bytes) -> list[AccountBalance]:
+    return _balances(content)["balances"]
+
+
+def _read_entries(content: bytes) -> list[LedgerEntry]:
+    return _ledger_page(content)["entries"]
+
+
+def _read_turn(content: bytes) -> tuple[list[LedgerEntry], str | None]:
+    page = _ledger_page(content)
+    return page["entries"], page["next_cursor"]
+
+
+def _read_discrepancies(content: bytes) -> list[Discrepancy]:
+    return _reconciled(content)["discrepancies"]

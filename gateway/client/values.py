@@ -1,0 +1,151 @@
+"""Python values on their way to the wire: amounts, times, texts, metadata. No call is made here.
+
+Nothing is judged that the gateway can judge: only what JSON or a header cannot carry exactly is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from gateway.domain.amounts import Amount
+from gateway.errors import FieldError, MeterValidationError
+
+# Visible ASCII stays readable in a header; the percent sign must not, or it would be decoded twice.
+_HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def number(field: str, value: Amount) -> msgspec.Raw:
+    """Give an amount as the exact JSON number it is.
+
+    Raises:
+        MeterValidationError: it is a bool, not a number, or not finite.
+    """
+    exact = _decimal(value)
+    if exact is None:
+        raise MeterValidationError.one(field, "VAL_INVALID_NUMBER", "must be a number")
+    if not exact.is_finite():
+        raise MeterValidationError.one(field, "VAL_NOT_FINITE", "must be a finite number")
+    return msgspec.Raw(str(exact).encode())
+
+
+def number_or_text(value: object) -> object:
+    """Give an amount as the number it is, and what is none in a form that lets the gateway say so."""
+    exact = _decimal(value)
+    if exact is None:
+        return value
+    return msgspec.Raw(str(exact).encode()) if exact.is_finite() else str(exact)
+
+
+def _decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return None
+    try:
+        return Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:
+        return None
+
+
+def moment(field: str, value: datetime) -> str:
+    """Give a time as RFC 3339 text in UTC.
+
+    Raises:
+        MeterValidationError: it is no datetime, or names no time zone and so no moment.
+    """
+    if not isinstance(value, datetime):
+        raise MeterValidationError.one(field, "VAL_TIME_INVALID", "must be a datetime")
+    if value.utcoffset() is None:
+        raise MeterValidationError.one(field, "VAL_TIME_NAIVE", "must carry a time zone")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
+    """Give metadata as the JSON it is.
+
+    Raises:
+        MeterValidationError: it holds something that JSON has no word for, NaN among them.
+    """
+    try:
+        # The standard encoder, for it refuses NaN where msgspec would write null.
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return msgspec.Raw(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MeterValidationError.one(
+            field, "VAL_METADATA_INVALID", f"must be plain JSON: {error}"
+        ) from error
+
+
+def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
+    """Give a body as JSON.
+
+    Raises:
+        MeterValidationError: naming each field, after ``prefix``, that JSON cannot carry.
+    """
+    try:
+        return _encoder.encode(body)
+    except (TypeError, ValueError, OverflowError):
+        faults = [FieldError(prefix + str(field), "VAL_INVALID_TYPE", "cannot be written as JSON")
+                  for field, value in body.items() if not _writable(value)]  # fmt: skip
+        raise MeterValidationError.of(faults) from None
+
+
+def _writable(value: object) -> bool:
+    try:
+        _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def query(limit: int | None = None, **texts: str | None) -> str:
+    """Give the query of the parameters that are given, with its question mark; "" when none is.
+
+    Raises:
+        MeterValidationError: the limit is no integer, or a text is none, or UTF-8 cannot carry it.
+    """
+    given = {field: _text(field, value) for field, value in texts.items() if value is not None}
+    if limit is not None:
+        if type(limit) is not int:
+            raise MeterValidationError.one("limit", "VAL_INVALID_TYPE", "must be an integer")
+        given["limit"] = str(limit)
+    return f"?{urlencode(given, quote_via=quote, safe='')}" if given else ""
+
+
+def segment(field: str, value: str) -> str:
+    """Give a text as one segment of a path, which it cannot leave.
+
+    Raises:
+        MeterValidationError: it is no text, or empty.
+    """
+    if not _text(field, value):
+        raise MeterValidationError.one(field, f"VAL_{field.upper()}_EMPTY", "must not be empty")
+    return quote(value, safe="").replace(".", "%2E")
+
+
+def header(field: str, value: str) -> str:
+    """Give a text as a header can carry it: percent-encoded UTF-8, visible ASCII left as it is.
+
+    Raises:
+        MeterValidationError: it is no text, or UTF-8 cannot carry it.
+    """
+    return quote(_text(field, value), safe=_HEADER_SAFE)
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise MeterValidationError.one(field, "VAL_INVALID_TYPE", "must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise MeterValidationError.one(
+            field, "VAL_INVALID_CHARS", "must be text that UTF-8 can carry"
+        ) from None
+    return value

@@ -1,0 +1,104 @@
+"""One description, two methods: how a verb that is written once belongs to both clients. No verb lives here.
+
+A verb is a function that builds a call. Its descriptor makes it a blocking method of one client and a
+coroutine method of the other; type checkers see its parameters and the answer inside ``Call[...]``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from gateway.client.calls import Call, Pages
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Function = Callable[..., Any]
+
+
+class Sender(ABC):
+    """A client, as its verbs see it: it makes methods of its own kind out of builders."""
+
+    @staticmethod
+    @abstractmethod
+    def sending(build: Function) -> Function:
+        """Give the method that builds a call and sends it."""
+
+    @staticmethod
+    @abstractmethod
+    def walking(build: Function) -> Function:
+        """Give the method that builds pages and iterates over their items."""
+
+
+class Blocking(Sender):
+    """A client whose methods return when the answer is there."""
+
+
+class Awaiting(Sender):
+    """A client whose methods are coroutines."""
+
+
+class Verb(Generic[P, T]):
+    """A method of both clients, described by the function that builds its call."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self._build = build
+        self._methods: dict[type[Any], Function] = {}
+
+    @overload
+    def __get__(self, client: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, client: Blocking, owner: type[Any]) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: Awaiting, owner: type[Any]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Sender | None, owner: type[Any]) -> Any:
+        method = self._methods.get(owner)
+        if method is None:
+            made = _dressed(owner.sending(self._build), self._build, "{}")
+            method = self._methods.setdefault(owner, made)
+        return method if client is None else MethodType(method, client)
+
+
+class Paged(Generic[P, T]):
+    """A method of both clients that iterates over a long list and asks for its pages as it goes."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:
+        self._build = build
+        self._methods: dict[type[Any], Function] = {}
+
+    @overload
+    def __get__(self, client: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, client: Blocking, owner: type[Any]) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, client: Awaiting, owner: type[Any]) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, client: Sender | None, owner: type[Any]) -> Any:
+        method = self._methods.get(owner)
+        if method is None:
+            made = _dressed(owner.walking(self._build), self._build, "Iterator[{}]")
+            method = self._methods.setdefault(owner, made)
+        return method if client is None else MethodType(method, client)
+
+
+def verb(build: Callable[Concatenate[Any, P], Call[T]]) -> Verb[P, T]:
+    """Make a verb of the function that builds its call."""
+    return Verb(build)
+
+
+def paged(build: Callable[Concatenate[Any, P], Pages[T]]) -> Paged[P, T]:
+    """Make an iterating verb of the function that builds its pages."""
+    return Paged(build)
+
+
+def _dressed(method: Function, build: Function, returning: str) -> Function:
+    # The method shows the builder's name, words and parameters, and what is inside its Call[...].
+    functools.update_wrapper(method, build)
+    shown = inspect.signature(build)
+    answer = returning.format(str(shown.return_annotation).partition("[")[2].removesuffix("]"))
+    method.__signature__ = shown.replace(return_annotation=answer)  # type: ignore[attr-defined]
+    return method

@@ -1,0 +1,38 @@
+"""Cursors: where the next page of a list begins, as an opaque text. No list is read here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TypeVar
+
+import msgspec
+
+from gateway.errors import MeterValidationError
+
+Place = TypeVar("Place")
+
+
+def write_cursor(*place: int | str) -> str:
+    """Write the place after which the next page begins."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+
+
+def read_ledger_cursor(cursor: str | None) -> int | None:
+    """Give the entry id before which the page ends. Raises MeterValidationError for another text."""
+    return None if cursor is None else _read(cursor, tuple[int])[0]
+
+
+def read_holds_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Give creation time and id of the hold after which the page begins. Raises MeterValidationError."""
+    return None if cursor is None else _read(cursor, tuple[int, str])
+
+
+def _read(cursor: str, shape: type[Place]) -> Place:
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=shape)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise MeterValidationError.one(
+            "cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list"
+        ) from error

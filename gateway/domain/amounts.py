@@ -1,0 +1,105 @@
+"""Amounts: exact decimals outside, scaled integers inside, and the only two ways between them.
+
+Each unit has a scale, its number of decimal places. Inside, an amount is an integer of the smallest
+part of its unit with magnitude at most 2^53-1, the range in which Lua's doubles are exact. What does
+not fit is an error that names the field; nothing is ever rounded.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal, InvalidOperation
+
+from gateway.domain.fields import FieldError
+
+MAX_SCALED = 2**53 - 1
+_MAX_EXPONENT = 16  # 1E+17 is beyond 2^53 in any scale
+DEFAULT_SCALE = 6
+WHOLE_UNITS = frozenset({"tokens", "requests", "calls", "bytes", "pages", "count"})
+
+# The caller's own decimal context may round to three places; this one never has to.
+_EXACT = Context(prec=40)
+
+Amount = int | float | Decimal | str
+
+
+def scale_of(unit: str) -> int:
+    """Give the number of decimal places of a unit."""
+    return 0 if unit in WHOLE_UNITS else DEFAULT_SCALE
+
+
+def to_scaled(field: str, value: object, scale: int) -> int | FieldError:
+    """Turn a caller's number into a scaled integer, or say why it is none.
+
+    Takes int, Decimal, float (through ``repr``) or a numeric string. The sign is the caller's affair.
+    """
+    if type(value) is int:
+        scaled = value * 10**scale if abs(value) <= MAX_SCALED else MAX_SCALED + 1
+        return scaled if abs(scaled) <= MAX_SCALED else _too_large(field, scale)
+    number = _decimal(value)
+    if number is None:
+        return FieldError(field, "VAL_INVALID_NUMBER", "must be a number")
+    if not number.is_finite():
+        return FieldError(field, "VAL_NOT_FINITE", "must be a finite number")
+    return _finite(field, number, scale)
+
+
+def to_decimal(scaled: int, scale: int) -> Decimal:
+    """Turn a scaled integer into the exact decimal callers see, without trailing zeros."""
+    if scale == 0:
+        return Decimal(scaled)
+    whole, rest = divmod(scaled, 10**scale)
+    if rest == 0:
+        return Decimal(whole)
+    return Decimal(scaled).scaleb(-scale, _EXACT).normalize(_EXACT)
+
+
+def _decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, float | str):
+        try:
+            return Decimal(repr(value) if isinstance(value, float) else value)
+        except InvalidOperation:
+            return None
+    return None
+
+
+def _finite(field: str, number: Decimal, scale: int) -> int | FieldError:
+    # The exponent is looked at before anything is expanded: 1E+999999999 would fill the memory.
+    if number == 0:
+        return 0
+    if number.adjusted() > _MAX_EXPONENT:
+        return _too_large(field, scale)
+    if number.adjusted() < -scale:
+        return _too_precise(field, scale)
+    return _exact(field, number, scale)
+
+
+def _exact(field: str, number: Decimal, scale: int) -> int | FieldError:
+    digits = number.as_tuple()
+    exponent = int(digits.exponent) + scale
+    coefficient = int("".join(map(str, digits.digits)))
+    power: int = 10 ** abs(exponent)
+    if exponent >= 0:
+        coefficient *= power
+    elif coefficient % power:
+        return _too_precise(field, scale)
+    else:
+        coefficient //= power
+    if coefficient > MAX_SCALED:
+        return _too_large(field, scale)
+    return -coefficient if digits.sign else coefficient
+
+
+def _too_large(field: str, scale: int) -> FieldError:
+    limit = to_decimal(MAX_SCALED, scale)
+    return FieldError(field, "VAL_OUT_OF_RANGE", f"must be between -{limit} and {limit}")
+
+
+def _too_precise(field: str, scale: int) -> FieldError:
+    places = "a whole number" if scale == 0 else f"a number with at most {scale} decimal places"
+    return FieldError(field, "VAL_TOO_PRECISE", f"must be {places} in this unit")

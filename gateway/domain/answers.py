@@ -1,0 +1,208 @@
+"""The shapes of the answers, as callers read them in Python and in JSON. No behaviour lives here.
+
+Amounts are ``Decimal`` in the account's unit. Times are RFC 3339 texts in UTC with milliseconds.
+The names are those of the source API (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal, NotRequired, TypedDict
+
+HoldStatus = Literal["active", "committed", "released", "expired"]
+SettledReason = Literal["not_found", "committed", "released", "expired"]
+EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
+
+
+class Posted(TypedDict):
+    """Answer to allocate and adjust: the balance after, and the ledger entry it made."""
+
+    balance: Decimal
+    entry_id: int
+
+
+class Consumed(TypedDict):
+    """Answer to consume. ``entry_id`` is None when it was denied."""
+
+    success: bool
+    balance: Decimal
+    available: Decimal
+    entry_id: int | None
+    reason: NotRequired[str]
+
+
+class Reserved(TypedDict):
+    """Answer to reserve. ``entry_id`` is always None: a hold is not a ledger entry."""
+
+    granted: bool
+    reservation_id: str | None
+    balance: Decimal
+    available: Decimal
+    expires_at: str | None
+    entry_id: None
+    reason: NotRequired[str]
+    retry_after: NotRequired[float | None]
+
+
+class Committed(TypedDict):
+    """Answer to commit. When ``success`` is false, ``reason`` says why and the amounts are None."""
+
+    success: bool
+    consumed: Decimal | None
+    released: Decimal | None
+    reserved_amount: Decimal | None
+    balance: Decimal | None
+    entry_id: int | None
+    late: NotRequired[bool]
+    reason: NotRequired[SettledReason]
+
+
+class Released(TypedDict):
+    """Answer to release over HTTP; the SDK gives the bare ``released``."""
+
+    released: bool
+    reason: NotRequired[SettledReason]
+
+
+class Extended(TypedDict):
+    """Answer to extend. When ``extended`` is false the hold is unchanged and ``reason`` says why."""
+
+    extended: bool
+    expires_at: str | None
+    reserved_amount: Decimal | None
+    available: Decimal | None
+    reason: NotRequired[str]
+
+
+class Leg(TypedDict):
+    """One account of a hold."""
+
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    amount: Decimal
+    consumed: Decimal | None
+
+
+class Reservation(TypedDict):
+    """One hold, whole. ``amount`` and ``consumed`` are those of the first leg."""
+
+    reservation_id: str
+    status: HoldStatus
+    amount: Decimal
+    consumed: Decimal | None
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    legs: list[Leg]
+    created_at: str
+    expires_at: str
+    settled_at: str | None
+    late: bool
+    actor_id: str | None
+    request_id: str | None
+    on_behalf_of: str | None
+    reason: str | None
+    metadata: dict[str, Any] | None
+
+
+class Reservations(TypedDict):
+    """A page of holds, newest first. ``next_cursor`` is None at the end."""
+
+    reservations: list[Reservation]
+    next_cursor: str | None
+    as_of: str
+
+
+class Balance(TypedDict):
+    """What an account has. ``available`` = ``balance`` - ``reserved``."""
+
+    balance: Decimal
+    reserved: Decimal
+    available: Decimal
+    as_of: str
+
+
+class AccountBalance(TypedDict):
+    """One line of a user's balances."""
+
+    event_type: str
+    resource: str | None
+    unit: str
+    balance: Decimal
+    reserved: Decimal
+    available: Decimal
+
+
+class Balances(TypedDict):
+    """All accounts of a user, as the ledger knew them at ``as_of``."""
+
+    balances: list[AccountBalance]
+    as_of: str
+
+
+class LedgerEntry(TypedDict):
+    """One immutable line of the ledger. ``amount`` is signed: a charge is negative."""
+
+    id: int
+    entry_type: EntryType
+    amount: Decimal
+    balance_after: Decimal
+    event_time: str
+    created_at: str
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    reservation_id: str | None
+    reference_id: int | None
+    actor_id: str | None
+    request_id: str | None
+    on_behalf_of: str | None
+    reason: str | None
+    metadata: dict[str, Any] | None
+
+
+class LedgerPage(TypedDict):
+    """A page of entries, newest first. ``next_cursor`` is None at the end."""
+
+    entries: list[LedgerEntry]
+    next_cursor: str | None
+    as_of: str
+
+
+class Discrepancy(TypedDict):
+    """One account on which Redis and the ledger do not agree.
+
+    ``expected`` is what the ledger says, ``actual`` what Redis holds, ``discrepancy`` their difference.
+    """
+
+    issue_type: str
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    expected: Decimal
+    actual: Decimal
+    discrepancy: Decimal
+
+
+class Reconciled(TypedDict):
+    """Answer to reconcile: every discrepancy found among ``accounts_checked`` accounts."""
+
+    discrepancies: list[Discrepancy]
+    accounts_checked: int
+    as_of: str
+
+
+class Problem(TypedDict):
+    """An error on the wire (RFC 9457), also inside a batch's results."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: NotRequired[list[dict[str, str]]]

@@ -1,0 +1,81 @@
+"""Journal entries: what every script appends and the ledger is posted from. No stream and no SQL lives here.
+
+One entry is one change, applied by one script in one atomic step. It names its legs with the state they
+were left in, so the ledger can be built from entries alone and any entry can be checked against the one
+before it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# entry_id = epoch << 40 | seq << 4 | leg: an integer below 2^53 up to epoch 8191, ordered as the journal is.
+SEQ_SHIFT = 4
+EPOCH_SHIFT = 40
+SEQ_LIMIT = 1 << (EPOCH_SHIFT - SEQ_SHIFT)
+EPOCH_LIMIT = 1 << 13
+MAX_LEGS = 8
+
+
+class Position(NamedTuple):
+    """A place in a shard's journal. Ordered: a later epoch comes after every place of an earlier one."""
+
+    epoch: int
+    seq: int
+
+
+class LegState(NamedTuple):
+    """One account as an entry left it. All numbers are scaled integers.
+
+    Attributes:
+        account: the account's text (see names).
+        amount: what the ledger books: the signed change of the balance; 0 books nothing.
+        held: the signed change of the account's reserved sum.
+        hold: the size of this leg of the hold: as it stands after reserve and extend, as it stood
+            before commit, release and expire; 0 where no hold is concerned.
+        balance: the account's balance after.
+        reserved: the account's reserved sum after.
+    """
+
+    account: str
+    amount: int
+    held: int
+    hold: int
+    balance: int
+    reserved: int
+
+
+class Entry(NamedTuple):
+    """One change of a shard.
+
+    Attributes:
+        position: epoch and sequence in the journal.
+        verb: allocate, consume, adjust, reserve, commit, release, extend, expire or audit.
+        at_ms: when the script ran: Unix milliseconds of the shard's clock, which never goes back.
+        namespace: whose change it is.
+        hold_id: the hold concerned, or "".
+        expires_ms: when that hold expires, or 0.
+        late: whether a commit came after its hold had expired.
+        legs: the accounts touched, one or more.
+        body: the caller's own JSON object (see ``Extras``), or b"".
+    """
+
+    position: Position
+    verb: str
+    at_ms: int
+    namespace: str
+    hold_id: str
+    expires_ms: int
+    late: bool
+    legs: tuple[LegState, ...]
+    body: bytes
+
+
+def entry_id(position: Position, leg: int = 0) -> int:
+    """Give the id under which the ledger books a leg of the entry at ``position``."""
+    return position.epoch << EPOCH_SHIFT | position.seq << SEQ_SHIFT | leg
+
+
+def entry_position(identifier: int) -> Position:
+    """Give the place in the journal at which a ledger entry was made."""
+    return Position(identifier >> EPOCH_SHIFT, identifier >> SEQ_SHIFT & (SEQ_LIMIT - 1))

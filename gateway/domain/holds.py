@@ -1,0 +1,58 @@
+"""Holds: open reservations as both databases know them, and what time makes of them. No I/O lives here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ACTIVE = "active"
+COMMITTED = "committed"
+RELEASED = "released"
+EXPIRED = "expired"
+
+TTL_MIN_SECONDS = 1
+TTL_MAX_SECONDS = 86_400
+TTL_DEFAULT_SECONDS = 300
+
+
+# A hold's id carries the scale of each of its legs, so that a commit, which names neither account nor
+# unit, can be read exactly. An id with other scales is another id, and no such hold exists.
+_HOLD_ID = re.compile(r"rsv_([0-9]{1,8})_[0-9a-f]{24}")
+
+
+def hold_id_of(scales: Sequence[int], nonce_hex: str) -> str:
+    """Make a hold's id from its legs' scales and 24 hexadecimal digits of chance."""
+    return f"rsv_{''.join(map(str, scales))}_{nonce_hex}"
+
+
+def hold_scales(hold_id: str) -> tuple[int, ...] | None:
+    """Give the scales of a hold's legs, or None for a text that cannot be a hold's id."""
+    match = _HOLD_ID.fullmatch(hold_id)
+    return tuple(map(int, match[1])) if match else None
+
+
+class HoldLeg(NamedTuple):
+    """One account of a hold: its text, the amount held, and what was charged when it was committed."""
+
+    account: str
+    amount: int
+    consumed: int | None
+
+
+class Hold(NamedTuple):
+    """A hold, whole. Amounts are scaled integers, times Unix milliseconds; ``body`` as in entries."""
+
+    namespace: str
+    hold_id: str
+    status: str
+    legs: tuple[HoldLeg, ...]
+    created_ms: int
+    expires_ms: int
+    settled_ms: int | None
+    late: bool
+    body: bytes
+
+    def status_at(self, now_ms: int) -> str:
+        """Give the status a reader sees: an open hold past its time is expired, journalled or not."""
+        return EXPIRED if self.status == ACTIVE and self.expires_ms <= now_ms else self.status

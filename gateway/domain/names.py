@@ -1,0 +1,116 @@
+"""Names: which are allowed, and the one text that stands for an account. No amounts live here.
+
+An account is (namespace, user_id, event_type, unit, resource). Its text is the four parts inside the
+namespace, percent-encoded and joined by colons, so that no name a caller sends can forge another's key.
+The rules are DESIGN section 8; their codes are those of the source API.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from gateway.domain.fields import FieldError
+
+SHARDS = 128
+
+NAMESPACE_MAX_CHARS = 1024
+EVENT_TYPE_MAX_CHARS = 256
+UNIT_MAX_CHARS = 64
+USER_ID_MAX_BYTES = 4096
+RESOURCE_MAX_BYTES = 4096
+KEY_MAX_BYTES = 512
+
+# C0, DEL, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR; and lone surrogates, which no UTF-8 can carry.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+
+
+class Account(NamedTuple):
+    """The four parts of an account inside its namespace. ``user_id`` None is the namespace's pool."""
+
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+
+
+@lru_cache(maxsize=65536)
+def account_text(user_id: str | None, event_type: str, unit: str, resource: str | None) -> str:
+    """Give the account's text. Parts must have passed their checks; resource None and "" are one."""
+    parts = (user_id or "", event_type, unit, resource or "")
+    return ":".join(quote(part, safe="") for part in parts)
+
+
+@lru_cache(maxsize=65536)
+def parse_account(text: str) -> Account:
+    """Read an account's text back into its parts."""
+    user_id, event_type, unit, resource = (unquote(part) for part in text.split(":"))
+    return Account(user_id or None, event_type, unit, resource or None)
+
+
+@lru_cache(maxsize=4096)
+def namespace_text(namespace: str) -> str:
+    """Give the namespace as it stands in keys and in the journal."""
+    return quote(namespace, safe="")
+
+
+@lru_cache(maxsize=4096)
+def parse_namespace(text: str) -> str:
+    """Read a namespace's text back."""
+    return unquote(text)
+
+
+@lru_cache(maxsize=4096)
+def shard_of(namespace: str) -> int:
+    """Give the slot, 0 to 127, in which everything of this namespace lives."""
+    return zlib.crc32(namespace.encode()) % SHARDS
+
+
+def name_error(field: str, value: object, *, max_chars: int = 0, max_bytes: int = 0) -> FieldError | None:
+    """Say what is wrong with a name, or None. The order of the checks is the source API's."""
+    if value is not None and not isinstance(value, str):
+        return FieldError(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
+    flaw = _flaw(value, max_chars, max_bytes)
+    return flaw and FieldError(field, f"VAL_{field.upper()}_{flaw[0]}", flaw[1])
+
+
+@lru_cache(maxsize=65536)
+def _flaw(value: str | None, max_chars: int, max_bytes: int) -> tuple[str, str] | None:
+    if value is None:
+        return "NULL", "is required"
+    return _text_flaw(value, max_chars, max_bytes)
+
+
+def _text_flaw(text: str, max_chars: int, max_bytes: int) -> tuple[str, str] | None:
+    if not text.strip(" "):
+        return "EMPTY", "must not be empty"
+    if max_chars and len(text) > max_chars:
+        return "TOO_LONG", f"must be at most {max_chars} characters"
+    if _FORBIDDEN.search(text):
+        return "INVALID_CHARS", "must not contain control characters"
+    if text[0] == " " or text[-1] == " ":
+        return "WHITESPACE", "must not begin or end with a space"
+    if max_bytes and len(text.encode()) > max_bytes:
+        return "TOO_LONG", f"must be at most {max_bytes} bytes of UTF-8"
+    return None
+
+
+def namespace_error(namespace: object) -> FieldError | None:
+    """Say what is wrong with a namespace, or None."""
+    return name_error("namespace", namespace, max_chars=NAMESPACE_MAX_CHARS)
+
+
+def account_errors(user_id: object, event_type: object, unit: object, resource: object) -> list[FieldError]:
+    """Say everything that is wrong with the parts of an account."""
+    found = [
+        name_error("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS),
+        name_error("unit", unit, max_chars=UNIT_MAX_CHARS),
+    ]
+    if user_id is not None:
+        found.append(name_error("user_id", user_id, max_bytes=USER_ID_MAX_BYTES))
+    if resource is not None and resource != "":
+        found.append(name_error("resource", resource, max_bytes=RESOURCE_MAX_BYTES))
+    return [error for error in found if error is not None]

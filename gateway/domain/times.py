@@ -1,0 +1,18 @@
+"""Times: Unix milliseconds inside, RFC 3339 in UTC outside. No clock is read here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def rfc3339(ms: int) -> str:
+    """Write Unix milliseconds as ``2026-01-31T12:00:00.000Z``."""
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def unix_ms(moment: datetime) -> int:
+    """Give the Unix milliseconds of an aware datetime; what is finer is dropped."""
+    return (moment - _EPOCH) // _MILLISECOND

@@ -1,0 +1,439 @@
+"""The meter: one method per verb, used by the HTTP API, middleware, command line and embedders alike.
+
+It turns a caller's words into accounts and scaled amounts, asks the ``Decider`` or the ``Reports``, and
+says what came back in the words of the source API. It decides nothing and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from gateway import wording
+from gateway.arguments import Arguments
+from gateway.batch import run_batch
+from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.domain.amounts import Amount
+from gateway.domain.answers import (
+    AccountBalance,
+    Balance,
+    Balances,
+    Committed,
+    Consumed,
+    Discrepancy,
+    Extended,
+    LedgerEntry,
+    LedgerPage,
+    Posted,
+    Reconciled,
+    Released,
+    Reservation,
+    Reservations,
+    Reserved,
+)
+from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.holds import (
+    ACTIVE,
+    COMMITTED,
+    EXPIRED,
+    RELEASED,
+    TTL_DEFAULT_SECONDS,
+    hold_id_of,
+)
+from gateway.domain.names import USER_ID_MAX_BYTES, namespace_error, shard_of
+from gateway.domain.times import rfc3339
+from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
+from gateway.protocols import Actor, Call, Decider, Extras, Observer, Reports
+
+Answer = TypeVar("Answer")
+Metadata = Mapping[str, Any] | None
+
+_STATUSES = frozenset({ACTIVE, COMMITTED, RELEASED, EXPIRED})
+_NOT_FOUND = Settled("not_found")
+_AUDIT_ACCOUNTS = 50
+_POLL_S = 0.005
+
+
+class Backend(NamedTuple):
+    """What every meter of a process shares.
+
+    ``report_wait_s`` bounds how long a report waits for the ledger to catch up with the journal.
+    """
+
+    decider: Decider
+    reports: Reports
+    observer: Observer
+    report_wait_s: float = 2.0
+
+
+class Meter:
+    """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
+
+    Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)
+    and MeterUnavailableError. Amounts go in as int, Decimal, float or numeric text in the account's unit
+    and come out as ``Decimal``. A denial is an answer.
+    """
+
+    __slots__ = ("_actor", "_backend", "_decider", "namespace")
+
+    def __init__(self, backend: Backend, namespace: str, actor: Actor = Actor()) -> None:
+        error = namespace_error(namespace)
+        if error is not None:
+            raise MeterValidationError.of([error])
+        self.namespace = namespace
+        self._backend = backend
+        self._decider = backend.decider
+        self._actor = actor
+
+    def set_actor(
+        self,
+        actor_id: str,
+        request_id: str | None = None,
+        on_behalf_of: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Say who acts from here on; it goes with every entry and hold."""
+        self._actor = Actor(actor_id, request_id, on_behalf_of, reason)
+
+    def clear_actor(self) -> None:
+        """Forget who acts."""
+        self._actor = Actor()
+
+    async def allocate(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        idempotency_key: str | None = None,
+        event_time: datetime | None = None,
+        metadata: Metadata = None,
+    ) -> Posted:
+        """Credit an account. ``amount`` must be positive; ``event_time`` defaults to now."""
+        read = Arguments()
+        scale = read.kind(event_type, unit)
+        scaled = read.positive("amount", amount, scale)
+        account = read.account(user_id, event_type, unit, resource)
+        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
+        call = self._call(read, idempotency_key, ("allocate", account, scaled), extras)
+        done = await self._observed("allocate", self._decider.allocate(call, account, scaled))
+        return wording.posted(done, scale)
+
+    async def consume(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        check_balance: bool = False,
+        idempotency_key: str | None = None,
+        event_time: datetime | None = None,
+        metadata: Metadata = None,
+    ) -> Consumed:
+        """Debit an account. With ``check_balance`` only what is available; without, it may go below zero."""
+        read = Arguments()
+        scale = read.kind(event_type, unit)
+        scaled = read.positive("amount", amount, scale)
+        account = read.account(user_id, event_type, unit, resource)
+        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
+        check = bool(check_balance)
+        call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras)
+        decision = await self._observed("consume", self._decider.consume(call, account, scaled, check=check))
+        return wording.consumed(decision, scale)
+
+    async def adjust(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        reference_id: int | None = None,
+        idempotency_key: str | None = None,
+        metadata: Metadata = None,
+    ) -> Posted:
+        """Correct an account by an amount of either sign, not zero."""
+        read = Arguments()
+        scale = read.kind(event_type, unit)
+        scaled = read.adjustment("amount", amount, scale)
+        account = read.account(user_id, event_type, unit, resource)
+        extras = Extras(metadata=read.metadata(metadata), reference_id=read.reference(reference_id))
+        call = self._call(read, idempotency_key, ("adjust", account, scaled), extras)
+        done = await self._observed("adjust", self._decider.adjust(call, account, scaled))
+        return wording.posted(done, scale)
+
+    async def reserve(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = TTL_DEFAULT_SECONDS,
+        idempotency_key: str | None = None,
+        metadata: Metadata = None,
+    ) -> Reserved:
+        """Hold an amount while a call runs. Expires by itself after ``ttl_seconds`` (1 to 86400)."""
+        read = Arguments()
+        scale = read.kind(event_type, unit)
+        scaled = read.positive("amount", amount, scale)
+        account = read.account(user_id, event_type, unit, resource)
+        ttl_ms = read.ttl_ms(ttl_seconds)
+        extras = Extras(metadata=read.metadata(metadata))
+        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras)
+        hold_id = hold_id_of((scale,), secrets.token_hex(12))
+        decision = await self._observed(
+            "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
+        )
+        return wording.reserved(decision, scaled, scale)
+
+    async def commit(
+        self,
+        reservation_id: str,
+        actual_amount: Amount,
+        metadata: Metadata = None,
+        idempotency_key: str | None = None,
+    ) -> Committed:
+        """Charge what was really used, more or less than was held, and drop the hold."""
+        read = Arguments()
+        scales = read.hold("reservation_id", reservation_id)
+        scale = scales[0] if scales else 0
+        actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
+        extras = Extras(metadata=read.metadata(metadata))
+        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras)
+        if scales is None:
+            return wording.committed(_NOT_FOUND, 0)
+        actuals = (actual,) * len(scales)
+        decision = await self._observed("commit", self._decider.commit(call, reservation_id, actuals))
+        return wording.committed(decision, scale)
+
+    async def settle_release(self, reservation_id: str, idempotency_key: str | None = None) -> Released:
+        """Drop a hold and charge nothing; when it is not open, say what it had become."""
+        read = Arguments()
+        scales = read.hold("reservation_id", reservation_id)
+        call = self._call(read, idempotency_key, ("release", reservation_id), Extras())
+        if scales is None:
+            return wording.released(_NOT_FOUND)
+        return wording.released(await self._observed("release", self._decider.release(call, reservation_id)))
+
+    async def release(self, reservation_id: str, idempotency_key: str | None = None) -> bool:
+        """Drop a hold and charge nothing; False when it is not open."""
+        return (await self.settle_release(reservation_id, idempotency_key))["released"]
+
+    async def extend(
+        self,
+        reservation_id: str,
+        ttl_seconds: int | None = None,
+        amount: Amount | None = None,
+        idempotency_key: str | None = None,
+    ) -> Extended:
+        """Let a hold live ``ttl_seconds`` from now (never less than it has), or add ``amount`` to it, or both."""
+        read = Arguments()
+        scales = read.hold("reservation_id", reservation_id)
+        scale = scales[0] if scales else 0
+        if ttl_seconds is None and amount is None:
+            read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
+        ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
+        added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
+        call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), Extras())
+        if scales is None:
+            return wording.extended(_NOT_FOUND, 0)
+        decision = await self._observed(
+            "extend", self._decider.extend(call, reservation_id, ttl_ms, (added,) * len(scales))
+        )
+        return wording.extended(decision, scale)
+
+    async def get_reservation(self, reservation_id: str) -> Reservation | None:
+        """Give a hold, open or settled; None when the namespace has no such hold."""
+        read = Arguments()
+        scales = read.hold("reservation_id", reservation_id)
+        read.done()
+        found = None if scales is None else await self._decider.look(self.namespace, reservation_id)
+        return None if found is None else wording.reservation(*found)
+
+    async def get_balance(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+    ) -> Balance:
+        """Give what an account has at this moment, straight from Redis."""
+        read = Arguments()
+        scale = read.kind(event_type, unit)
+        account = read.account(user_id, event_type, unit, resource)
+        read.done()
+        standing = await self._observed("balance", self._decider.standing(self.namespace, account))
+        return wording.balance(standing, scale)
+
+    async def balances(self, user_id: str | None) -> Balances:
+        """Give all accounts of a user, as the ledger knows them once it has caught up."""
+        read = Arguments()
+        if user_id is not None:
+            read.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)
+        read.done()
+        as_of = await self._caught_up()
+        rows = await self._backend.reports.balances(self.namespace, user_id)
+        return {"balances": [wording.account_balance(row) for row in rows], "as_of": as_of}
+
+    async def get_user_balances(self, user_id: str | None) -> list[AccountBalance]:
+        """Give all accounts of a user as a list."""
+        return (await self.balances(user_id))["balances"]
+
+    async def ledger(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> LedgerPage:
+        """Give a page of an account's entries, newest first; start inclusive, end exclusive, by event_time."""
+        read = Arguments()
+        read.kind(event_type, unit)
+        account = read.account(user_id, event_type, unit, resource)
+        read.moment("start_time", start_time)
+        read.moment("end_time", end_time)
+        rows_wanted = read.limit(limit)
+        read.done()
+        before = read_ledger_cursor(cursor)
+        as_of = await self._caught_up()
+        lines = await self._backend.reports.ledger(
+            self.namespace, account, start_time, end_time, rows_wanted + 1, before
+        )
+        page = lines[:rows_wanted]
+        more = len(lines) > rows_wanted
+        return {
+            "entries": [wording.ledger_entry(line) for line in page],
+            "next_cursor": write_cursor(page[-1].entry_id) if more else None,
+            "as_of": as_of,
+        }
+
+    async def get_ledger(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        limit: int = 100,
+    ) -> list[LedgerEntry]:
+        """Give an account's newest entries as a list."""
+        page = await self.ledger(user_id, event_type, unit, resource, start_time, end_time, limit)
+        return page["entries"]
+
+    async def reservations(
+        self,
+        status: str | None = None,
+        user_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Reservations:
+        """Give a page of holds, newest first, of one status and one user where these are given."""
+        read = Arguments()
+        if status is not None and status not in _STATUSES:
+            read.fail("status", "VAL_STATUS_INVALID", f"must be one of {', '.join(sorted(_STATUSES))}")
+        if user_id is not None:
+            read.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)
+        rows_wanted = read.limit(limit)
+        read.done()
+        before = read_holds_cursor(cursor)
+        as_of = await self._caught_up()
+        now_ms = time.time_ns() // 1_000_000
+        holds = await self._backend.reports.holds(
+            self.namespace, status, user_id, now_ms, rows_wanted + 1, before
+        )
+        page = holds[:rows_wanted]
+        more = len(holds) > rows_wanted
+        return {
+            "reservations": [wording.reservation(hold, now_ms) for hold in page],
+            "next_cursor": write_cursor(page[-1].created_ms, page[-1].hold_id) if more else None,
+            "as_of": as_of,
+        }
+
+    async def list_reservations(
+        self,
+        status: str | None = None,
+        user_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Reservations:
+        """Give a page of holds, newest first."""
+        return await self.reservations(status, user_id, limit, cursor)
+
+    async def release_expired_reservations(self) -> int:
+        """Expire every overdue hold of the namespace now; give how many."""
+        return await self._observed("expire", self._decider.expire(self.namespace))
+
+    async def reconciled(self) -> Reconciled:
+        """Compare every account of the namespace in Redis with the ledger, each at one place of the journal."""
+        as_of = await self._caught_up()
+        accounts = await self._backend.reports.accounts(self.namespace)
+        found: list[Discrepancy] = []
+        for start in range(0, len(accounts), _AUDIT_ACCOUNTS):
+            found += await self._audited(accounts[start : start + _AUDIT_ACCOUNTS])
+        return {"discrepancies": found, "accounts_checked": len(accounts), "as_of": as_of}
+
+    async def reconcile(self) -> list[Discrepancy]:
+        """Give every discrepancy between Redis and the ledger as a list; empty when there is none."""
+        return (await self.reconciled())["discrepancies"]
+
+    async def batch(self, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Carry out many operations in few round trips (see batch.py)."""
+        return await run_batch(self, operations)
+
+    def _call(self, read: Arguments, key: str | None, parameters: tuple[object, ...], extras: Extras) -> Call:
+        return read.call(self.namespace, self._actor, key, parameters, extras)
+
+    async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer:
+        started = time.perf_counter()
+        try:
+            answer = await decision
+        except MeterError as error:
+            self._backend.observer.operation(verb, error.code, time.perf_counter() - started)
+            raise
+        self._backend.observer.operation(verb, _result_of(answer), time.perf_counter() - started)
+        return answer
+
+    async def _caught_up(self) -> str:
+        """Wait until the ledger holds what the journal held when we were asked; give the time of that."""
+        shard = shard_of(self.namespace)
+        asked_ms = time.time_ns() // 1_000_000
+        head = await self._decider.head(shard)
+        deadline = time.monotonic() + self._backend.report_wait_s
+        while True:
+            watermark, posted_ms = await self._backend.reports.watermark(shard)
+            if watermark >= head:
+                return rfc3339(asked_ms)
+            if time.monotonic() > deadline:
+                return rfc3339(posted_ms)
+            await asyncio.sleep(_POLL_S)
+
+    async def _audited(self, accounts: Sequence[str]) -> list[Discrepancy]:
+        position = await self._decider.audit(self.namespace, accounts)
+        if position is None:
+            return []
+        deadline = time.monotonic() + self._backend.report_wait_s
+        while True:
+            found = await self._backend.reports.audits(self.namespace, shard_of(self.namespace), position)
+            if found is not None:
+                return [wording.discrepancy(mismatch) for mismatch in found]
+            if time.monotonic() > deadline:
+                raise MeterUnavailableError(
+                    "the ledger has not caught up with the audit; is the flusher running?", "ledger_backlog"
+                )
+            await asyncio.sleep(_POLL_S)
+
+
+def _result_of(decision: object) -> str:
+    if isinstance(decision, Done):
+        return "replayed" if decision.replayed else "granted"
+    if isinstance(decision, Denied):
+        return "denied"
+    return "settled" if isinstance(decision, Settled) else "ok"

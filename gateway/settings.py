@@ -1,0 +1,331 @@
+"""Every setting of Quotagate, in one table: the fields of ``Settings``. Reads an environment, never a file.
+
+A field says all there is to say about a setting: its name, type, default, bounds and one line of help. The
+environment variables, their checks, ``quotagate settings`` and the page in the documentation derive from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type_hints
+
+import msgspec
+
+_PREFIX = "QUOTAGATE_"
+_MASK = "***"
+_TRUTHS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+Auth = Literal["keys", "off"]
+LateCommit = Literal["charge", "refuse"]
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class _Rule(NamedTuple):
+    """What a setting may be: for people, and as the function that reads it (ValueError: it may not)."""
+
+    help: str
+    allowed: str
+    read: Callable[[str], Any]
+    mask: Callable[[str], str] | None = None
+
+
+def _text(pattern: str, allowed: str, help_line: str, mask: Callable[[str], str] | None = None) -> _Rule:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(text)
+        return text
+
+    return _Rule(help_line, allowed, read, mask)
+
+
+def _mask_all(_: str) -> str:
+    return _MASK
+
+
+def _mask_password(url: str) -> str:
+    """Mask the password in a URL wherever it stands, and what is no URL altogether."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _MASK
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    place = re.sub(r"(?i)((?:^|[?&])\w*password=)[^&]*", rf"\1{_MASK}", place)
+    return f"{scheme}://{user}{colon and ':' + _MASK}{at}{place}"
+
+
+def _url(schemes: tuple[str, ...], help_line: str) -> _Rule:
+    allowed = f"a URL {' or '.join(f'{scheme}://…' for scheme in schemes)}"
+    return _text(rf"({'|'.join(schemes)})://\S+", allowed, help_line, _mask_password)
+
+
+def _path(help_line: str) -> _Rule:
+    return _Rule(help_line, "a path", lambda text: Path(text).expanduser())
+
+
+def _whole(least: int, most: int, help_line: str) -> _Rule:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(text)
+        return int(text)
+
+    return _Rule(help_line, f"a whole number from {least} to {most}", read)
+
+
+def _word(words: Any, help_line: str) -> _Rule:
+    by_word = {word: word for word in get_args(words)}
+    return _Rule(help_line, " or ".join(by_word), lambda text: by_word[text.lower()])
+
+
+def _truth(help_line: str) -> _Rule:
+    return _Rule(help_line, "true or false", lambda text: _TRUTHS[text.lower()])
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one process, and the table of all there are. ``from_env`` makes and checks them."""
+
+    redis_url: Annotated[
+        str | None,
+        _url(("redis", "rediss", "unix"), "Redis or Valkey that decides. Unset: an embedded one is started."),
+    ] = None
+    database_url: Annotated[
+        str | None,
+        _url(("postgresql", "postgres"), "Postgres with the ledger. Unset: an embedded one is started."),
+    ] = None
+    redis_server: Annotated[
+        Path | None, _path("Program of the embedded Redis or Valkey. Unset: the first one found.")
+    ] = None
+    postgres_bin: Annotated[
+        Path | None, _path("Directory of the embedded Postgres's programs. Unset: the first one found.")
+    ] = None
+    data_dir: Annotated[
+        Path | None,
+        _path("Where the embedded servers keep their data. Unset: the platform's place for a user's data."),
+    ] = None
+    host: Annotated[str, _text(r"[^\s/]{1,255}", "an address or host name", "Address to listen on.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _whole(0, 65535, "TCP port to listen on; 0 takes a free one.")] = 8080
+    auth: Annotated[Auth, _word(Auth, "Whether callers need an API key; off on a loopback host alone.")] = (
+        "keys"
+    )
+    api_key: Annotated[
+        str | None,
+        _text("[!-~]{16,512}", "16 to 512 visible ASCII characters", "Key of namespace default.", _mask_all),
+    ] = None
+    log_level: Annotated[LogLevel, _word(LogLevel, "The least important messages to log.")] = "info"
+    log_format: Annotated[
+        LogFormat, _word(LogFormat, "How to log; auto is console on a terminal, else json.")
+    ] = "auto"
+    flusher: Annotated[bool, _truth("Whether this process posts the journal to the ledger.")] = True
+    flush_interval_ms: Annotated[
+        int, _whole(1, 60_000, "How long the flusher lets a batch fill, in milliseconds.")
+    ] = 50
+    flush_batch_entries: Annotated[
+        int, _whole(1, 100_000, "How many journal entries the flusher posts at once.")
+    ] = 2000
+    idempotency_window_seconds: Annotated[
+        int, _whole(1, 2_592_000, "How long Redis remembers an idempotency key and its answer, in seconds.")
+    ] = 3600
+    late_commit: Annotated[
+        LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
+    ] = "charge"
+    absent_ttl_seconds: Annotated[
+        int, _whole(1, 3600, "How long it is remembered that an account does not exist, in seconds.")
+    ] = 30
+    settled_hold_seconds: Annotated[
+        int, _whole(60, 86_400, "How long Redis remembers a settled hold, in seconds.")
+    ] = 120
+    sweep_interval_ms: Annotated[
+        int, _whole(10, 3_600_000, "How often expired holds are returned to idle accounts, in milliseconds.")
+    ] = 1000
+    report_wait_ms: Annotated[
+        int, _whole(0, 60_000, "How long a report waits for the ledger to catch up, in milliseconds.")
+    ] = 2000
+    request_max_bytes: Annotated[
+        int, _whole(1024, 67_108_864, "The longest request body that is read, in bytes.")
+    ] = 1_048_576
+    journal_max_entries: Annotated[
+        int, _whole(1, 1_000_000_000, "Unposted journal entries at which writes are refused.")
+    ] = 1_000_000
+    drain_seconds: Annotated[
+        int, _whole(0, 3600, "How long a stopping process finishes what it has begun, in seconds.")
+    ] = 10
+    redis_timeout_ms: Annotated[
+        int, _whole(10, 60_000, "How long Redis may take to answer, in milliseconds.")
+    ] = 1000
+    database_pool_size: Annotated[
+        int, _whole(2, 1000, "Connections to Postgres that this process keeps at most.")
+    ] = 8
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read the settings from an environment.
+
+        An empty variable counts as unset, as compose files write it.
+
+        Args:
+            environ: the environment; only ``QUOTAGATE_…`` variables are looked at.
+            overrides: values by field name that win over it, e.g. from the command line; None is no value.
+
+        Returns:
+            The settings, all within their bounds and fitting each other.
+
+        Raises:
+            SettingsError: names every variable that is unknown or out of bounds.
+        """
+        given = {name: text.strip() for name, text in environ.items() if name.startswith(_PREFIX)}
+        for name, value in (overrides or {}).items():
+            if value is not None:
+                given[variable_of(name)] = str(value)
+        problems = [*_unknown(given)]
+        values: dict[str, Any] = {}
+        for row in TABLE:
+            if text := given.get(row.variable):
+                try:
+                    values[row.name] = row.read(text)
+                except (ValueError, LookupError, RuntimeError):
+                    problems.append(f"{row.variable}={row.shown(text)}: must be {row.allowed}")
+        settings = cls(**values)
+        problems += settings.contradictions()
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each pair of settings that cannot both be."""
+        if self.auth == "off" and not is_loopback(self.host):
+            yield (
+                f"{_PREFIX}AUTH=off: is for a loopback address alone, and {_PREFIX}HOST is {self.host}; "
+                f"listen on 127.0.0.1, or set {_PREFIX}AUTH=keys and {_PREFIX}API_KEY"
+            )
+
+    def check_serving(self) -> None:
+        """Check what only a process that answers callers needs.
+
+        Raises:
+            SettingsError: API keys are required and there is none.
+        """
+        if self.auth == "keys" and self.api_key is None:
+            problem = (
+                f"{_PREFIX}API_KEY: is not set, and {_PREFIX}AUTH=keys needs it; "
+                f"on a loopback address {_PREFIX}AUTH=off serves without keys"
+            )
+            raise SettingsError([problem])
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={shown!r}' for name, shown in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(row.name, row.shown(getattr(self, row.name))) for row in TABLE]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; ``problems`` has a sentence for each, and the message has them all."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["these settings cannot be used:", *(f"  {line}" for line in problems)]))
+        self.problems = tuple(problems)
+
+
+class Row(NamedTuple):
+    """One line of the table of settings.
+
+    Attributes:
+        name: the field of ``Settings``.
+        default: its value when nobody sets it.
+        allowed: what it may be, for people.
+        help: one sentence on what it does.
+        read: makes its value of a text; ValueError, LookupError or RuntimeError when it may not be that.
+        mask: hides what is secret in it where it is shown; None when nothing is.
+    """
+
+    name: str
+    default: Any
+    allowed: str
+    help: str
+    read: Callable[[str], Any]
+    mask: Callable[[str], str] | None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return variable_of(self.name)
+
+    def shown(self, value: Any) -> str:
+        """Show a value to people: nothing when unset, and a secret masked."""
+        if value is None:
+            return ""
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return self.mask(text) if self.mask else text
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting, e.g. ``QUOTAGATE_REDIS_URL`` for ``redis_url``."""
+    return _PREFIX + name.upper()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def settings_rows(settings: Settings) -> list[tuple[str, str, str, str, str]]:
+    """List variable, value, default, allowed and help of each setting, secrets masked."""
+    return [
+        (row.variable, row.shown(getattr(settings, row.name)), row.shown(row.default), row.allowed, row.help)
+        for row in TABLE
+    ]
+
+
+def settings_markdown() -> str:
+    """Render the table of settings as Markdown, for the documentation."""
+    lines = ["| variable | default | allowed | what it does |", "|---|---|---|---|"]
+    for row in TABLE:
+        default = "unset" if row.default is None else f"`{row.shown(row.default)}`"
+        lines.append(f"| `{row.variable}` | {default} | {row.allowed} | {row.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _unknown(given: Iterable[str]) -> Iterator[str]:
+    known = [row.name for row in TABLE]
+    for variable in given:
+        name = variable.removeprefix(_PREFIX).lower()
+        if name not in known or variable != variable_of(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {variable_of(near[0])}?"
+                if near
+                else "`quotagate settings` lists all there are"
+            )
+            yield f"{variable}: there is no such setting; {hint}"
+
+
+def _table() -> tuple[Row, ...]:
+    hints = get_type_hints(Settings, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        rule: _Rule = get_args(hints[field.name])[1]
+        rows.append(Row(field.name, field.default, rule.allowed, rule.help, rule.read, rule.mask))
+    return tuple(rows)
+
+
+TABLE = _table()

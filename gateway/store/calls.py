@@ -1,0 +1,127 @@
+"""Runs scripts on the shard of a namespace until they give a final answer. No verb's meaning lives here.
+
+A script answers LOAD when an account or a hold is not in Redis, STALE when the epoch has moved on, AGAIN
+when more holds had expired than one call returns. All three change nothing of the verb's own, so the
+call is simply made again after the cause is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.domain.entries import Position
+from gateway.domain.names import SHARDS
+from gateway.errors import MeterUnavailableError
+from gateway.protocols import Fence
+from gateway.store.errors import LinkLostError, StoreError, UnfencedError
+from gateway.store.keys import ShardKeys
+from gateway.store.loading import Loader
+from gateway.store.pipeline import Link, Word
+from gateway.store.replies import Reply, read_position
+from gateway.store.scripts import Script
+
+_ATTEMPTS = 64
+_NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
+
+
+class Calls:
+    """Script calls to the shards of one server (or cluster), with the epochs this process knows."""
+
+    def __init__(self, link: Link, scripts: dict[str, Script], fence: Fence, loader: Loader) -> None:
+        self._link = link
+        self._shas = {verb: script.sha for verb, script in scripts.items()}
+        self._fence = fence
+        self._loader = loader
+        self._keys = [ShardKeys(shard, 0) for shard in range(SHARDS)]
+        self._opening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Fence the server and learn the epochs; all who ask meanwhile wait for the one fence."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        try:
+            epochs = await self._fence.raise_up()
+        finally:
+            self._opening = None
+        for shard, epoch in epochs.items():
+            if self._keys[shard].epoch != str(epoch):
+                self._keys[shard] = ShardKeys(shard, epoch)
+
+    async def head(self, shard: int) -> Position:
+        """Give the last position of the shard's journal; it outlives the entries themselves."""
+        keys = self._keys[shard]
+        try:
+            rows = await self._link.call("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
+            posted = await self._link.call("HGET", keys.meta, "posted")
+        except StoreError as error:
+            raise _unavailable(f"Redis did not answer: {error}") from error
+        last = read_position(rows[0][0]) if rows else Position(0, -1)
+        return max(last, Position(int(keys.epoch), int(posted or -1)))
+
+    def keys(self, shard: int) -> ShardKeys:
+        """Give the keys of a shard in the epoch this process knows."""
+        return self._keys[shard]
+
+    async def run(
+        self,
+        verb: str,
+        shard: int,
+        hold: str,
+        seen: str,
+        args: Sequence[Word],
+        *,
+        repeatable: bool = False,
+    ) -> Reply:
+        """Run a verb's script until it gives a final answer.
+
+        Args:
+            verb: which script.
+            shard: where.
+            hold: ``<namespace text>:<hold id>`` for the verbs that take the hold's key, or "".
+            seen: ``<namespace text>:<key>`` where an answer is remembered, or "".
+            args: the arguments after epoch and time.
+            repeatable: whether the call may be sent again when nobody knows if it arrived.
+
+        Raises MeterUnavailableError.
+        """
+        sha = self._shas[verb]
+        for _ in range(_ATTEMPTS):
+            keys = self._keys[shard]
+            names = [keys.meta, keys.journal, keys.due]
+            if hold:
+                names.append(keys.hold_prefix + hold)
+            if seen:
+                names.append(keys.seen_prefix + seen)
+            try:
+                reply: Reply = await self._link.call(
+                    "EVALSHA", sha, len(names), *names, keys.epoch, "", *args
+                )
+            except StoreError as error:
+                await self._mend(error, repeatable=repeatable)
+                repeatable = False
+                continue
+            if reply[0] not in _NOT_YET:
+                return reply
+            await self._prepare(keys, reply)
+        raise _unavailable(f"no decision after {_ATTEMPTS} attempts")
+
+    async def _mend(self, error: StoreError, *, repeatable: bool) -> None:
+        """Make ready for another attempt, or raise what ends the call."""
+        if isinstance(error, UnfencedError):
+            await self.open()
+        elif not (isinstance(error, LinkLostError) and (repeatable or not error.sent)):
+            raise _unavailable(f"Redis did not decide: {error}") from error
+
+    async def _prepare(self, keys: ShardKeys, reply: Reply) -> None:
+        if reply[0] == "LOAD":
+            await self._loader.load(keys, reply)
+        elif reply[0] == "STALE":
+            await self.open()
+
+
+def _unavailable(detail: str) -> MeterUnavailableError:
+    return MeterUnavailableError(detail)

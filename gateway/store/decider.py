@@ -1,0 +1,143 @@
+"""Decides: each verb as one script call on the shard of its namespace.
+
+Implements ``protocols.Decider``. How a call is repeated until it is final lives in calls.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.entries import Position
+from gateway.domain.holds import Hold
+from gateway.domain.names import namespace_text, parse_account, shard_of
+from gateway.errors import MeterConflictError, MeterValidationError
+from gateway.protocols import Call
+from gateway.store.calls import Calls
+from gateway.store.pipeline import Word
+from gateway.store.replies import (
+    Reply,
+    read_denied,
+    read_done,
+    read_entry,
+    read_hold,
+    read_settled,
+    read_standing,
+)
+
+_SWEEP_ACCOUNTS = 100
+
+
+class RedisDecider:
+    """The verbs, over ``Calls``.
+
+    Args:
+        calls: runs scripts.
+        seen_ms: how long an answer is remembered for its idempotency key.
+        late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
+    """
+
+    def __init__(self, calls: Calls, *, seen_ms: int, late_commit: str = "charge") -> None:
+        self._calls = calls
+        self._seen_ms = seen_ms
+        self._late_commit = late_commit
+
+    async def allocate(self, call: Call, account: str, amount: int) -> Done:
+        """Credit the account."""
+        reply = await self._change("allocate", call, "", account, amount, call.body)
+        return read_done(reply, call.body)
+
+    async def adjust(self, call: Call, account: str, amount: int) -> Done:
+        """Correct the account's balance by a signed amount."""
+        reply = await self._change("adjust", call, "", account, amount, call.body)
+        return read_done(reply, call.body)
+
+    async def consume(self, call: Call, account: str, amount: int, *, check: bool) -> Done | Denied:
+        """Debit the account, with ``check`` only as far as available."""
+        reply = await self._change("consume", call, "", account, amount, int(check), call.body)
+        return read_denied(reply) if reply[0] == "DENIED" else read_done(reply, call.body)
+
+    async def reserve(
+        self, call: Call, hold_id: str, ttl_ms: int, legs: Sequence[tuple[str, int]]
+    ) -> Done | Denied:
+        """Hold an amount on each account, on all or none."""
+        flat = [word for leg in legs for word in leg]
+        reply = await self._change("reserve", call, hold_id, hold_id, ttl_ms, call.body, *flat)
+        return read_denied(reply) if reply[0] == "DENIED" else read_done(reply, call.body)
+
+    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled:
+        """Charge the actual amount of each leg and drop the hold."""
+        reply = await self._change("commit", call, hold_id, hold_id, self._late_commit, call.body, *actuals)
+        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
+
+    async def release(self, call: Call, hold_id: str) -> Done | Settled:
+        """Drop the hold."""
+        reply = await self._change("release", call, hold_id, hold_id, call.body)
+        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
+
+    async def extend(
+        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
+    ) -> Done | Denied | Settled:
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
+        reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *added)
+        if reply[0] == "DENIED":
+            return read_denied(reply)
+        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
+
+    async def standing(self, namespace: str, account: str) -> Standing:
+        """Read one account."""
+        return read_standing(await self._read("balance", namespace, account))
+
+    async def look(self, namespace: str, hold_id: str) -> tuple[Hold, int] | None:
+        """Read one hold and the shard's clock; None when there is no such hold."""
+        path = f"{namespace_text(namespace)}:{hold_id}"
+        args = (namespace_text(namespace), hold_id)
+        reply = await self._calls.run("look", shard_of(namespace), path, "", args, repeatable=True)
+        return None if reply[0] == "SETTLED" else read_hold(namespace, hold_id, reply)
+
+    async def expire(self, namespace: str) -> int:
+        """Expire what is overdue in the namespace's shard; count the namespace's own."""
+        expired, examined = 0, _SWEEP_ACCOUNTS
+        while examined >= _SWEEP_ACCOUNTS:
+            reply = await self._read("sweep", namespace, _SWEEP_ACCOUNTS)
+            expired, examined = expired + int(reply[2]), int(reply[3])
+        return expired
+
+    async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
+        """State in the journal what Redis holds of the accounts; None when it holds none of them."""
+        reply = await self._read("audit", namespace, *accounts)
+        return None if reply[0] == "NOTHING" else read_entry(reply[2], reply[3], b"").position
+
+    async def head(self, shard: int) -> Position:
+        """Give the last position of the shard's journal."""
+        return await self._calls.head(shard)
+
+    async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
+        words = (namespace_text(namespace), *args)
+        return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
+
+    async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+        namespace = namespace_text(call.namespace)
+        hold = f"{namespace}:{hold_id}" if hold_id else ""
+        seen = f"{namespace}:{quote(call.key, safe='')}" if call.key else ""
+        reply = await self._calls.run(
+            verb,
+            shard_of(call.namespace),
+            hold,
+            seen,
+            (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
+            repeatable=bool(seen),
+        )
+        if reply[0] == "MISMATCH":
+            raise MeterConflictError("the idempotency key came before with other parameters")
+        if reply[0] == "OVERFLOW":
+            raise _overflow(reply[2])
+        return reply
+
+
+def _overflow(account: str) -> MeterValidationError:
+    unit = parse_account(account).unit
+    return MeterValidationError.one(
+        "amount", "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
+    )

@@ -1,0 +1,114 @@
+"""The flusher's side of the journal: reads entries in order, moves the watermark, trims. Posting lives elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.domain.entries import Entry, Position
+from gateway.domain.names import SHARDS, namespace_text
+from gateway.errors import MeterUnavailableError
+from gateway.store.errors import JournalGapError, StoreError
+from gateway.store.keys import ShardKeys
+from gateway.store.pipeline import Link, Word
+from gateway.store.replies import read_entry, read_position
+from gateway.store.scripts import Script
+
+_HOLDS_PER_CALL = 500
+_LAST_SEQ = 2**64 - 1
+
+
+class RedisJournal:
+    """Implements ``protocols.Journal``.
+
+    Args:
+        reading: a link of its own, since a read that waits for entries keeps it busy.
+        writing: the link for everything else.
+        scripts: the joined scripts.
+        settled_ms: how long a settled hold stays in Redis once the ledger has it.
+    """
+
+    def __init__(
+        self, reading: Link, writing: Link, scripts: Mapping[str, Script], *, settled_ms: int
+    ) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._posted = scripts["posted"].sha
+        self._settled_ms = settled_ms
+
+    async def read(
+        self, after: Mapping[int, Position], limit: int, block_ms: int
+    ) -> Mapping[int, Sequence[Entry]]:
+        """Give up to ``limit`` entries per shard after each position; wait ``block_ms`` for the first.
+
+        Raises JournalGapError when a sequence is missing, EntryFormatError for an entry nobody can read,
+        MeterUnavailableError when Redis is away.
+        """
+        streams = {ShardKeys(shard, 0).journal: shard for shard in after}
+        block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
+        starts = (_before_next(position) for position in after.values())
+        reply = await _call(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
+        found = {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
+        for shard, entries in found.items():
+            _check_order(shard, after[shard], entries)
+        return found
+
+    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+        """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat."""
+        keys = ShardKeys(shard, upto.epoch)
+        names = [f"{keys.hold_prefix}{namespace_text(namespace)}:{hold_id}" for namespace, hold_id in settled]
+        for start in range(0, len(names) or 1, _HOLDS_PER_CALL):
+            chunk = names[start : start + _HOLDS_PER_CALL]
+            # The watermark moves with the last chunk only: a crash before it repeats them all.
+            seq = upto.seq if start + _HOLDS_PER_CALL >= len(names) else -1
+            await _call(
+                self._writing,
+                *("EVALSHA", self._posted, 2 + len(chunk), keys.meta, keys.journal, *chunk),
+                *(upto.epoch, "", seq, self._settled_ms),
+            )
+
+    async def posted_marks(self) -> Mapping[int, Position]:
+        """Give the watermark each shard's meta carries; (0, -1) where there is none."""
+        calls = (
+            _call(self._writing, "HMGET", ShardKeys(shard, 0).meta, "epoch", "posted")
+            for shard in range(SHARDS)
+        )
+        rows = await asyncio.gather(*calls)
+        return {shard: Position(int(epoch or 0), int(seq or -1)) for shard, (epoch, seq) in enumerate(rows)}
+
+    async def heads(self) -> Mapping[int, Position]:
+        """Give the position of the last entry each shard's journal still holds, where it holds one."""
+        calls = (
+            _call(self._writing, "XREVRANGE", ShardKeys(shard, 0).journal, "+", "-", "COUNT", 1)
+            for shard in range(SHARDS)
+        )
+        rows = await asyncio.gather(*calls)
+        return {shard: read_position(found[0][0]) for shard, found in enumerate(rows) if found}
+
+
+def _before_next(position: Position) -> str:
+    """Give the stream id just before the entry that comes after ``position``."""
+    if position.seq >= 0:
+        return f"{position.epoch}-{position.seq}"
+    return f"{position.epoch - 1}-{_LAST_SEQ}" if position.epoch else "0-0"
+
+
+def _entry(identifier: str, fields: Sequence[str]) -> Entry:
+    texts = dict(zip(fields[::2], fields[1::2], strict=True))
+    return read_entry(identifier, texts.get("head", ""), texts.get("body", "").encode())
+
+
+def _check_order(shard: int, after: Position, entries: Sequence[Entry]) -> None:
+    expected = after.seq + 1
+    for entry in entries:
+        if entry.position.epoch != after.epoch or entry.position.seq != expected:
+            raise JournalGapError(shard, expected, entry.position.seq)
+        expected += 1
+
+
+async def _call(link: Link, *words: Word) -> Any:
+    try:
+        return await link.call(*words)
+    except StoreError as error:
+        raise MeterUnavailableError(f"Redis did not answer: {error}") from error

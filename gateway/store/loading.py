@@ -1,0 +1,122 @@
+"""Brings into Redis what a script found absent: accounts with their open holds, and settled holds.
+
+Redis is a cache of the ledger that happens to decide. What is asked for within one tick shares one query.
+A load carries the ticket of the script that asked, the shard's clock at that moment (see lua/install.lua);
+whether it came too late shows when the script is called again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from gateway.domain.holds import ACTIVE, Hold
+from gateway.domain.names import namespace_text, parse_namespace
+from gateway.protocols import AccountState, StateSource
+from gateway.store.keys import ShardKeys
+from gateway.store.pipeline import Link, Word
+from gateway.store.replies import Reply, terms_text
+from gateway.store.scripts import Script
+
+Named = tuple[str, str]  # namespace, and account text or hold id
+State = TypeVar("State")
+
+
+class Loader:
+    """Answers LOAD replies from the ledger."""
+
+    def __init__(
+        self,
+        link: Link,
+        scripts: dict[str, Script],
+        source: StateSource,
+        *,
+        absent_ttl_ms: int,
+        settled_ms: int,
+    ) -> None:
+        self._link = link
+        self._install = scripts["install"].sha
+        self._recall = scripts["recall"].sha
+        self._accounts = _Gatherer(source.load_accounts)
+        self._holds = _Gatherer(source.load_holds)
+        self._absent_ttl_ms = absent_ttl_ms
+        self._settled_ms = settled_ms
+
+    async def load(self, keys: ShardKeys, reply: Reply) -> None:
+        """Install what a LOAD reply names. Raises MeterUnavailableError when the ledger is away."""
+        ticket_ms, hold_path, paths = reply[2], reply[3], reply[4:]
+        if hold_path:
+            await self._load_hold(keys, ticket_ms, hold_path)
+        else:
+            await self._load_accounts(keys, ticket_ms, [_named(path) for path in paths])
+
+    async def _load_accounts(self, keys: ShardKeys, ticket_ms: str, wanted: Sequence[Named]) -> None:
+        states = await self._accounts.get(wanted)
+        names = [keys.meta, keys.journal, keys.due]
+        for named in wanted:
+            args = _account_args(named[1], states.get(named))
+            await self._send(self._install, names, keys, named[0], ticket_ms, self._absent_ttl_ms, *args)
+
+    async def _load_hold(self, keys: ShardKeys, ticket_ms: str, path: str) -> None:
+        named = _named(path)
+        hold = (await self._holds.get([named])).get(named)
+        if hold is not None and hold.status == ACTIVE:
+            await self._load_accounts(keys, ticket_ms, [(named[0], leg.account) for leg in hold.legs])
+            return
+        keep_ms = self._absent_ttl_ms if hold is None else self._settled_ms
+        args = ["absent"] if hold is None else _settled_args(hold)
+        names = [keys.meta, keys.journal, keys.due, keys.hold_prefix + path]
+        await self._send(self._recall, names, keys, named[0], ticket_ms, keep_ms, *args)
+
+    async def _send(self, sha: str, names: list[str], keys: ShardKeys, namespace: str, *args: Word) -> None:
+        await self._link.call(
+            "EVALSHA", sha, len(names), *names, keys.epoch, "", namespace_text(namespace), *args
+        )
+
+
+class _Gatherer(Generic[State]):
+    """Gathers what is wanted within one tick into one query."""
+
+    def __init__(self, query: Callable[[Sequence[Named]], Awaitable[Mapping[Named, State]]]) -> None:
+        self._query = query
+        self._wanted: set[Named] = set()
+        self._pending: asyncio.Task[Mapping[Named, State]] | None = None
+
+    async def get(self, wanted: Sequence[Named]) -> Mapping[Named, State]:
+        """Give at least what is wanted, where it exists."""
+        self._wanted.update(wanted)
+        if self._pending is None:
+            self._pending = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._pending)
+
+    async def _ask(self) -> Mapping[Named, State]:
+        await asyncio.sleep(0)  # lets the other calls of this tick join
+        wanted, self._wanted, self._pending = sorted(self._wanted), set(), None
+        return await self._query(wanted)
+
+
+def _named(path: str) -> Named:
+    namespace, _, name = path.partition(":")
+    return parse_namespace(namespace), name
+
+
+def _account_args(account: str, state: AccountState | None) -> list[Word]:
+    if state is None:
+        return [account, 0, 0, 0, 0]
+    args: list[Word] = [account, 1, state.balance, state.reserved, len(state.holds)]
+    for hold in state.holds:
+        args += [hold.hold_id, hold.expires_ms, terms_text(hold), hold.body]
+    return args
+
+
+def _settled_args(hold: Hold) -> list[Word]:
+    consumed = " ".join(str(leg.consumed) for leg in hold.legs if leg.consumed is not None)
+    return [
+        hold.status,
+        terms_text(hold),
+        "" if hold.settled_ms is None else hold.settled_ms,
+        int(hold.late),
+        consumed,
+        hold.body,
+    ]

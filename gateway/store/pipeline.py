@@ -1,0 +1,220 @@
+"""One connection to Redis shared by all calls of an event loop: what is asked in one tick travels together.
+
+Nothing here knows scripts or keys. The protocol is RESP2, read and written by hiredis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import hiredis
+from redis.asyncio.connection import parse_url
+
+from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
+
+Word = str | bytes | int
+RoundTripObserver = Callable[[int, float], None]
+
+
+class Link(Protocol):
+    """Sends one command and gives its reply. Raises StoreError."""
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        """Send a command; the reply's texts are str."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; open calls fail with LinkLostError."""
+        ...
+
+
+class _Wire(asyncio.Protocol):
+    """One connected socket: packs, counts, and hands replies back in the order of the calls."""
+
+    def __init__(self, observe: RoundTripObserver) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(encoding="utf-8", errors="strict")
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._batches: deque[tuple[int, float]] = deque()
+        self._answered = 0
+        self._outgoing: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._observe = observe
+        self._suspect: tuple[int, float] | None = None
+        self.lost: str | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def call(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._outgoing:
+            self._loop.call_soon(self._send)
+        self._outgoing.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # stubs say 1-tuple
+        self._waiting.append(future)
+        return future
+
+    def _send(self) -> None:
+        if self._transport is None or self.lost is not None:
+            return
+        self._batches.append((len(self._outgoing), self._loop.time()))
+        self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while True:
+            reply = self._reader.gets()
+            if reply is False:
+                return
+            self._settle(self._waiting.popleft(), reply)
+            self._count()
+
+    def _settle(self, future: asyncio.Future[Any], reply: Any) -> None:
+        if future.done():  # the caller was cancelled; the server has acted all the same
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            future.set_exception(_error_of(str(reply)))
+        else:
+            future.set_result(reply)
+
+    def _count(self) -> None:
+        self._answered += 1
+        calls, sent_at = self._batches[0]
+        if self._answered == calls:
+            self._batches.popleft()
+            self._answered = 0
+            self._observe(calls, self._loop.time() - sent_at)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(str(exc) if exc else "the server closed the connection")
+
+    def overdue(self, bound_s: float) -> bool:
+        """Say whether the oldest batch has waited too long, and was already found so at the last look.
+
+        One look is not enough: after this process itself stood still, the answers lie unread.
+        """
+        oldest = self._batches[0] if self._batches else None
+        if oldest is None or self._loop.time() - oldest[1] <= bound_s:
+            self._suspect = None
+            return False
+        suspected, self._suspect = self._suspect, oldest
+        return suspected is oldest
+
+    def fail(self, reason: str) -> None:
+        """Close, and fail every call that has no answer; those not yet written were never sent."""
+        if self.lost is not None:
+            return
+        self.lost = reason
+        unsent = len(self._outgoing)
+        for index, future in enumerate(self._waiting):
+            if not future.done():
+                sent = index < len(self._waiting) - unsent
+                future.set_exception(LinkLostError(reason, sent=sent))
+        self._waiting.clear()
+        self._outgoing.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Pipeline:
+    """A ``Link`` over one socket that connects when first used and again after it was lost."""
+
+    def __init__(
+        self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = lambda _calls, _seconds: None
+    ) -> None:
+        self._options = parse_url(url)
+        self._timeout_s = timeout_s
+        self._observe = observe
+        self._wire: _Wire | None = None
+        self._connecting: asyncio.Task[_Wire] | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        """Send a command with all others of this tick."""
+        wire = self._wire
+        if wire is not None and wire.lost is None:
+            return wire.call(words)
+        return asyncio.ensure_future(self._connect_and_call(words))
+
+    async def close(self) -> None:
+        """Close the socket; open calls fail with LinkLostError."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._wire is not None:
+            self._wire.fail("the connection was closed here")
+
+    async def _connect_and_call(self, words: tuple[Word, ...]) -> Any:
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(self._connected)
+        wire = await asyncio.shield(self._connecting)
+        return await wire.call(words)
+
+    def _connected(self, task: asyncio.Task[_Wire]) -> None:
+        self._connecting = None
+        if not task.cancelled() and task.exception() is None:
+            self._wire = task.result()
+            self._watch()
+
+    async def _connect(self) -> _Wire:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                wire = await self._open()
+                await self._greet(wire)
+        except (OSError, StoreError) as error:
+            raise LinkLostError(f"cannot connect to Redis: {error}", sent=False) from error
+        return wire
+
+    async def _open(self) -> _Wire:
+        loop = asyncio.get_running_loop()
+        options = self._options
+        if "path" in options:
+            _, wire = await loop.create_unix_connection(lambda: _Wire(self._observe), options["path"])
+            return wire
+        tls = options.get("connection_class") is not None
+        host, port = options.get("host", "localhost"), options.get("port", 6379)
+        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=tls or None)
+        return wire
+
+    async def _greet(self, wire: _Wire) -> None:
+        try:
+            for words in self._greeting():
+                await wire.call(words)
+        except BaseException:
+            wire.fail("the server did not accept our greeting")
+            raise
+
+    def _greeting(self) -> list[tuple[Word, ...]]:
+        options = self._options
+        words: list[tuple[Word, ...]] = []
+        if options.get("password"):
+            name = (options["username"],) if options.get("username") else ()
+            words.append(("AUTH", *name, options["password"]))
+        words.append(("CLIENT", "SETNAME", "quotagate"))
+        if options.get("db"):
+            words.append(("SELECT", int(options["db"])))
+        return words
+
+    def _watch(self) -> None:
+        """Look at the oldest call now and then: one timer serves all calls."""
+        wire = self._wire
+        if wire is None or wire.lost is not None:
+            self._watchdog = None
+            return
+        if wire.overdue(self._timeout_s):
+            wire.fail(f"no answer within {self._timeout_s} s")
+            return
+        self._watchdog = asyncio.get_running_loop().call_later(self._timeout_s / 4, self._watch)
+
+
+def _error_of(text: str) -> StoreError:
+    if text.startswith("NOSCRIPT"):
+        return UnfencedError(text)
+    return RefusedError(text)

@@ -1,0 +1,103 @@
+"""Reads what scripts return, and journal entries as the stream holds them. Nothing here sends anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.entries import Entry, LegState, Position
+from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
+from gateway.domain.names import parse_namespace
+from gateway.store.errors import EntryFormatError
+
+_LEG_WORDS = 6
+_HEAD_WORDS = 6
+
+Reply = Sequence[str]
+
+
+def read_position(identifier: str) -> Position:
+    """Read a stream id, ``<epoch>-<seq>``."""
+    epoch, _, seq = identifier.partition("-")
+    return Position(int(epoch), int(seq))
+
+
+def read_entry(identifier: str, head: str, body: bytes) -> Entry:
+    """Read an entry: its id and head as a script wrote them, and the caller's body.
+
+    Raises EntryFormatError when the head does not follow the grammar of lua/fragments/expiry.lua.
+    """
+    words = head.split(" ")
+    try:
+        verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
+        legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
+        return Entry(
+            read_position(identifier),
+            verb,
+            int(at_ms),
+            parse_namespace(namespace),
+            "" if hold_id == "-" else hold_id,
+            int(expires_ms),
+            late == "1",
+            legs,
+            body,
+        )
+    except ValueError as error:
+        raise EntryFormatError(identifier, head) from error
+
+
+def read_done(reply: Reply, body: bytes) -> Done:
+    """Read DONE and REPLAYED."""
+    return Done(read_entry(reply[2], reply[3], body), reply[0] == "REPLAYED")
+
+
+def read_denied(reply: Reply) -> Denied:
+    """Read DENIED."""
+    return Denied(int(reply[2]) - 1, int(reply[3]), int(reply[4]), int(reply[5]), int(reply[6]))
+
+
+def read_settled(reply: Reply) -> Settled:
+    """Read SETTLED."""
+    return Settled(reply[2])
+
+
+def read_standing(reply: Reply) -> Standing:
+    """Read BALANCE."""
+    return Standing(int(reply[2]), int(reply[3]), int(reply[4]))
+
+
+def read_hold(namespace: str, hold_id: str, reply: Reply) -> tuple[Hold, int]:
+    """Read HOLD: the hold, and the shard's clock when it was read."""
+    _, _, now_ms, status, terms, settled_ms, late, consumed, body = reply
+    expires_ms, created_ms, *legs = terms.split(" ")
+    hold = Hold(
+        namespace,
+        hold_id,
+        status or ACTIVE,
+        _read_hold_legs(legs, consumed if status == COMMITTED else ""),
+        int(created_ms),
+        int(expires_ms),
+        int(settled_ms) if settled_ms else None,
+        late == "1",
+        body.encode(),
+    )
+    return hold, int(now_ms)
+
+
+def terms_text(hold: Hold) -> str:
+    """Write the terms of a hold as its hash keeps them: its times, then account and amount in turn."""
+    legs = " ".join(f"{leg.account} {leg.amount}" for leg in hold.legs)
+    return f"{hold.expires_ms} {hold.created_ms} {legs}"
+
+
+def _read_hold_legs(words: Sequence[str], consumed: str) -> tuple[HoldLeg, ...]:
+    charges = [int(word) for word in consumed.split(" ")] if consumed else [None] * (len(words) // 2)
+    return tuple(
+        HoldLeg(account, int(amount), charge)
+        for account, amount, charge in zip(words[::2], words[1::2], charges, strict=True)
+    )
+
+
+def _read_leg(words: list[str]) -> LegState:
+    account, amount, held, hold, balance, reserved = words
+    return LegState(account, int(amount), int(held), int(hold), int(balance), int(reserved))

@@ -1,0 +1,254 @@
+"""Says decisions and ledger rows in the words of the source API. Nothing is asked or decided here."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from gateway.domain.amounts import scale_of, to_decimal
+from gateway.domain.answers import (
+    AccountBalance,
+    Balance,
+    Committed,
+    Consumed,
+    Discrepancy,
+    EntryType,
+    Extended,
+    HoldStatus,
+    LedgerEntry,
+    Leg,
+    Posted,
+    Released,
+    Reservation,
+    Reserved,
+    SettledReason,
+)
+from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.entries import entry_id
+from gateway.domain.holds import Hold
+from gateway.domain.names import parse_account
+from gateway.domain.times import rfc3339
+from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
+
+_decode_extras = msgspec.json.Decoder(Extras).decode
+
+
+def posted(done: Done, scale: int) -> Posted:
+    """Say what allocate and adjust did."""
+    entry = done.entry
+    return {"balance": to_decimal(entry.legs[0].balance, scale), "entry_id": entry_id(entry.position)}
+
+
+def consumed(decision: Done | Denied, scale: int) -> Consumed:
+    """Say what consume did."""
+    if isinstance(decision, Denied):
+        return {
+            "success": False,
+            "balance": to_decimal(decision.balance, scale),
+            "available": to_decimal(decision.balance - decision.reserved, scale),
+            "entry_id": None,
+            "reason": "balance",
+        }
+    leg = decision.entry.legs[0]
+    return {
+        "success": True,
+        "balance": to_decimal(leg.balance, scale),
+        "available": to_decimal(leg.balance - leg.reserved, scale),
+        "entry_id": entry_id(decision.entry.position),
+    }
+
+
+def reserved(decision: Done | Denied, amount: int, scale: int) -> Reserved:
+    """Say what reserve did, or why not and when it is worth asking again."""
+    if isinstance(decision, Denied):
+        return {
+            "granted": False,
+            "reservation_id": None,
+            "balance": to_decimal(decision.balance, scale),
+            "available": to_decimal(decision.balance - decision.reserved, scale),
+            "expires_at": None,
+            "entry_id": None,
+            "reason": "balance",
+            "retry_after": _retry_after_s(decision, amount),
+        }
+    leg = decision.entry.legs[0]
+    return {
+        "granted": True,
+        "reservation_id": decision.entry.hold_id,
+        "balance": to_decimal(leg.balance, scale),
+        "available": to_decimal(leg.balance - leg.reserved, scale),
+        "expires_at": rfc3339(decision.entry.expires_ms),
+        "entry_id": None,
+    }
+
+
+def _retry_after_s(denied: Denied, amount: int) -> float | None:
+    """Give the seconds until the account's first hold may expire, if what is held would be enough."""
+    if denied.balance < amount or denied.next_ms == 0:
+        return None
+    return max(denied.next_ms - denied.now_ms, 1) / 1000
+
+
+def committed(decision: Done | Settled, scale: int) -> Committed:
+    """Say what commit did."""
+    if isinstance(decision, Settled):
+        return {
+            "success": False,
+            "consumed": None,
+            "released": None,
+            "reserved_amount": None,
+            "balance": None,
+            "entry_id": None,
+            "reason": cast("SettledReason", decision.status),
+        }
+    leg = decision.entry.legs[0]
+    answer: Committed = {
+        "success": True,
+        "consumed": to_decimal(-leg.amount, scale),
+        "released": to_decimal(max(leg.hold + leg.amount, 0), scale),
+        "reserved_amount": to_decimal(leg.hold, scale),
+        "balance": to_decimal(leg.balance, scale),
+        "entry_id": entry_id(decision.entry.position) if leg.amount else None,
+    }
+    if decision.entry.late:
+        answer["late"] = True
+    return answer
+
+
+def released(decision: Done | Settled) -> Released:
+    """Say what release did."""
+    if isinstance(decision, Settled):
+        return {"released": False, "reason": cast("SettledReason", decision.status)}
+    return {"released": True}
+
+
+def extended(decision: Done | Denied | Settled, scale: int) -> Extended:
+    """Say what extend did."""
+    if isinstance(decision, Done):
+        leg = decision.entry.legs[0]
+        return {
+            "extended": True,
+            "expires_at": rfc3339(decision.entry.expires_ms),
+            "reserved_amount": to_decimal(leg.hold, scale),
+            "available": to_decimal(leg.balance - leg.reserved, scale),
+        }
+    available = None
+    if isinstance(decision, Denied):
+        available = to_decimal(decision.balance - decision.reserved, scale)
+    return {
+        "extended": False,
+        "expires_at": None,
+        "reserved_amount": None,
+        "available": available,
+        "reason": "balance" if isinstance(decision, Denied) else decision.status,
+    }
+
+
+def balance(standing: Standing, scale: int) -> Balance:
+    """Say what an account has."""
+    return {
+        "balance": to_decimal(standing.balance, scale),
+        "reserved": to_decimal(standing.reserved, scale),
+        "available": to_decimal(standing.balance - standing.reserved, scale),
+        "as_of": rfc3339(standing.now_ms),
+    }
+
+
+def account_balance(row: AccountRow) -> AccountBalance:
+    """Say what one of a user's accounts has."""
+    account = parse_account(row.account)
+    scale = scale_of(account.unit)
+    return {
+        "event_type": account.event_type,
+        "resource": account.resource,
+        "unit": account.unit,
+        "balance": to_decimal(row.balance, scale),
+        "reserved": to_decimal(row.reserved, scale),
+        "available": to_decimal(row.balance - row.reserved, scale),
+    }
+
+
+def ledger_entry(line: LedgerLine) -> LedgerEntry:
+    """Say one line of the ledger."""
+    account, extras = parse_account(line.account), line.extras
+    scale = scale_of(account.unit)
+    return {
+        "id": line.entry_id,
+        "entry_type": cast("EntryType", line.entry_type),
+        "amount": to_decimal(line.amount, scale),
+        "balance_after": to_decimal(line.balance_after, scale),
+        "event_time": rfc3339(line.event_time_ms),
+        "created_at": rfc3339(line.created_ms),
+        "user_id": account.user_id,
+        "event_type": account.event_type,
+        "unit": account.unit,
+        "resource": account.resource,
+        "reservation_id": line.reservation_id,
+        "reference_id": extras.reference_id,
+        "actor_id": extras.actor_id,
+        "request_id": extras.request_id,
+        "on_behalf_of": extras.on_behalf_of,
+        "reason": extras.reason,
+        "metadata": _metadata(extras),
+    }
+
+
+def reservation(hold: Hold, now_ms: int) -> Reservation:
+    """Say one hold as it stands at ``now_ms``."""
+    legs = [_leg(leg.account, leg.amount, leg.consumed) for leg in hold.legs]
+    extras = _decode_extras(hold.body) if hold.body else Extras()
+    first = legs[0]
+    return {
+        "reservation_id": hold.hold_id,
+        "status": cast("HoldStatus", hold.status_at(now_ms)),
+        "amount": first["amount"],
+        "consumed": first["consumed"],
+        "user_id": first["user_id"],
+        "event_type": first["event_type"],
+        "unit": first["unit"],
+        "resource": first["resource"],
+        "legs": legs,
+        "created_at": rfc3339(hold.created_ms),
+        "expires_at": rfc3339(hold.expires_ms),
+        "settled_at": None if hold.settled_ms is None else rfc3339(hold.settled_ms),
+        "late": hold.late,
+        "actor_id": extras.actor_id,
+        "request_id": extras.request_id,
+        "on_behalf_of": extras.on_behalf_of,
+        "reason": extras.reason,
+        "metadata": _metadata(extras),
+    }
+
+
+def discrepancy(mismatch: Mismatch) -> Discrepancy:
+    """Say one finding of reconcile."""
+    account = parse_account(mismatch.account)
+    scale = scale_of(account.unit)
+    return {
+        "issue_type": mismatch.issue_type,
+        "user_id": account.user_id,
+        "event_type": account.event_type,
+        "unit": account.unit,
+        "resource": account.resource,
+        "expected": to_decimal(mismatch.expected, scale),
+        "actual": to_decimal(mismatch.actual, scale),
+        "discrepancy": to_decimal(mismatch.actual - mismatch.expected, scale),
+    }
+
+
+def _leg(account_text: str, amount: int, charged: int | None) -> Leg:
+    account = parse_account(account_text)
+    scale = scale_of(account.unit)
+    return {
+        "user_id": account.user_id,
+        "event_type": account.event_type,
+        "unit": account.unit,
+        "resource": account.resource,
+        "amount": to_decimal(amount, scale),
+        "consumed": None if charged is None else to_decimal(charged, scale),
+    }
+
+
+def _metadata(extras: Extras) -> dict[str, Any] | None:
+    return None if extras.metadata is None else msgspec.json.decode(extras.metadata, type=dict[str, Any])

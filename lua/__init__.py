@@ -1,0 +1,1 @@
+"""Package data: the scripts that decide. No Python lives here."""

@@ -1,0 +1,14 @@
+-- Reads one account, after returning to it what has expired.
+-- KEYS: meta journal due
+-- ARGV: epoch at namespace account
+-- RETURNS: BALANCE posted balance reserved now | STALE | LOAD | AGAIN
+-- ERRORS: none of its own; XADD refuses an epoch that has been left
+-- USES: guard accounts expiry decide write
+-- COST: O(1), and O(log n) for each expired hold of the account
+--@guard
+--@accounts
+local account, body = touch(ARGV[3], ARGV[4]), ''
+--@expiry
+--@decide
+answer = answer or {'BALANCE', posted, account.balance_text, account.reserved_text, now_text}
+--@write

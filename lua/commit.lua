@@ -1,0 +1,39 @@
+-- Charges what a hold really used and drops the hold; after its expiry the charge is booked as late.
+-- KEYS: meta journal due hold [seen]
+-- ARGV: epoch at namespace fingerprint seen_ms hold_id late_policy body actual...
+-- RETURNS: DONE posted id head | SETTLED posted status | REPLAYED posted id head
+--          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+-- ERRORS: LEGS, when there is not one actual for each leg
+-- USES: guard replay accounts hold expiry decide write remember
+-- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
+--@guard
+--@replay
+--@accounts
+--@hold
+--@expiry
+--@decide
+local body, late = ARGV[8], hold.expired or expiring[hold.id]
+if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS a commit has one actual amount for each leg') end
+if late and ARGV[7] == 'refuse' then answer = answer or {'SETTLED', posted, 'expired'} end
+for i, leg in ipairs(hold.legs) do
+  leg.balance = leg.account.balance - tonumber(ARGV[8 + i])
+  if leg.balance < -MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
+end
+local consumed = ARGV[9]
+if not answer then
+  head = 'commit ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. hold.expires_text .. (late and ' 1' or ' 0')
+  for i, leg in ipairs(hold.legs) do
+    local account, actual, dropped = leg.account, ARGV[8 + i], '0'
+    if not late then
+      account.reserved_text, dropped = text(account.reserved - leg.amount), '-' .. leg.amount_text
+    end
+    account.balance_text = text(leg.balance)
+    head = head .. ' ' .. account.name .. (actual == '0' and ' ' or ' -') .. actual .. ' ' .. dropped .. ' '
+      .. leg.amount_text .. ' ' .. account.balance_text .. ' ' .. account.reserved_text
+    if i > 1 then consumed = consumed .. ' ' .. actual end
+  end
+end
+--@write
+call('HSET', KEYS[4], 'status', 'committed', 'settled_ms', now_text, 'late', late and '1' or '0', 'consumed', consumed)
+for _, leg in ipairs(hold.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, hold.id) end
+--@remember

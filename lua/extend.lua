@@ -1,0 +1,41 @@
+-- Lengthens a hold, never shortens it, and enlarges its legs as far as they have something available.
+-- KEYS: meta journal due hold [seen]
+-- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body added...
+-- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | SETTLED posted status
+--          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+-- ERRORS: LEGS, when there is not one added amount for each leg
+-- USES: guard replay accounts hold expiry decide deny write remember
+-- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
+--@guard
+--@replay
+--@accounts
+--@hold
+--@expiry
+--@decide
+local body, account, short = ARGV[8], nil, nil
+if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS an extension has one amount for each leg') end
+if hold.expired or expiring[hold.id] then answer = answer or {'SETTLED', posted, 'expired'} end
+for i, leg in ipairs(hold.legs) do
+  local added = tonumber(ARGV[8 + i])
+  account = leg.account
+  if added > 0 and added > account.balance - account.reserved then short = i; break end
+  if account.reserved + added > MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, account.name} end
+end
+--@deny
+local expires_text = text(math.max(tonumber(hold.expires_text), now + tonumber(ARGV[7])))
+local terms = expires_text .. ' ' .. hold.created_text
+if not answer then
+  head = 'extend ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. expires_text .. ' 0'
+  for i, leg in ipairs(hold.legs) do
+    local added, size_text = ARGV[8 + i], text(leg.amount + tonumber(ARGV[8 + i]))
+    account = leg.account
+    account.reserved_text = text(account.reserved + tonumber(added))
+    head = head .. ' ' .. account.name .. ' 0 ' .. added .. ' ' .. size_text .. ' ' .. account.balance_text
+      .. ' ' .. account.reserved_text
+    terms = terms .. ' ' .. account.name .. ' ' .. size_text
+  end
+end
+--@write
+call('HSET', KEYS[4], 'terms', terms)
+for _, leg in ipairs(hold.legs) do call('ZADD', prefix .. 'holds:' .. leg.account.path, expires_text, hold.id) end
+--@remember

@@ -1,0 +1,16 @@
+-- Lets only callers of the open epoch in, and tells the time of the shard.
+-- GIVES: call, text(number), posted (text: last sequence in the ledger),
+--        now and now_text (Unix ms, never less than any the shard has seen), last_ms
+-- ANSWERS: STALE epoch, when the shard is not open in the caller's epoch (a closed one has no epoch)
+local call = redis.call
+-- The one way for a number to leave: tostring and '..' round beyond 14 digits.
+local function text(number) return string.format('%.0f', number) end
+local meta = call('HMGET', KEYS[1], 'epoch', 'posted', 'last_ms')
+if meta[1] ~= ARGV[1] then return {'STALE', meta[1] or ''} end
+local posted, last_ms, now = meta[2], tonumber(meta[3]), tonumber(ARGV[2])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+if now < last_ms then now = last_ms end
+local now_text = text(now)

@@ -1,0 +1,38 @@
+-- Carries the decision out: appends to the journal, writes the touched accounts, remembers the answer.
+-- The append comes first: it is the one write a server can refuse (an id of an epoch that was left), and
+-- a refusal must leave nothing half done.
+-- GIVES: id (of the verb's own entry)
+-- ANSWERS: answer, when the verb changes nothing; what had expired is written all the same
+-- USES: guard accounts expiry decide
+local id
+for _, expiry in ipairs(expiries) do
+  id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', expiry.head)
+  call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text)
+  for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
+end
+if head and body ~= '' then
+  id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'body', body)
+elseif head then
+  id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head)
+end
+if id then
+  local seq = string.match(id, '%d+$')
+  for i = 1, #touched do
+    local account = touched[i]
+    call('HSET', account.key, 'balance', account.balance_text, 'reserved', account.reserved_text, 'seq', seq)
+    if account.absent then
+      call('HDEL', account.key, 'absent')
+      call('PERSIST', account.key)
+    end
+    if account.moved and account.next_ms then
+      local next_text = text(account.next_ms)
+      call('HSET', account.key, 'next_ms', next_text)
+      call('ZADD', KEYS[3], next_text, account.path)
+    elseif account.moved then
+      call('HDEL', account.key, 'next_ms')
+      call('ZREM', KEYS[3], account.path)
+    end
+  end
+  if now > last_ms then call('HSET', KEYS[1], 'last_ms', now_text) end
+end
+if answer then return answer end

@@ -1,0 +1,18 @@
+-- Puts a settled or unknown hold back into Redis for a while, so that asking again costs the ledger nothing.
+-- KEYS: meta journal due hold
+-- ARGV: epoch at namespace ticket_ms keep_ms status [terms settled_ms late consumed body]
+-- RETURNS: INSTALLED posted | LATE posted | STALE
+-- ERRORS: none
+-- USES: guard
+-- COST: O(1)
+--@guard
+local TICKET_MS = 10000 -- as in install
+if now - tonumber(ARGV[4]) > TICKET_MS then return {'LATE', posted} end
+if call('EXISTS', KEYS[4]) == 1 then return {'INSTALLED', posted} end
+call('HSET', KEYS[4], 'status', ARGV[6])
+if ARGV[7] then
+  call('HSET', KEYS[4], 'terms', ARGV[7], 'settled_ms', ARGV[8], 'late', ARGV[9], 'consumed', ARGV[10],
+    'body', ARGV[11])
+end
+call('PEXPIRE', KEYS[4], ARGV[5])
+return {'INSTALLED', posted}

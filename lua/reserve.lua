@@ -1,0 +1,45 @@
+-- Makes a hold over one or more accounts, on all of them or on none.
+-- KEYS: meta journal due hold [seen]
+-- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body (account amount)...
+-- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | REPLAYED posted id head
+--          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+-- ERRORS: none of its own; XADD refuses an epoch that has been left
+-- USES: guard replay accounts expiry decide deny write remember
+-- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
+--@guard
+--@replay
+--@accounts
+local body = ARGV[8]
+for i = 9, #ARGV, 2 do touch(ARGV[3], ARGV[i]) end
+--@expiry
+--@decide
+local account, short
+for i = 9, #ARGV, 2 do
+  account = touch(ARGV[3], ARGV[i])
+  local amount = tonumber(ARGV[i + 1])
+  if amount > account.balance - account.reserved then short = (i - 7) / 2; break end
+  if account.reserved + amount > MAX_AMOUNT then answer = {'OVERFLOW', posted, account.name}; break end
+end
+--@deny
+local expires_ms = now + tonumber(ARGV[7])
+local expires_text = text(expires_ms)
+local terms = expires_text .. ' ' .. now_text
+if not answer then
+  head = 'reserve ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. ARGV[6] .. ' ' .. expires_text .. ' 0'
+  for i = 9, #ARGV, 2 do
+    local amount_text = ARGV[i + 1]
+    account = touch(ARGV[3], ARGV[i])
+    account.reserved_text = text(account.reserved + tonumber(amount_text))
+    if not account.next_ms or expires_ms < account.next_ms then
+      account.next_ms, account.moved = expires_ms, true
+    end
+    head = head .. ' ' .. account.name .. ' 0 ' .. amount_text .. ' ' .. amount_text .. ' ' .. account.balance_text
+      .. ' ' .. account.reserved_text
+    terms = terms .. ' ' .. account.name .. ' ' .. amount_text
+  end
+end
+--@write
+call('HSET', KEYS[4], 'terms', terms)
+if body ~= '' then call('HSET', KEYS[4], 'body', body) end
+for i = 1, (#ARGV - 8) / 2 do call('ZADD', prefix .. 'holds:' .. ARGV[3] .. ':' .. ARGV[7 + 2 * i], expires_text, ARGV[6]) end
+--@remember

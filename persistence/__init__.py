@@ -1,0 +1,1 @@
+"""The ledger's room: everything that speaks to Postgres. Redis and HTTP never appear here."""

@@ -1,0 +1,35 @@
+"""Posts audit entries: compares what Redis saw at a position with what the ledger says there. Repairs nothing."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from gateway.domain.entries import Entry, entry_id
+from persistence.database import Connection
+from persistence.rows import timestamp_text
+from persistence.statements import statement
+
+_RECORD = statement("record_audit")
+_COMPARE = statement("audit_accounts")
+_log = structlog.get_logger(__name__)
+
+
+async def run_audit(connection: Connection, entry: Entry) -> None:
+    """Record an audit and its findings. Everything before ``entry``, and nothing after, must be written."""
+    seen = [
+        {"account": leg.account, "balance": leg.balance, "reserved": leg.reserved, "held": leg.held}
+        for leg in entry.legs
+    ]
+    place = {"namespace": entry.namespace, "epoch": entry.position.epoch, "seq": entry.position.seq}
+    cursor = await connection.execute(
+        _RECORD, {**place, "audited_at": timestamp_text(entry.at_ms), "accounts_checked": len(seen)}
+    )
+    if cursor.rowcount == 0:
+        return
+    cursor = await connection.execute(
+        _COMPARE,
+        {**place, "before_id": entry_id(entry.position), "seen": msgspec.json.encode(seen).decode()},
+    )
+    if cursor.rowcount:
+        _log.warning("audit found differences", **place, findings=cursor.rowcount)

@@ -1,0 +1,32 @@
+"""What can go wrong between journal and ledger. None of it is an answer to a caller, so none is a MeterError."""
+
+from __future__ import annotations
+
+
+class JournalError(Exception):
+    """A shard's journal cannot be posted, and trying again is no use. Carries the ``shard`` it stops."""
+
+    def __init__(self, shard: int, reason: str) -> None:
+        super().__init__(f"shard {shard}: {reason}")
+        self.shard = shard
+        self.reason = reason
+
+
+class JournalGapError(JournalError):
+    """A sequence is missing from the journal: proof that Redis lost something."""
+
+
+class JournalForkError(JournalError):
+    """The journal tells a position otherwise than the ledger has already booked it."""
+
+
+class JournalEpochError(JournalError):
+    """The journal's epoch is not the one that Postgres gave to the shard."""
+
+
+class EntryRefusedError(JournalError):
+    """An entry that no row can be made of: an unknown verb, a body that is no JSON, an impossible time."""
+
+
+class MigrationError(Exception):
+    """The migrations applied to a database are not the ones this program carries."""

@@ -1,0 +1,91 @@
+"""The fence: makes a Redis safe to decide on, after a start or whenever it may have lost something.
+
+A script changes state and appends to the journal in one atomic step, so a shard's Redis state is exactly
+the effect of all entries up to its journal's head, and the ledger is exactly the effect of all entries up
+to the watermark. A shard whose head is not behind its watermark, in the epoch Postgres knows, has lost
+nothing the ledger has seen: it keeps its epoch. Any other is closed, what survives of its journal is
+posted, and it opens in a new epoch, in which accounts load from the ledger when they are first touched.
+
+One fence runs at a time, under a lock in Postgres. Every step may be repeated: a fence that dies is
+simply run again. The scripts are loaded last, so a server that knows them has been fenced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+
+from gateway.domain.entries import Position
+from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
+
+_log = structlog.get_logger("quotagate.fence")
+
+_READ_ENTRIES = 2000
+
+
+class FenceRows(Protocol):
+    """The fence's side of Postgres."""
+
+    def fence_lock(self) -> AbstractAsyncContextManager[None]:
+        """Let one fence run at a time, over all processes."""
+        ...
+
+    async def raise_epochs(self, shards: Sequence[int]) -> Mapping[int, int]:
+        """Give the shards new epochs, never used before, with nothing posted in them yet."""
+        ...
+
+
+class LedgerFence:
+    """Implements ``protocols.Fence``."""
+
+    def __init__(self, rows: FenceRows, poster: Poster, journal: Journal, store: ShardStore) -> None:
+        self._rows = rows
+        self._poster = poster
+        self._journal = journal
+        self._store = store
+
+    async def raise_up(self) -> Mapping[int, int]:
+        """Check every shard, give new epochs where needed, open all; give each shard's epoch.
+
+        Raises MeterUnavailableError when Redis or Postgres is away.
+        """
+        async with self._rows.fence_lock():
+            rows = {row.shard: row for row in await self._poster.shard_rows()}
+            states = await self._store.states()
+            lost = [shard for shard, row in rows.items() if not _intact(row, states[shard])]
+            marks = {shard: row.watermark for shard, row in rows.items()}
+            if lost:
+                marks |= await self._renew(lost, rows)
+            await self._store.open(marks)
+        return {shard: mark.epoch for shard, mark in marks.items()}
+
+    async def _renew(self, lost: Sequence[int], rows: Mapping[int, ShardRow]) -> Mapping[int, Position]:
+        """Close the shards, post what survives of their journals, and give them new epochs."""
+        used = [shard for shard in lost if rows[shard].watermark.epoch > 0]
+        if used:
+            _log.warning("epoch_raised", shards=used, reason="Redis does not hold what the ledger has seen")
+        await self._store.close(lost)
+        await self._drain(lost)
+        epochs = await self._rows.raise_epochs(lost)
+        return {shard: Position(epoch, -1) for shard, epoch in epochs.items()}
+
+    async def _drain(self, shards: Sequence[int]) -> None:
+        """Post the entries that survive beyond the watermark, so far as they follow it without a gap."""
+        while True:
+            rows = {
+                row.shard: row.watermark for row in await self._poster.shard_rows() if row.shard in shards
+            }
+            found = await self._journal.read(rows, _READ_ENTRIES, 0)
+            if not found:
+                return
+            await self._poster.post(found)
+
+
+def _intact(row: ShardRow, state: ShardState) -> bool:
+    """Say whether the shard's Redis still holds everything the ledger has seen of it."""
+    if state.epoch != row.watermark.epoch or row.watermark.epoch == 0:
+        return False
+    return row.watermark.seq < 0 or state.head >= row.watermark

@@ -1,0 +1,111 @@
+"""Posts batches of journal entries to the ledger, each exactly once. Where they come from is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import psycopg
+
+from gateway.domain.entries import Entry, Position
+from gateway.protocols import Poster, ShardRow
+from persistence import shards
+from persistence.audits import run_audit
+from persistence.database import Connection, Database
+from persistence.duplicates import drop_posted
+from persistence.partitions import Partitions
+from persistence.postings import AUDIT, Posting
+from persistence.writing import ROWS_PER_TURN, write
+
+
+class Ledger(Poster):
+    """The ledger as its writers see it: the flusher, and the fence that closes and opens shards."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._partitions = Partitions(database)
+
+    async def shard_rows(self) -> Sequence[ShardRow]:
+        """Give all shards. The migrations made a row for each, at epoch 0 with nothing posted (seq -1)."""
+        async with self._database.connection() as connection:
+            return await shards.shard_rows(connection)
+
+    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        """Post the entries of several shards in one transaction; give each shard's new watermark.
+
+        A shard whose row another flusher holds, or whose watermark is already at the batch's first entry
+        or beyond, is skipped and not in the answer.
+
+        Raises:
+            JournalGapError, JournalEpochError: the batch does not continue the shard; nothing was written.
+            JournalForkError: the ledger has booked one of the entries otherwise; nothing stays written.
+            EntryRefusedError: no row can be made of an entry; nothing stays written.
+            MeterUnavailableError: the database did not answer, or not in time. Nothing is posted, or all of
+                it is: posting again tells.
+        """
+        waiting = {shard: batch for shard, batch in batches.items() if batch}
+        await self._partitions.ensure((batch[0].at_ms, batch[-1].at_ms) for batch in waiting.values())
+        try:
+            return await self._post(waiting, careful=False)
+        except psycopg.errors.UniqueViolation:
+            return await self._post(waiting, careful=True)
+
+    async def close_shards(self, closing: Iterable[int]) -> None:
+        """Mark shards ``closing``: the fence's first step."""
+        async with self._database.transaction() as connection:
+            await shards.set_state(connection, closing, "closing")
+
+    async def open_shards(self, opening: Iterable[int]) -> None:
+        """Mark shards ``open``: the fence's last step."""
+        async with self._database.transaction() as connection:
+            await shards.set_state(connection, opening, "open")
+
+    async def raise_epochs(self, raised: Iterable[int]) -> Mapping[int, int]:
+        """Give each shard a new epoch, never used before, and its watermark seq -1: nothing posted in it."""
+        async with self._database.transaction() as connection:
+            return await shards.raise_epochs(connection, raised)
+
+    async def _post(self, batches: Mapping[int, Sequence[Entry]], *, careful: bool) -> Mapping[int, Position]:
+        async with self._database.transaction() as connection:
+            locked = await shards.lock_free_shards(connection, batches)
+            ready = {
+                shard: batches[shard]
+                for shard, watermark in locked.items()
+                if shards.next_in_line(shard, watermark, batches[shard])
+            }
+            for entries, audits in _pieces(ready.values()):
+                await _write(connection, entries, careful=careful)
+                for audit in audits:
+                    await run_audit(connection, audit)
+            posted = {shard: batch[-1].position for shard, batch in ready.items()}
+            await shards.advance(connection, posted)
+        return posted
+
+
+async def _write(connection: Connection, entries: Iterable[Entry], *, careful: bool) -> None:
+    posting = Posting()
+    waiting = iter(entries)
+    while turn := list(islice(waiting, ROWS_PER_TURN)):
+        posting.add(turn)
+        await asyncio.sleep(0)
+    if careful:
+        await drop_posted(connection, posting)
+    await write(connection, posting)
+
+
+def _pieces(batches: Iterable[Sequence[Entry]]) -> Iterator[tuple[Sequence[Entry], Sequence[Entry]]]:
+    """Cut batches at their audits: each piece is entries to write, then audits to run right after them."""
+    rest = [iter(batch) for batch in batches]
+    while True:
+        entries: list[Entry] = []
+        audits: list[Entry] = []
+        for batch in rest:
+            for entry in batch:
+                if entry.verb == AUDIT:
+                    audits.append(entry)
+                    break
+                entries.append(entry)
+        yield entries, audits
+        if not audits:
+            return

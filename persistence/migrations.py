@@ -1,0 +1,96 @@
+"""Brings a database's schema up to date from numbered SQL files. What the files say is theirs alone.
+
+Every file is applied once, in its own transaction, under one advisory lock, and its checksum is kept:
+a file that was changed or taken away after it was applied is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from persistence.database import unavailable
+from persistence.errors import MigrationError
+from persistence.statements import migration_files, statement
+
+_LOCK = 0x51756F7461  # "Quota": the same number in every process that migrates
+_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_JOURNAL = statement("create_migrations")
+_log = structlog.get_logger(__name__)
+
+
+class Migration(NamedTuple):
+    """One numbered file."""
+
+    number: int
+    name: str
+    content: bytes
+
+    @property
+    def checksum(self) -> str:
+        """Give the SHA-256 of the file as hex digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def read_migrations(files: Iterable[tuple[str, bytes]]) -> Sequence[Migration]:
+    """Order (name, content) pairs by number. Raises MigrationError for a bad name or a number that is off."""
+    found = sorted(_migration(name, content) for name, content in files)
+    for expected, migration in enumerate(found, start=1):
+        if migration.number != expected:
+            raise MigrationError(f"{migration.name}: the next number is {expected:04}")
+    return found
+
+
+async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = None) -> Sequence[str]:
+    """Apply what is missing and give the names of the files applied. Safe to call from many processes.
+
+    Raises MigrationError when the database was migrated with other files, MeterUnavailableError when it
+    does not answer, and the database's own error when a file fails (nothing of that file stays).
+    """
+    migrations = read_migrations(migration_files() if files is None else files)
+    with unavailable():
+        async with await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, application_name="quotagate migrate"
+        ) as connection:
+            # Closing the connection gives the lock back, whatever happens in between.
+            await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            return await _apply_missing(connection, migrations)
+
+
+async def _apply_missing(
+    connection: psycopg.AsyncConnection, migrations: Sequence[Migration]
+) -> Sequence[str]:
+    await connection.execute(_JOURNAL)
+    cursor = await connection.execute("SELECT name, sha256 FROM meter.migrations ORDER BY number")
+    applied: dict[str, str] = dict(await cursor.fetchall())
+    _verify(applied, {migration.name: migration.checksum for migration in migrations})
+    missing = [migration for migration in migrations if migration.name not in applied]
+    for migration in missing:
+        async with connection.transaction():
+            await connection.execute(migration.content)
+            await connection.execute(
+                "INSERT INTO meter.migrations (number, name, sha256) VALUES (%s, %s, %s)",
+                (migration.number, migration.name, migration.checksum),
+            )
+        _log.info("migration applied", name=migration.name)
+    return [migration.name for migration in missing]
+
+
+def _verify(applied: Mapping[str, str], known: Mapping[str, str]) -> None:
+    for name, checksum in applied.items():
+        if name not in known:
+            raise MigrationError(f"{name} was applied to this database, but this program does not carry it")
+        if known[name] != checksum:
+            raise MigrationError(f"{name} was changed after it was applied to this database")
+
+
+def _migration(name: str, content: bytes) -> Migration:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise MigrationError(f"{name}: a migration is named NNNN_words.sql")
+    return Migration(int(match[1]), name, content)

@@ -1,0 +1,73 @@
+"""The shards' rows: lock, epoch, watermark and state of each of the 128 slots. What is posted lives elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway.domain.entries import Entry, Position
+from gateway.protocols import ShardRow
+from persistence.database import Connection
+from persistence.errors import JournalEpochError, JournalGapError
+from persistence.statements import statement
+
+_LOCK = statement("lock_shards")
+_ADVANCE = statement("advance_shards")
+_SET_STATE = statement("set_shard_state")
+_RAISE_EPOCHS = statement("raise_epochs")
+
+
+async def shard_rows(connection: Connection) -> Sequence[ShardRow]:
+    """Give all 128 shards in order."""
+    cursor = await connection.execute("SELECT shard, epoch, seq, state FROM meter.shards ORDER BY shard")
+    return [ShardRow(shard, Position(epoch, seq), state) async for shard, epoch, seq, state in cursor]
+
+
+async def lock_free_shards(connection: Connection, shards: Iterable[int]) -> Mapping[int, Position]:
+    """Lock those of the shards that nobody holds, until the transaction ends; give their watermarks."""
+    cursor = await connection.execute(_LOCK, {"shards": list(shards)})
+    return {shard: Position(epoch, seq) async for shard, epoch, seq in cursor}
+
+
+async def advance(connection: Connection, watermarks: Mapping[int, Position]) -> None:
+    """Move the watermarks of locked shards forward inside their epochs."""
+    shards = list(watermarks)
+    await connection.execute(_ADVANCE, {"shards": shards, "seqs": [watermarks[s].seq for s in shards]})
+
+
+async def set_state(connection: Connection, shards: Iterable[int], state: str) -> None:
+    """Mark shards ``open`` or ``closing``; closing remembers since when, however often it is repeated."""
+    await connection.execute(_SET_STATE, {"shards": list(shards), "state": state})
+
+
+async def raise_epochs(connection: Connection, shards: Iterable[int]) -> Mapping[int, int]:
+    """Give each shard a new epoch, never used before, in which nothing is posted yet (seq -1)."""
+    cursor = await connection.execute(_RAISE_EPOCHS, {"shards": list(shards)})
+    return {shard: epoch async for shard, epoch in cursor}
+
+
+def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> bool:
+    """Say whether the batch begins directly after the watermark; False when it is already posted.
+
+    Raises JournalEpochError when batch and row are of different epochs, JournalGapError when a sequence
+    between them or inside the batch is missing.
+    """
+    for place, entry in enumerate(batch):
+        if entry.position.epoch != watermark.epoch:
+            raise JournalEpochError(
+                shard,
+                f"the journal is in epoch {entry.position.epoch}, the ledger in epoch {watermark.epoch}",
+            )
+        if entry.position.seq != batch[0].position.seq + place:
+            raise _gap(shard, Position(watermark.epoch, batch[0].position.seq + place), entry.position)
+    first = batch[0].position
+    if first.seq > watermark.seq + 1:
+        raise _gap(shard, Position(watermark.epoch, watermark.seq + 1), first)
+    return first.seq == watermark.seq + 1
+
+
+def _gap(shard: int, expected: Position, found: Position) -> JournalGapError:
+    return JournalGapError(
+        shard,
+        f"the journal should continue at {expected.epoch}-{expected.seq}, "
+        f"but its next entry is {found.epoch}-{found.seq}",
+    )

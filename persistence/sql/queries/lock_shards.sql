@@ -1,0 +1,5 @@
+SELECT shard, epoch, seq
+FROM meter.shards
+WHERE shard = ANY (%(shards)s)
+ORDER BY shard
+FOR UPDATE SKIP LOCKED

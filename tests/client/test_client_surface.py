@@ -1,0 +1,122 @@
+"""What a caller sees of the SDK: the source API's names and parameters, types, and what is never imported."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.client import AsyncMeterClient, MeterClient
+
+# The source API: parameters in order, with the defaults of those that have one.
+SEED = {
+    "allocate": "user_id event_type amount unit resource=None idempotency_key=None event_time=None "
+    "metadata=None",
+    "consume": "user_id event_type amount unit resource=None check_balance=False idempotency_key=None "
+    "event_time=None metadata=None",
+    "adjust": "user_id event_type amount unit resource=None reference_id=None idempotency_key=None "
+    "metadata=None",
+    "reserve": "user_id event_type amount unit resource=None ttl_seconds=300 idempotency_key=None "
+    "metadata=None",
+    "commit": "reservation_id actual_amount metadata=None idempotency_key=None",
+    "release": "reservation_id idempotency_key=None",
+    "extend": "reservation_id ttl_seconds=None amount=None idempotency_key=None",
+    "get_reservation": "reservation_id",
+    "list_reservations": "status=None user_id=None limit=100 cursor=None",
+    "batch": "operations",
+    "get_balance": "user_id event_type unit resource=None",
+    "get_user_balances": "user_id",
+    "get_ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100",
+    "reconcile": "",
+    "release_expired_reservations": "",
+    "set_actor": "actor_id request_id=None on_behalf_of=None reason=None",
+    "clear_actor": "",
+}
+
+
+def shown(method: Any) -> str:
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return " ".join(
+        p.name if p.default is inspect.Parameter.empty else f"{p.name}={p.default}" for p in parameters
+    )
+
+
+@pytest.mark.parametrize("client", [MeterClient, AsyncMeterClient])
+@pytest.mark.parametrize("name", SEED)
+def test_a_method_has_the_parameters_of_the_source_api(client: Any, name: str) -> None:
+    method = getattr(client, name)
+    assert shown(method) == SEED[name]
+    assert method.__doc__
+    assert "Call" not in str(inspect.signature(method).return_annotation)
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(client: type[Any]) -> set[str]:
+        return {name for name in dir(client) if not name.startswith("_")}
+
+    assert methods(MeterClient) - {"close"} == methods(AsyncMeterClient) - {"aclose"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SEED) - {"set_actor", "clear_actor"}))
+def test_every_verb_of_the_async_client_is_a_coroutine_method(name: str) -> None:
+    assert inspect.iscoroutinefunction(getattr(AsyncMeterClient("http://gateway"), name))
+    assert not inspect.iscoroutinefunction(getattr(MeterClient("http://gateway"), name))
+
+
+def test_importing_the_client_imports_no_server_side() -> None:
+    script = (
+        "import sys, gateway.client\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "servers = {'redis', 'hiredis', 'psycopg', 'starlette', 'uvicorn', 'persistence', 'rich'}\n"
+        "print(sorted(names & servers))\n"
+        "print(sorted(name for name in sys.modules if name.startswith('gateway.') and\n"
+        "             name.split('.')[1] not in {'client', 'domain', 'errors', 'protocols'}))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+TYPED = """
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+from gateway.client import AsyncMeterClient, MeterClient
+from gateway.domain.answers import LedgerEntry, Reserved
+
+def blocking(meter: MeterClient) -> None:
+    assert_type(meter.reserve("a", "b", 1, "tokens", resource="c"), Reserved)
+    assert_type(meter.release("r"), bool)
+    assert_type(meter.iter_ledger("a", "b", "c"), Iterator[LedgerEntry])
+    meter.reserve("a", "b", 1)  # error: unit is missing
+    meter.reserve("a", "b", 1, "tokens", resources="c")  # error: no such parameter
+    meter.commit("r", b"1")  # error: no amount
+
+async def awaiting(meter: AsyncMeterClient) -> None:
+    assert_type(await meter.reserve("a", "b", 1, "tokens", resource="c"), Reserved)
+    assert_type(await meter.release("r"), bool)
+    assert_type(meter.iter_ledger("a", "b", "c"), AsyncIterator[LedgerEntry])
+    await meter.commit("r", b"1")  # error: no amount
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_every_parameter_and_answer(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    script = tmp_path / "caller.py"
+    script.write_text(TYPED)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-incremental",
+        "--no-error-summary",
+        str(script),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    expected = [at for at, line in enumerate(TYPED.split("\n"), 1) if "# error" in line]
+    found = [int(line.split(":")[1]) for line in run.stdout.splitlines() if ": error:" in line]
+    assert found == expected, run.stdout
