@@ -29,7 +29,7 @@ from gateway.domain.names import (
 )
 from gateway.domain.times import unix_ms
 from gateway.errors import MeterValidationError
-from gateway.protocols import Actor, Call, Extras
+from gateway.protocols import NOBODY, Actor, Call, Extras
 
 METADATA_MAX_BYTES = 16 * 1024
 LIMIT_MAX = 10_000
@@ -172,9 +172,7 @@ class Arguments:
 
     def _metadata_json(self, encoded: bytes, value: object) -> msgspec.Raw:
         if len(encoded) > METADATA_MAX_BYTES:
-            self.fail(
-                "metadata", "VAL_METADATA_TOO_LONG", f"must be at most {METADATA_MAX_BYTES} bytes of JSON"
-            )
+            self.fail("metadata", "VAL_METADATA_TOO_LONG", f"must be at most {METADATA_MAX_BYTES} bytes")
         elif _NUL.search(encoded):
             self.fail("metadata", "VAL_METADATA_INVALID_CHARS", "must not contain the character U+0000")
         elif b"null" in encoded and _has_non_finite(value):
@@ -194,11 +192,10 @@ class Arguments:
 
 
 _NO_EXTRAS = Extras()
-_NOBODY = Actor()
 
 
 def _body(actor: Actor, key: str | None, extras: Extras) -> bytes:
-    if key is None and extras == _NO_EXTRAS and actor == _NOBODY:
+    if key is None and extras == _NO_EXTRAS and actor == NOBODY:
         return b""
     return _encode(msgspec.structs.replace(extras, idempotency_key=key, **actor._asdict()))
 

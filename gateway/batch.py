@@ -1,4 +1,4 @@
-"""Batches: many operations in few round trips, each with an answer of its own. What a verb does lives in meter.py."""
+"""Batches: many operations in few round trips, each with an answer of its own. No verb lives here."""
 
 from __future__ import annotations
 

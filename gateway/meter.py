@@ -47,7 +47,7 @@ from gateway.domain.holds import (
 from gateway.domain.names import USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
-from gateway.protocols import Actor, Call, Decider, Extras, Observer, Reports
+from gateway.protocols import NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
@@ -80,7 +80,7 @@ class Meter:
 
     __slots__ = ("_actor", "_backend", "_decider", "namespace")
 
-    def __init__(self, backend: Backend, namespace: str, actor: Actor = Actor()) -> None:
+    def __init__(self, backend: Backend, namespace: str, actor: Actor = NOBODY) -> None:
         error = namespace_error(namespace)
         if error is not None:
             raise MeterValidationError.of([error])
@@ -101,7 +101,7 @@ class Meter:
 
     def clear_actor(self) -> None:
         """Forget who acts."""
-        self._actor = Actor()
+        self._actor = NOBODY
 
     async def allocate(
         self,
@@ -233,7 +233,7 @@ class Meter:
         amount: Amount | None = None,
         idempotency_key: str | None = None,
     ) -> Extended:
-        """Let a hold live ``ttl_seconds`` from now (never less than it has), or add ``amount`` to it, or both."""
+        """Let a hold live ``ttl_seconds`` from now, if that is longer, or add ``amount`` to it, or both."""
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
         scale = scales[0] if scales else 0
@@ -293,7 +293,7 @@ class Meter:
         limit: int = 100,
         cursor: str | None = None,
     ) -> LedgerPage:
-        """Give a page of an account's entries, newest first; start inclusive, end exclusive, by event_time."""
+        """Give a page of an account's entries, newest first, with start_time <= event_time < end_time."""
         read = Arguments()
         read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
@@ -372,7 +372,7 @@ class Meter:
         return await self._observed("expire", self._decider.expire(self.namespace))
 
     async def reconciled(self) -> Reconciled:
-        """Compare every account of the namespace in Redis with the ledger, each at one place of the journal."""
+        """Compare every account of the namespace with the ledger, each at one place of the journal."""
         as_of = await self._caught_up()
         accounts = await self._backend.reports.accounts(self.namespace)
         found: list[Discrepancy] = []

@@ -1,4 +1,4 @@
-"""The measurements of a gateway, as Prometheus reads them. Nothing is measured here: others report, and scrapes ask.
+"""The measurements of a gateway, as Prometheus reads them. Others measure; nothing is decided here.
 
 The hot path adds to plain numbers, which cost a tenth of a client library's counters; a collector turns
 them into metrics when somebody looks. Calls come from one event loop, so nothing is locked.
@@ -133,24 +133,26 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
 
 
 def _journal(readiness: Readiness) -> Iterable[Metric]:
-    epochs = _by_shard("epoch", "Generation of a shard's data in Redis")
+    epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)
-    heads = _by_shard("journal_head", "Last sequence in the journal of a shard that is ahead of the ledger")
-    marks = _by_shard("journal_watermark", "Last sequence of that shard that the ledger has")
-    lags = _by_shard("journal_lag_entries", "Entries of that shard that the ledger does not have yet")
+    heads = _by_shard(
+        "quotagate_journal_head", "Last sequence in the journal of a shard that is ahead of the ledger"
+    )
+    marks = _by_shard("quotagate_journal_watermark", "Last sequence of that shard that the ledger has")
+    lags = _by_shard("quotagate_journal_shard_lag", "Entries of that shard that the ledger does not have yet")
     for lag in readiness.lag:
-        shard = (str(lag.shard),)
-        heads.add_metric(shard, lag.head.seq)
-        marks.add_metric(shard, lag.watermark.seq)
-        lags.add_metric(shard, _behind(lag))
+        label = (str(lag.shard),)
+        heads.add_metric(label, lag.head.seq)
+        marks.add_metric(label, lag.watermark.seq)
+        lags.add_metric(label, _behind(lag))
     total = sum(map(_behind, readiness.lag))
     waiting = GaugeMetricFamily("quotagate_journal_lag", "Entries of all shards not in the ledger yet", total)
     return (epochs, heads, marks, lags, waiting)
 
 
 def _by_shard(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"quotagate_shard_{name}", text, labels=("shard",))
+    return GaugeMetricFamily(name, text, labels=("shard",))
 
 
 def _behind(lag: ShardLag) -> int:

@@ -107,6 +107,10 @@ class Decider(Protocol):
         """Expire what is overdue in the namespace's shard; count the namespace's own."""
         ...
 
+    async def sweep(self, shard: int) -> int:
+        """Expire what is overdue in the shard; count it."""
+        ...
+
     async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
         """State in the journal what Redis holds of the accounts; None when it holds none of them."""
         ...
@@ -221,7 +225,7 @@ class Reports(Protocol):
         ...
 
     async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:
-        """Give what the audit entry at ``upto`` found (see ``Poster.post``); None when it is not posted yet."""
+        """Give what the audit entry at ``upto`` found (see ``Poster.post``); None before it is posted."""
         ...
 
 
@@ -232,6 +236,9 @@ class Actor(NamedTuple):
     request_id: str | None = None
     on_behalf_of: str | None = None
     reason: str | None = None
+
+
+NOBODY = Actor()
 
 
 class Observer(Protocol):
@@ -271,6 +278,34 @@ class Health(Protocol):
         ...
 
 
+class ShardState(NamedTuple):
+    """A shard as its Redis knows it.
+
+    ``epoch`` is None while it is closed or unknown; ``posted`` is the watermark's sequence in that epoch;
+    ``head`` is the last position its journal ever gave out, (0, -1) when it gave none.
+    """
+
+    epoch: int | None
+    posted: int
+    head: Position
+
+
+class ShardStore(Protocol):
+    """The fence's side of Redis."""
+
+    async def states(self) -> Mapping[int, ShardState]:
+        """Look at every shard."""
+        ...
+
+    async def close(self, shards: Sequence[int]) -> None:
+        """Take the epoch from the shards: from here on nothing is acknowledged in it."""
+        ...
+
+    async def open(self, watermarks: Mapping[int, Position]) -> None:
+        """Write epoch and watermark of the shards, then load the scripts: they serve from here on."""
+        ...
+
+
 class Journal(Protocol):
     """The flusher's side of the stream of each shard, as the store keeps it."""
 
@@ -279,7 +314,8 @@ class Journal(Protocol):
     ) -> Mapping[int, Sequence[Entry]]:
         """Give up to ``limit`` entries per shard after each position; wait up to ``block_ms`` for the first.
 
-        Raises JournalGapError when a sequence is missing, and EntryFormatError for an entry nobody can read.
+        They come as they stand: whether they follow each other is the poster's question. An entry nobody
+        can read has the verb ``unreadable``.
         """
         ...
 

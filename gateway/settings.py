@@ -28,7 +28,7 @@ _TRUTHS = {
     "off": False,
 }
 
-Auth = Literal["keys", "off"]
+Auth = Literal["auto", "keys", "off"]
 LateCommit = Literal["charge", "refuse"]
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -119,9 +119,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "127.0.0.1"
     )
     port: Annotated[int, _whole(0, 65535, "TCP port to listen on; 0 takes a free one.")] = 8080
-    auth: Annotated[Auth, _word(Auth, "Whether callers need an API key; off on a loopback host alone.")] = (
-        "keys"
-    )
+    auth: Annotated[
+        Auth, _word(Auth, "Whether callers need the API key; auto: on a loopback host only if there is one.")
+    ] = "auto"
     api_key: Annotated[
         str | None,
         _text("[!-~]{16,512}", "16 to 512 visible ASCII characters", "Key of namespace default.", _mask_all),
@@ -205,26 +205,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(problems)
         return settings
 
+    def needs_key(self) -> bool:
+        """Whether callers must show the API key, which is then set."""
+        if self.auth == "auto":
+            return self.api_key is not None or not is_loopback(self.host)
+        return self.auth == "keys"
+
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each pair of settings that cannot both be."""
+        host = f"{_PREFIX}HOST is {self.host}"
         if self.auth == "off" and not is_loopback(self.host):
             yield (
-                f"{_PREFIX}AUTH=off: is for a loopback address alone, and {_PREFIX}HOST is {self.host}; "
-                f"listen on 127.0.0.1, or set {_PREFIX}AUTH=keys and {_PREFIX}API_KEY"
+                f"{_PREFIX}AUTH=off: is for a loopback address alone, and {host}; "
+                f"listen on 127.0.0.1, or set {_PREFIX}API_KEY and leave {_PREFIX}AUTH alone"
             )
-
-    def check_serving(self) -> None:
-        """Check what only a process that answers callers needs.
-
-        Raises:
-            SettingsError: API keys are required and there is none.
-        """
-        if self.auth == "keys" and self.api_key is None:
-            problem = (
-                f"{_PREFIX}API_KEY: is not set, and {_PREFIX}AUTH=keys needs it; "
-                f"on a loopback address {_PREFIX}AUTH=off serves without keys"
-            )
-            raise SettingsError([problem])
+        if self.needs_key() and self.api_key is None:
+            why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
+            yield f"{_PREFIX}API_KEY: is not set, and {why} needs it"
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={shown!r}' for name, shown in self.__rich_repr__())})"

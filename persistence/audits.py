@@ -7,7 +7,7 @@ import structlog
 
 from gateway.domain.entries import Entry, entry_id
 from persistence.database import Connection
-from persistence.rows import timestamp_text
+from persistence.copytext import time_field
 from persistence.statements import statement
 
 _RECORD = statement("record_audit")
@@ -23,7 +23,7 @@ async def run_audit(connection: Connection, entry: Entry) -> None:
     ]
     place = {"namespace": entry.namespace, "epoch": entry.position.epoch, "seq": entry.position.seq}
     cursor = await connection.execute(
-        _RECORD, {**place, "audited_at": timestamp_text(entry.at_ms), "accounts_checked": len(seen)}
+        _RECORD, {**place, "audited_at": time_field(entry.at_ms), "accounts_checked": len(seen)}
     )
     if cursor.rowcount == 0:
         return

@@ -5,22 +5,23 @@ The usual way never comes here, for the watermark moves with the data.
 
 from __future__ import annotations
 
-import msgspec
-
 from gateway.domain.entries import entry_position
 from gateway.domain.names import shard_of
+from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.errors import JournalForkError
 from persistence.postings import Posting
 from persistence.statements import statement
+from persistence.writing import copy_lines
 
+_CREATE_TOLD = statement("create_told")
 _COMPARE_LEDGER = statement("compare_ledger")
 _COMPARE_HOLDS = statement("compare_holds")
 _FORGET_HOLDS = statement("forget_holds")
 
 
 async def drop_posted(connection: Connection, posting: Posting) -> None:
-    """Take out of a posting the lines the ledger holds already, and make way for its holds to be written again.
+    """Take out of a posting the lines that are booked already, and let its holds be written once more.
 
     Raises JournalForkError when the ledger tells one of them otherwise.
     """
@@ -29,8 +30,9 @@ async def drop_posted(connection: Connection, posting: Posting) -> None:
 
 
 async def _drop_lines(connection: Connection, posting: Posting) -> None:
-    told = msgspec.json.encode([row._asdict() for row in posting.ledger_rows()]).decode()
-    cursor = await connection.execute(_COMPARE_LEDGER, {"rows": told})
+    await connection.execute(_CREATE_TOLD)
+    await copy_lines(connection, b"COPY told_ledger FROM STDIN", posting.ledger_lines())
+    cursor = await connection.execute(_COMPARE_LEDGER)
     for namespace, identifier, same in await cursor.fetchall():
         if not same:
             epoch, seq = entry_position(identifier)
@@ -38,18 +40,25 @@ async def _drop_lines(connection: Connection, posting: Posting) -> None:
                 shard_of(namespace), f"entry {epoch}-{seq} is booked already, with other content"
             )
         del posting.booked[namespace, identifier]
+    await connection.execute("DROP TABLE told_ledger")
 
 
 async def _forget_holds(connection: Connection, posting: Posting) -> None:
-    rows = [*posting.open_holds(), *posting.settled_holds()]
-    told = msgspec.json.encode([row._asdict() for row in rows]).decode()
-    cursor = await connection.execute(_COMPARE_HOLDS, {"rows": told})
-    known = set()
-    for namespace, hold_id, same in await cursor.fetchall():
+    told = {
+        "namespaces": [namespace for namespace, _ in posting.made],
+        "hold_ids": [hold_id for _, hold_id in posting.made],
+        "accounts": [made.legs[0].account for made in posting.made.values()],
+        "created": [time_field(made.at_ms) for made in posting.made.values()],
+    }
+    cursor = await connection.execute(_COMPARE_HOLDS, told)
+    known = await cursor.fetchall()
+    for namespace, hold_id, same in known:
         if not same:
-            raise JournalForkError(
-                shard_of(namespace), f"hold {hold_id} is known already, and was made otherwise"
-            )
-        known.add((namespace, hold_id))
-    namespaces, hold_ids = [key[0] for key in known], [key[1] for key in known]
-    await connection.execute(_FORGET_HOLDS, {"namespaces": namespaces, "hold_ids": hold_ids})
+            raise JournalForkError(shard_of(namespace), f"hold {hold_id} exists already, made otherwise")
+    await connection.execute(
+        _FORGET_HOLDS,
+        {
+            "namespaces": [namespace for namespace, _, _ in known],
+            "hold_ids": [hold_id for _, hold_id, _ in known],
+        },
+    )

@@ -18,8 +18,9 @@ from typing import Protocol
 
 import structlog
 
-from gateway.domain.entries import Position
+from gateway.domain.entries import Entry, Position
 from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
+from persistence.errors import JournalError
 
 _log = structlog.get_logger("quotagate.fence")
 
@@ -74,14 +75,22 @@ class LedgerFence:
 
     async def _drain(self, shards: Sequence[int]) -> None:
         """Post the entries that survive beyond the watermark, so far as they follow it without a gap."""
-        while True:
-            rows = {
-                row.shard: row.watermark for row in await self._poster.shard_rows() if row.shard in shards
-            }
-            found = await self._journal.read(rows, _READ_ENTRIES, 0)
-            if not found:
-                return
-            await self._poster.post(found)
+        left = set(shards)
+        while left:
+            marks = {row.shard: row.watermark for row in await self._poster.shard_rows() if row.shard in left}
+            found = await self._journal.read(marks, _READ_ENTRIES, 0)
+            left &= set(found)
+            for shard, entries in found.items():
+                if not await self._post(shard, entries):
+                    left.discard(shard)
+
+    async def _post(self, shard: int, entries: Sequence[Entry]) -> bool:
+        try:
+            await self._poster.post({shard: entries})
+        except JournalError as error:
+            _log.exception("proven_loss", shard=shard, reason=error.reason)
+            return False
+        return True
 
 
 def _intact(row: ShardRow, state: ShardState) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from weakref import WeakSet
 
 import psycopg
 
@@ -16,7 +17,11 @@ from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting
-from persistence.writing import ROWS_PER_TURN, write
+from persistence.writing import LINES_PER_TURN, clear, prepare, write
+
+# A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
+# many dead rows a planner counts in.
+_LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
 
 class Ledger(Poster):
@@ -25,6 +30,7 @@ class Ledger(Poster):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._partitions = Partitions(database)
+        self._prepared: WeakSet[Connection] = WeakSet()
 
     async def shard_rows(self) -> Sequence[ShardRow]:
         """Give all shards. The migrations made a row for each, at epoch 0 with nothing posted (seq -1)."""
@@ -67,26 +73,39 @@ class Ledger(Poster):
             return await shards.raise_epochs(connection, raised)
 
     async def _post(self, batches: Mapping[int, Sequence[Entry]], *, careful: bool) -> Mapping[int, Position]:
-        async with self._database.transaction() as connection:
-            locked = await shards.lock_free_shards(connection, batches)
-            ready = {
-                shard: batches[shard]
-                for shard, watermark in locked.items()
-                if shards.next_in_line(shard, watermark, batches[shard])
-            }
-            for entries, audits in _pieces(ready.values()):
-                await _write(connection, entries, careful=careful)
-                for audit in audits:
-                    await run_audit(connection, audit)
-            posted = {shard: batch[-1].position for shard, batch in ready.items()}
-            await shards.advance(connection, posted)
-        return posted
+        async with self._database.connection() as connection:
+            if connection not in self._prepared:
+                await prepare(connection)
+                self._prepared.add(connection)
+            async with connection.transaction():
+                await connection.execute(_LOOK_UP)
+                return await _post_ready(connection, batches, careful=careful)
+
+
+async def _post_ready(
+    connection: Connection, batches: Mapping[int, Sequence[Entry]], *, careful: bool
+) -> Mapping[int, Position]:
+    locked = await shards.lock_free_shards(connection, batches)
+    ready = {
+        shard: batches[shard]
+        for shard, watermark in locked.items()
+        if shards.next_in_line(shard, watermark, batches[shard])
+    }
+    for place, (entries, audits) in enumerate(_pieces(ready.values())):
+        if place:
+            await clear(connection)
+        await _write(connection, entries, careful=careful)
+        for audit in audits:
+            await run_audit(connection, audit)
+    posted = {shard: batch[-1].position for shard, batch in ready.items()}
+    await shards.advance(connection, posted)
+    return posted
 
 
 async def _write(connection: Connection, entries: Iterable[Entry], *, careful: bool) -> None:
     posting = Posting()
     waiting = iter(entries)
-    while turn := list(islice(waiting, ROWS_PER_TURN)):
+    while turn := list(islice(waiting, LINES_PER_TURN)):
         posting.add(turn)
         await asyncio.sleep(0)
     if careful:

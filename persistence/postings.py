@@ -1,6 +1,6 @@
-"""Turns journal entries into the rows they make of the tables. Pure: nothing here reads or writes a database.
+"""Turns journal entries into the lines they make of the tables. Pure: nothing here touches a database.
 
-A posting keeps the last state of each account and hold, so a hold reserved and committed in one batch is
+A posting keeps the last state of each account and hold, so a hold reserved and committed in one run is
 one row, written once.
 """
 
@@ -11,36 +11,37 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.domain.amounts import scale_of
 from gateway.domain.entries import Entry, LegState, entry_id
-from gateway.domain.holds import COMMITTED, EXPIRED, RELEASED
-from gateway.domain.names import parse_account, shard_of
+from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
+from gateway.domain.names import shard_of
 from gateway.protocols import Extras
-from persistence.errors import EntryRefusedError
-from persistence.rows import (
-    HOUR_MS,
-    AccountUpdate,
-    Extension,
-    LedgerRow,
-    OpenHoldRow,
-    SettledHoldRow,
-    Settlement,
-    UsageAddition,
-    amount_in_unit,
-    timestamp_text,
+from persistence.copytext import (
+    NULL,
+    account_field,
+    account_fields,
+    amount_field,
+    field,
+    json_field,
+    namespace_field,
+    owner_fields,
+    scale_of_account,
+    time_field,
 )
+from persistence.errors import EntryRefusedError
 
 AUDIT = "audit"
-SETTLED_STATUS = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
+SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _ENTRY_TYPES = {
     "allocate": "allocation",
     "consume": "consumption",
     "commit": "consumption",
     "adjust": "adjustment",
 }
-_VERBS = frozenset({"reserve", "extend", *SETTLED_STATUS, *_ENTRY_TYPES})
+_VERBS = frozenset({"reserve", "extend", *SETTLING, *_ENTRY_TYPES})
+_HOUR_MS = 3_600_000
 
 _NO_EXTRAS = Extras()
+_NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
 Key = tuple[str, str]
@@ -61,7 +62,7 @@ class Posting:
     Attributes:
         booked: the ledger's new lines, by (namespace, entry id).
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
-        changed: the last entry after it that changed a hold, by (namespace, hold id).
+        changed: the last entry that extended or settled each hold, by (namespace, hold id).
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -94,133 +95,95 @@ class Posting:
         event_ms = entry.at_ms if extras.event_time_ms is None else extras.event_time_ms
         for index, leg in enumerate(entry.legs):
             if leg.amount:
-                identifier = entry_id(entry.position, index)
-                self.booked[entry.namespace, identifier] = _Booking(entry, leg, extras, event_ms)
+                key = (entry.namespace, entry_id(entry.position, index))
+                self.booked[key] = _Booking(entry, leg, extras, event_ms)
 
-    def ledger_rows(self) -> Iterator[LedgerRow]:
-        """Give the ledger's new lines. Raises EntryRefusedError for a time beyond the calendar."""
+    def ledger_lines(self) -> Iterator[str]:
+        """Give the new lines of ``meter.ledger``."""
         for (namespace, identifier), (entry, leg, extras, event_ms) in self.booked.items():
-            user_id, event_type, unit, resource = parse_account(leg.account)
-            scale = scale_of(unit)
-            yield LedgerRow(
-                namespace,
-                identifier,
-                timestamp_text(entry.at_ms),
-                timestamp_text(event_ms),
-                _ENTRY_TYPES[entry.verb],
-                leg.account,
-                user_id,
-                event_type,
-                unit,
-                resource,
-                amount_in_unit(leg.amount, scale),
-                amount_in_unit(leg.balance, scale),
-                entry.hold_id or None,
-                extras.reference_id,
-                extras.actor_id,
-                extras.request_id,
-                extras.on_behalf_of,
-                extras.reason,
-                None if extras.metadata is None else bytes(extras.metadata).decode(),
+            scale = scale_of_account(leg.account)
+            yield (
+                f"{namespace_field(namespace)}\t{identifier}\t{time_field(entry.at_ms)}\t{time_field(event_ms)}\t"
+                f"{_ENTRY_TYPES[entry.verb]}\t{account_fields(leg.account)}\t{amount_field(leg.amount, scale)}\t"
+                f"{amount_field(leg.balance, scale)}\t{field(entry.hold_id or None)}\t{_extra_fields(extras)}\n"
             )
 
-    def usage(self) -> Iterator[UsageAddition]:
-        """Give what the new lines add to the hours of their event times."""
+    def usage_lines(self) -> Iterator[str]:
+        """Give what the new lines of the ledger add to the hours of their event times."""
         sums: dict[tuple[str, str, int, str], tuple[int, int]] = {}
         for (namespace, _), (entry, leg, _, event_ms) in self.booked.items():
-            key = (namespace, leg.account, event_ms - event_ms % HOUR_MS, _ENTRY_TYPES[entry.verb])
+            key = (namespace, leg.account, event_ms - event_ms % _HOUR_MS, _ENTRY_TYPES[entry.verb])
             total, count = sums.get(key, (0, 0))
             sums[key] = (total + leg.amount, count + 1)
         for (namespace, account, hour_ms, entry_type), (total, count) in sums.items():
-            in_unit = amount_in_unit(total, scale_of(parse_account(account).unit))
-            yield UsageAddition(namespace, account, timestamp_text(hour_ms), entry_type, str(in_unit), count)
-
-    def accounts(self) -> Iterator[AccountUpdate]:
-        """Give the last state of each account touched."""
-        for (namespace, account), (first_ms, entry, leg) in self._accounts.items():
-            user_id, event_type, unit, resource = parse_account(account)
-            yield AccountUpdate(
-                namespace,
-                account,
-                user_id,
-                event_type,
-                unit,
-                resource,
-                scale_of(unit),
-                leg.balance,
-                leg.reserved,
-                entry.position.epoch,
-                entry.position.seq,
-                timestamp_text(first_ms),
-                timestamp_text(entry.at_ms),
+            in_unit = amount_field(total, scale_of_account(account))
+            yield (
+                f"{namespace_field(namespace)}\t{account_field(account)}\t{time_field(hour_ms)}\t"
+                f"{entry_type}\t{in_unit}\t{count}\n"
             )
 
-    def open_holds(self) -> Iterator[OpenHoldRow]:
+    def account_lines(self) -> Iterator[str]:
+        """Give the last state of each account touched."""
+        for (namespace, account), (first_ms, entry, leg) in self._accounts.items():
+            epoch, seq = entry.position
+            yield (
+                f"{namespace_field(namespace)}\t{account_fields(account)}\t{scale_of_account(account)}\t"
+                f"{leg.balance}\t{leg.reserved}\t{epoch}\t{seq}\t"
+                f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\n"
+            )
+
+    def open_hold_lines(self) -> Iterator[str]:
         """Give the legs of the holds that were made in this run and are open at its end."""
         for key, made in self.made.items():
             last = self.changed.get(key, made)
-            if last.verb in SETTLED_STATUS:
+            if last.verb in SETTLING:
                 continue
+            made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
             for index, leg in enumerate(last.legs):
-                yield OpenHoldRow(
-                    *key,
-                    index,
-                    leg.account,
-                    parse_account(leg.account).user_id,
-                    leg.hold,
-                    timestamp_text(made.at_ms),
-                    timestamp_text(last.expires_ms),
-                    _text(made),
-                )
+                yield f"{_hold_fields(made, index)}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\n"
 
-    def settled_holds(self) -> Iterator[SettledHoldRow]:
+    def settled_hold_lines(self) -> Iterator[str]:
         """Give the legs of the holds that were made and settled in this run."""
         for key, made in self.made.items():
             last = self.changed.get(key, made)
-            if last.verb not in SETTLED_STATUS:
+            if last.verb not in SETTLING:
                 continue
+            made_fields = f"{time_field(made.at_ms)}\t{json_field(made.body)}"
             for index, leg in enumerate(last.legs):
-                yield SettledHoldRow(
-                    *key,
-                    index,
-                    leg.account,
-                    parse_account(leg.account).user_id,
-                    SETTLED_STATUS[last.verb],
-                    leg.hold,
-                    -leg.amount if last.verb == "commit" else None,
-                    timestamp_text(made.at_ms),
-                    timestamp_text(last.expires_ms),
-                    timestamp_text(last.at_ms),
-                    last.late,
-                    _text(made),
-                    _text(last),
+                yield (
+                    f"{_hold_fields(made, index)}\t{_change_fields(last, leg)}\t"
+                    f"{owner_fields(leg.account)}\t{made_fields}\n"
                 )
 
-    def settlements(self) -> Iterator[Settlement]:
-        """Give what settles the legs of holds that were made before this run."""
+    def hold_change_lines(self) -> Iterator[str]:
+        """Give what extends or settles the legs of holds that were made before this run."""
         for key, last in self.changed.items():
-            if key in self.made or last.verb not in SETTLED_STATUS:
-                continue
-            for index, leg in enumerate(last.legs):
-                yield Settlement(
-                    *key,
-                    index,
-                    SETTLED_STATUS[last.verb],
-                    leg.hold,
-                    -leg.amount if last.verb == "commit" else None,
-                    timestamp_text(last.expires_ms),
-                    timestamp_text(last.at_ms),
-                    last.late,
-                    _text(last),
-                )
+            if key not in self.made:
+                for index, leg in enumerate(last.legs):
+                    yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
 
-    def extensions(self) -> Iterator[Extension]:
-        """Give what extends the legs of holds that were made before this run and are open at its end."""
-        for key, last in self.changed.items():
-            if key in self.made or last.verb in SETTLED_STATUS:
-                continue
-            for index, leg in enumerate(last.legs):
-                yield Extension(*key, index, leg.hold, timestamp_text(last.expires_ms))
+
+def _hold_fields(entry: Entry, index: int) -> str:
+    return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}\t{index}"
+
+
+def _change_fields(last: Entry, leg: LegState) -> str:
+    """Give status, amount, consumed, expires_at, settled_at, late and settled_body."""
+    consumed = str(-leg.amount) if last.verb == "commit" else NULL
+    return (
+        f"{SETTLING.get(last.verb, ACTIVE)}\t{leg.hold}\t{consumed}\t{time_field(last.expires_ms)}\t"
+        f"{time_field(last.at_ms)}\t{last.late}\t{json_field(last.body)}"
+    )
+
+
+def _extra_fields(extras: Extras) -> str:
+    """Give reference_id, actor_id, request_id, on_behalf_of, reason and metadata."""
+    if extras is _NO_EXTRAS:
+        return _NO_EXTRA_FIELDS
+    reference = NULL if extras.reference_id is None else str(extras.reference_id)
+    actor = map(field, (extras.actor_id, extras.request_id, extras.on_behalf_of, extras.reason))
+    metadata = NULL if extras.metadata is None else json_field(bytes(extras.metadata))
+    return "\t".join((reference, *actor, metadata))
 
 
 def _extras(entry: Entry) -> Extras:
@@ -229,14 +192,10 @@ def _extras(entry: Entry) -> Extras:
     try:
         extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:
-            timestamp_text(extras.event_time_ms)
+            time_field(extras.event_time_ms)
     except (msgspec.MsgspecError, OverflowError) as error:
         raise _refused(entry, f"has a body that cannot be booked: {error}") from error
     return extras
-
-
-def _text(entry: Entry) -> str | None:
-    return entry.body.decode() if entry.body else None
 
 
 def _refused(entry: Entry, reason: str) -> EntryRefusedError:

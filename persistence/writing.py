@@ -1,96 +1,103 @@
-"""Writes a posting into the tables, inside a transaction that is the caller's. What it says is decided elsewhere."""
+"""Writes a posting into the tables, inside a transaction that is the caller's. What it says is decided elsewhere.
+
+New rows are copied straight into their tables; changes of existing rows are copied into staging tables
+that live as long as the connection, and applied from there as sets.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Iterator
+from itertools import islice
 
 from gateway.domain.names import shard_of
 from persistence.database import Connection
 from persistence.errors import JournalForkError
-from persistence.postings import SETTLED_STATUS, Posting
+from persistence.postings import Posting
 from persistence.statements import statement
 
+_CREATE_STAGING = statement("create_staging")
 _COPY_LEDGER = statement("copy_ledger")
 _COPY_OPEN_HOLDS = statement("copy_open_holds")
 _COPY_SETTLED_HOLDS = statement("copy_settled_holds")
+_COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
+_COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
+_COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
 _UPSERT_ACCOUNTS = statement("upsert_accounts")
 _ADD_USAGE = statement("add_usage")
 _SETTLE_HOLDS = statement("settle_holds")
 _SETTLE_EXPIRED_HOLDS = statement("settle_expired_holds")
 _EXTEND_HOLDS = statement("extend_holds")
-_FIND_HOLDS = statement("find_holds")
+_FIND_MISFIT = statement("find_misfit")
 
-# The event loop is shared with requests: it gets a turn after this many rows, about every millisecond.
-ROWS_PER_TURN = 500
+# The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
+LINES_PER_TURN = 500
+
+
+async def prepare(connection: Connection) -> None:
+    """Make the connection's staging tables, outside any transaction. Safe to repeat."""
+    await connection.execute(_CREATE_STAGING)
 
 
 async def write(connection: Connection, posting: Posting) -> None:
-    """Write everything a posting says.
+    """Write everything a posting says. Staging tables must be empty; ``clear`` empties them.
 
     Raises JournalForkError when it settles or extends a hold that the ledger has never seen open, and
     psycopg's UniqueViolation when a line or a hold exists already.
     """
-    await _copy(connection, _COPY_LEDGER, posting.ledger_rows())
-    await _copy(connection, _COPY_OPEN_HOLDS, posting.open_holds())
-    await _copy(connection, _COPY_SETTLED_HOLDS, posting.settled_holds())
-    await _settle(connection, posting)
-    await _extend(connection, posting)
-    await _apply(connection, _UPSERT_ACCOUNTS, list(posting.accounts()))
-    await _apply(connection, _ADD_USAGE, list(posting.usage()))
+    await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
+    await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
+    await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
+    await _change_holds(connection, posting)
+    if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
+        await _apply(connection, _UPSERT_ACCOUNTS)
+    if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
+        await _apply(connection, _ADD_USAGE)
 
 
-async def _copy(connection: Connection, command: bytes, rows: Iterable[Sequence[Any]]) -> None:
-    waiting = list(rows)
-    if not waiting:
-        return
-    async with connection.cursor() as cursor, cursor.copy(command) as copy:
-        for place, row in enumerate(waiting, start=1):
-            await copy.write_row(row)
-            if place % ROWS_PER_TURN == 0:
-                await asyncio.sleep(0)
+async def clear(connection: Connection) -> None:
+    """Empty the staging tables, for another posting in the same transaction."""
+    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage")
 
 
-async def _apply(connection: Connection, command: bytes, records: Sequence[msgspec.Struct]) -> int:
-    if not records:
+async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:
+    """Run a COPY with these lines, unless there are none; give their number."""
+    turn = list(islice(lines, LINES_PER_TURN))
+    if not turn:
         return 0
-    cursor = await connection.execute(command, {"rows": msgspec.json.encode(records).decode()})
+    async with connection.cursor() as cursor:
+        async with cursor.copy(command) as copy:
+            # Lines are made while the server takes in those before them.
+            while turn:
+                await copy.write("".join(turn))
+                await asyncio.sleep(0)
+                turn = list(islice(lines, LINES_PER_TURN))
+        return cursor.rowcount
+
+
+async def _apply(connection: Connection, command: bytes) -> int:
+    # Planned afresh each time: a plan made for empty tables would scan them when they are full.
+    cursor = await connection.execute(command, prepare=False)
     return cursor.rowcount
 
 
-async def _settle(connection: Connection, posting: Posting) -> None:
-    settlements = list(posting.settlements())
-    found = await _apply(connection, _SETTLE_HOLDS, settlements)
-    if found < len(settlements):
-        found = await _apply(connection, _SETTLE_EXPIRED_HOLDS, settlements)
-    if found < len(settlements):
-        raise await _unknown_hold(connection, posting)
+async def _change_holds(connection: Connection, posting: Posting) -> None:
+    wanted = await copy_lines(connection, _COPY_STAGED_HOLDS, posting.hold_change_lines())
+    if not wanted:
+        return
+    settled = await _apply(connection, _SETTLE_HOLDS)
+    if settled < wanted:
+        extended = await _apply(connection, _EXTEND_HOLDS)
+        if settled + extended < wanted:
+            settled = await _apply(connection, _SETTLE_EXPIRED_HOLDS)
+        if settled + extended < wanted:
+            raise await _misfit(connection)
 
 
-async def _extend(connection: Connection, posting: Posting) -> None:
-    extensions = list(posting.extensions())
-    if await _apply(connection, _EXTEND_HOLDS, extensions) < len(extensions):
-        raise await _unknown_hold(connection, posting)
-
-
-async def _unknown_hold(connection: Connection, posting: Posting) -> JournalForkError:
-    """Name the first change that does not fit the hold the ledger knows, after it was tried in vain."""
-    changes = {key: last for key, last in posting.changed.items() if key not in posting.made}
-    cursor = await connection.execute(
-        _FIND_HOLDS,
-        {"namespaces": [key[0] for key in changes], "hold_ids": [key[1] for key in changes]},
+async def _misfit(connection: Connection) -> JournalForkError:
+    cursor = await connection.execute(_FIND_MISFIT)
+    namespace, hold_id, told, known = await cursor.fetchone() or ("", "", "", "")
+    return JournalForkError(
+        shard_of(namespace),
+        f"hold {hold_id} is {told} to the journal, but the ledger knows it as {known or 'nothing'}",
     )
-    known = {(namespace, hold_id): status async for namespace, hold_id, status in cursor}
-    for key, last in changes.items():
-        if known.get(key) != SETTLED_STATUS.get(last.verb, "active"):
-            epoch, seq = last.position
-            return JournalForkError(
-                shard_of(key[0]),
-                f"entry {epoch}-{seq} is to {last.verb} hold {key[1]}, which the ledger knows as "
-                f"{known.get(key, 'nothing')}",
-            )
-    key = next(iter(changes))
-    return JournalForkError(shard_of(key[0]), f"hold {key[1]} and its change differ in their legs")

@@ -20,7 +20,7 @@ def problems_of(environ: dict[str, str], overrides: dict[str, object] | None = N
 def test_defaults_are_those_of_an_empty_environment() -> None:
     settings = Settings.from_env({})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.auth) == ("127.0.0.1", 8080, "keys")
+    assert (settings.host, settings.port, settings.auth) == ("127.0.0.1", 8080, "auto")
     assert settings.redis_url is None
     assert settings.flusher is True
 
@@ -66,7 +66,7 @@ def test_the_home_directory_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> Non
         ("PORT", "80.0", "a whole number from 0 to 65535"),
         ("PORT", "\u0661", "a whole number from 0 to 65535"),
         ("SETTLED_HOLD_SECONDS", "59", "a whole number from 60 to 86400"),
-        ("AUTH", "maybe", "keys or off"),
+        ("AUTH", "maybe", "auto or keys or off"),
         ("LATE_COMMIT", "drop", "charge or refuse"),
         ("FLUSHER", "2", "true or false"),
         ("HOST", "a b", "an address or host name"),
@@ -122,11 +122,30 @@ def test_the_command_line_wins_and_is_checked_alike() -> None:
     assert "QUOTAGATE_HOST is 0.0.0.0" in problems_of(environ, {"host": "0.0.0.0"})[0]
 
 
-def test_serving_with_keys_needs_a_key() -> None:
-    with pytest.raises(SettingsError, match="QUOTAGATE_API_KEY: is not set"):
-        Settings.from_env({}).check_serving()
-    Settings.from_env({"QUOTAGATE_API_KEY": KEY}).check_serving()
-    Settings.from_env({"QUOTAGATE_AUTH": "off"}).check_serving()
+@pytest.mark.parametrize(
+    ("environ", "needed"),
+    [
+        ({}, False),
+        ({"QUOTAGATE_API_KEY": KEY}, True),
+        ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_HOST": "0.0.0.0"}, True),
+        ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_AUTH": "keys"}, True),
+        ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_AUTH": "off"}, False),
+        ({"QUOTAGATE_AUTH": "off", "QUOTAGATE_HOST": "::1"}, False),
+    ],
+)
+def test_a_key_is_needed_unless_only_this_machine_can_call(environ: dict[str, str], needed: bool) -> None:
+    assert Settings.from_env(environ).needs_key() is needed
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({"QUOTAGATE_AUTH": "keys"}, "QUOTAGATE_AUTH=keys"),
+        ({"QUOTAGATE_HOST": "0.0.0.0"}, "QUOTAGATE_HOST is 0.0.0.0, which others can reach,"),
+    ],
+)
+def test_a_key_that_is_needed_must_be_set(environ: dict[str, str], why: str) -> None:
+    assert problems_of(environ) == (f"QUOTAGATE_API_KEY: is not set, and {why} needs it",)
 
 
 def test_secrets_are_never_shown() -> None:

@@ -1,4 +1,4 @@
-"""Who may ask: turns a request's headers into a caller, or refuses. No key is stored and no verb is known here."""
+"""Who may ask: turns headers into a caller, or refuses. No key is stored and no verb is known here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Caller(NamedTuple):
 
 
 class Authenticator(Protocol):
-    """Tells callers apart by their headers."""
+    """Tells callers apart by their headers. ``needs_key`` says whether they must show a key."""
+
+    needs_key: bool
 
     async def identify(self, headers: Headers) -> Caller:
         """Give the caller.
@@ -36,7 +38,9 @@ class Authenticator(Protocol):
 
 
 class NoKeys:
-    """Everyone may do everything, and X-Namespace says for whom: for a gateway that only this machine reaches."""
+    """Everyone may do everything, and X-Namespace says for whom: where nobody else can reach it."""
+
+    needs_key = False
 
     async def identify(self, headers: Headers) -> Caller:
         """Give the caller; a web page of another host, sent by the user's own browser, is none."""
@@ -48,6 +52,8 @@ class NoKeys:
 
 class SingleKey:
     """One key for one namespace."""
+
+    needs_key = True
 
     def __init__(self, key: str, namespace: str = DEFAULT_NAMESPACE) -> None:
         self._key = key.encode()

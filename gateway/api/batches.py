@@ -1,4 +1,4 @@
-"""Batches: many operations read from one body, each on its own. What an operation does is the meter's affair."""
+"""Batches: many operations read from one body, each on its own. What one does is the meter's affair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.api.reading import BodyReader, exact, malformed, members_of
 from gateway.api.requests import Batch, Operation, Request
 from gateway.api.seams import Meter
 from gateway.domain.answers import Problem
-from gateway.errors import FieldError, MeterValidationError, problem_of
+from gateway.errors import MeterValidationError, problem_of
 
 Tried = Sequence[Request | Problem]
 
@@ -44,7 +44,7 @@ class BatchReader:
             operations = [_tried(raw) for raw in self._raw(body)]
         if len(operations) > MAX_OPERATIONS:
             detail = f"must be at most {MAX_OPERATIONS} operations"
-            raise MeterValidationError.one("operations", "VAL_OPERATIONS_TOO_MANY", detail)
+            raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", detail)
         return operations
 
     def _raw(self, body: bytes) -> Sequence[Raw]:
@@ -74,7 +74,7 @@ def _named(operation: Request) -> dict[str, Any]:
 
 def _tried(raw: Raw) -> Request | Problem:
     try:
-        members = members_of(bytes(raw))
+        members = members_of(bytes(raw), "operation")
         return _reader(members.get("op")).inspect(members)
     except MeterValidationError as error:
         return problem_of(error)
@@ -82,11 +82,6 @@ def _tried(raw: Raw) -> Request | Problem:
 
 def _reader(raw: Raw | None) -> BodyReader[Request]:
     verb = None if raw is None else json.decode(raw)
-    if verb is None:
-        raise MeterValidationError.one("op", "VAL_OP_NULL", "is required")
     if not isinstance(verb, str) or verb not in _OPERATIONS:
-        raise MeterValidationError.of([FieldError("op", "VAL_OP_UNKNOWN", f"must be one of {_VERBS}")])
+        raise MeterValidationError.one("op", "VAL_OP_INVALID", f"must be one of {', '.join(_OPERATIONS)}")
     return _OPERATIONS[verb]
-
-
-_VERBS = ", ".join(_OPERATIONS)

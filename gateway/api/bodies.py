@@ -27,7 +27,9 @@ async def body_of(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
     """
     media = headers.get(b"content-type")
     if media is not None and media != b"application/json" and not _is_json(media):
-        raise MeterValidationError("the body must be application/json in UTF-8", "unsupported_media_type", 415)
+        raise MeterValidationError(
+            "the body must be application/json in UTF-8", "unsupported_media_type", 415
+        )
     declared = headers.get(b"content-length")
     if declared is not None and _is_over(declared, max_bytes):
         raise _too_large(max_bytes)

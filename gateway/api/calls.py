@@ -12,6 +12,7 @@ from gateway.errors import MeterValidationError
 
 
 def allocate(meter: Meter, body: requests.Allocate) -> Awaitable[answers.Posted]:
+    """Add quota."""
     return meter.allocate(
         body.user_id,
         body.event_type,
@@ -25,6 +26,7 @@ def allocate(meter: Meter, body: requests.Allocate) -> Awaitable[answers.Posted]
 
 
 def consume(meter: Meter, body: requests.Consume) -> Awaitable[answers.Consumed]:
+    """Charge in one step."""
     return meter.consume(
         body.user_id,
         body.event_type,
@@ -39,6 +41,7 @@ def consume(meter: Meter, body: requests.Consume) -> Awaitable[answers.Consumed]
 
 
 def adjust(meter: Meter, body: requests.Adjust) -> Awaitable[answers.Posted]:
+    """Correct an account."""
     return meter.adjust(
         body.user_id,
         body.event_type,
@@ -52,6 +55,7 @@ def adjust(meter: Meter, body: requests.Adjust) -> Awaitable[answers.Posted]:
 
 
 def reserve(meter: Meter, body: requests.Reserve) -> Awaitable[answers.Reserved]:
+    """Make a hold."""
     return meter.reserve(
         body.user_id,
         body.event_type,
@@ -65,18 +69,22 @@ def reserve(meter: Meter, body: requests.Reserve) -> Awaitable[answers.Reserved]
 
 
 def commit(meter: Meter, hold_id: str, body: requests.Commit) -> Awaitable[answers.Committed]:
+    """Charge and drop a hold."""
     return meter.commit(hold_id, body.actual_amount, body.metadata, body.idempotency_key)
 
 
 def release(meter: Meter, hold_id: str, body: requests.Release) -> Awaitable[answers.Released]:
+    """Drop a hold."""
     return meter.settle_release(hold_id, body.idempotency_key)
 
 
 def extend(meter: Meter, hold_id: str, body: requests.Extend) -> Awaitable[answers.Extended]:
+    """Lengthen or enlarge a hold."""
     return meter.extend(hold_id, body.ttl_seconds, body.amount, body.idempotency_key)
 
 
 async def reservation(meter: Meter, hold_id: str, _query: requests.Nothing) -> answers.Reservation:
+    """See a hold; MeterValidationError (404) when there is none."""
     found = await meter.get_reservation(hold_id)
     if found is None:
         raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
@@ -84,18 +92,22 @@ async def reservation(meter: Meter, hold_id: str, _query: requests.Nothing) -> a
 
 
 def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[answers.Reservations]:
+    """List holds."""
     return meter.reservations(query.status, query.user_id, query.limit, query.cursor)
 
 
 def balance(meter: Meter, query: requests.BalanceQuery) -> Awaitable[answers.Balance]:
+    """See one balance."""
     return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource)
 
 
 def balances(meter: Meter, query: requests.BalancesQuery) -> Awaitable[answers.Balances]:
+    """See all balances of a user."""
     return meter.balances(query.user_id)
 
 
 def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.LedgerPage]:
+    """List entries."""
     return meter.ledger(
         query.user_id,
         query.event_type,
@@ -109,8 +121,10 @@ def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.Ledge
 
 
 def reconcile(meter: Meter, _body: requests.Nothing) -> Awaitable[answers.Reconciled]:
+    """Compare Redis with the ledger."""
     return meter.reconciled()
 
 
 async def expire(meter: Meter, _body: requests.Nothing) -> Swept:
+    """Drop holds whose time is over."""
     return Swept(count=await meter.release_expired_reservations())

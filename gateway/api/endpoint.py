@@ -1,4 +1,4 @@
-"""How one request is served, whichever lane it came by: who asks, what is asked, the meter's answer. No route is chosen here."""
+"""How one request is served, whichever lane it came by. No route is chosen and no value is judged here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast lane: finds the endpoint of a hot verb by its path alone and hands everything else on. Nothing is answered here."""
+"""The fast lane: finds the endpoint of a hot verb by its path. Nothing is answered here."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ class FastLane:
             method = scope["method"]
             endpoint = self._by_method[method].get(path)
             if endpoint is not None:
-                return await endpoint.serve(scope, receive, send)
+                await endpoint.serve(scope, receive, send)
+                return
             if method == "POST" and path.startswith(_BEFORE_HOLD):
                 hold_id, _, verb = path[len(_BEFORE_HOLD) :].partition("/")
                 endpoint = self._on_hold.get(verb)
                 if endpoint is not None and hold_id:
-                    return await endpoint.serve(scope, receive, send, hold_id)
-        return await self._app(scope, receive, send)
+                    await endpoint.serve(scope, receive, send, hold_id)
+                    return
+        await self._app(scope, receive, send)

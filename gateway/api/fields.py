@@ -23,16 +23,27 @@ _NAME = f"^[^{_FORBIDDEN} ]([^{_FORBIDDEN}]*[^{_FORBIDDEN} ])?$"
 _AMOUNT = {"type": "number", "minimum": -MAX_SCALED, "maximum": MAX_SCALED}
 _TTL = {"minimum": holds.TTL_MIN_SECONDS, "maximum": holds.TTL_MAX_SECONDS}
 
+_User = Annotated[
+    str,
+    Meta(extra_json_schema={"minLength": 1, "maxLength": names.USER_ID_MAX_BYTES, "pattern": _NAME}),
+]
+
 UserId = Annotated[
-    Annotated[
-        str,
-        Meta(extra_json_schema={"minLength": 1, "maxLength": names.USER_ID_MAX_BYTES, "pattern": _NAME}),
-    ]
-    | None,
+    _User | None,
     Meta(
         description="Whose account, at most 4096 bytes of UTF-8. Null is the pool of the namespace.",
         examples=["alice"],
     ),
+]
+
+UserIdOrPool = Annotated[
+    _User | None,
+    Meta(description="Whose; the pool of the namespace when absent.", examples=["alice"]),
+]
+
+UserIdOrAll = Annotated[
+    _User | None,
+    Meta(description="Only holds of this user.", examples=["alice"]),
 ]
 
 EventType = Annotated[
@@ -185,3 +196,9 @@ EndTime = Annotated[
         examples=["2026-04-01T00:00:00Z"],
     ),
 ]
+
+HOLD_ID_SCHEMA: dict[str, Any] = {
+    "description": "The hold, as reserve named it.",
+    "schema": {"type": "string", "minLength": 1},
+    "example": "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08",
+}

@@ -1,4 +1,4 @@
-"""Reads the headers that belong to the API: namespace, actor, idempotency key, request id. No key is checked here.
+"""Reads the headers of the API: namespace, actor, idempotency key, request id. No API key is checked here.
 
 Names of people and tenants may hold any character, so their headers are percent-encoded UTF-8. An
 idempotency key is taken as it stands, for other people's clients send theirs unencoded.
@@ -15,11 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.domain.names import name_error
 from gateway.errors import FieldError, MeterValidationError
-from gateway.protocols import Actor
+from gateway.protocols import NOBODY, Actor
 
 Headers = Mapping[bytes, bytes]
 
-NO_ACTOR = Actor()
 DEFAULT_NAMESPACE = "default"
 ACTOR_MAX_BYTES = 512
 
@@ -87,7 +86,7 @@ def actor_of(headers: Headers) -> Actor:
     """
     given = [part for part in _ACTOR if part[1] in headers]
     if not given:
-        return NO_ACTOR
+        return NOBODY
     said: dict[str, str] = {}
     faults: list[FieldError] = []
     for field, name, header in given:
@@ -125,7 +124,7 @@ def key_of(headers: Headers) -> str | None:
 
 
 class RequestIds:
-    """Names requests: by the caller's X-Request-Id where it can be repeated as it stands, else by an own id."""
+    """Names requests: by the caller's X-Request-Id if it can be repeated as it stands, else by an own id."""
 
     def __init__(self) -> None:
         self._prefix = token_hex(6).encode()

@@ -1,4 +1,4 @@
-"""Errors as they stand on the wire: problem documents (RFC 9457) and their headers. Nothing is decided here."""
+"""Errors as they stand on the wire: problem documents (RFC 9457) and headers. Nothing is decided here."""
 
 from __future__ import annotations
 

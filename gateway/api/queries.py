@@ -1,9 +1,8 @@
-"""Turns a query string into a request, or into the list of all that is wrong with it. Bodies are read elsewhere."""
+"""Turns a query string into a request, or into the list of all that is wrong with it. No body is read."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 

@@ -1,4 +1,4 @@
-"""Turns the bytes of a body into a request, or into the list of all that is wrong with it. Nothing is sent here.
+"""Turns the bytes of a body into a request, or into the list of all that is wrong. Nothing is sent here.
 
 The fast way is one typed decode, which stops at the first fault. Only a body that fails it is looked at
 field by field, so that its sender learns everything at once.
@@ -21,7 +21,8 @@ from gateway.errors import FieldError, MeterValidationError
 R = TypeVar("R", bound=Request)
 
 _MAX_DIGITS = 4000
-_MAX_EXPONENT = 4000
+# Beyond this a JSON number is infinite or nothing to every reader that takes it for a double.
+_MAX_EXPONENT = 300
 _BEYOND = "a number beyond any that can be kept"
 _AMOUNTS = (int, Decimal)
 
@@ -89,7 +90,7 @@ class BodyReader(Generic[R]):
         raise refusal(faults, values)
 
 
-def members_of(body: bytes) -> dict[str, Raw]:
+def members_of(body: bytes, what: str = "body") -> dict[str, Raw]:
     """Split a JSON object into its members without looking into them.
 
     Raises:
@@ -99,7 +100,8 @@ def members_of(body: bytes) -> dict[str, Raw]:
         body.decode()
         return json.decode(body, type=dict[str, Raw])
     except ValidationError:
-        raise MeterValidationError.one("body", "VAL_BODY_INVALID_TYPE", "must be a JSON object") from None
+        code = f"VAL_{what.upper()}_INVALID_TYPE"
+        raise MeterValidationError.one(what, code, "must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error) from None
 
@@ -129,7 +131,7 @@ def _value(field: Field, raw: Raw) -> Any:
 
 
 def _other(field: Field, raw: Raw) -> Any:
-    """Say what is wrong with a member of another type; 300.0 is nothing wrong, for JSON calls it an integer."""
+    """Say what is wrong with a member of another type. Nothing is with 300.0: JSON calls it an integer."""
     try:
         value = _untyped(raw)
     except ValidationError:

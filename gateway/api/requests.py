@@ -154,7 +154,7 @@ class Nothing(Request, kw_only=True):
 class BalanceQuery(Request, kw_only=True):
     """Which account."""
 
-    user_id: fields.UserId = None
+    user_id: fields.UserIdOrPool = None
     event_type: fields.EventType
     unit: fields.Unit
     resource: fields.Resource = None
@@ -163,7 +163,7 @@ class BalanceQuery(Request, kw_only=True):
 class BalancesQuery(Request, kw_only=True):
     """Whose accounts."""
 
-    user_id: fields.UserId = None
+    user_id: fields.UserIdOrPool = None
 
 
 class LedgerQuery(BalanceQuery, kw_only=True):
@@ -179,6 +179,6 @@ class ReservationsQuery(Request, kw_only=True):
     """Which holds."""
 
     status: fields.Status = None
-    user_id: fields.UserId = None
+    user_id: fields.UserIdOrAll = None
     limit: fields.Limit = 100
     cursor: fields.Cursor = None

@@ -45,19 +45,80 @@ _SPEND: frozenset[Scope] = frozenset({"spend"})
 _ALLOCATE: frozenset[Scope] = frozenset({"allocate"})
 
 ROUTES: tuple[Route, ...] = (
-    Route("allocate", "POST", "/v1/allocations", _ALLOCATE, requests.Allocate, answers.Posted, calls.allocate, hot=True),
-    Route("consume", "POST", "/v1/consumptions", _SPEND, requests.Consume, answers.Consumed, calls.consume, hot=True),
-    Route("adjust", "POST", "/v1/adjustments", _ALLOCATE, requests.Adjust, answers.Posted, calls.adjust, hot=True),
-    Route("reserve", "POST", RESERVATIONS, _SPEND, requests.Reserve, answers.Reserved, calls.reserve, hot=True),
-    Route("commit", "POST", HOLD + "/commit", _SPEND, requests.Commit, answers.Committed, calls.commit, hot=True),
-    Route("release", "POST", HOLD + "/release", _SPEND, requests.Release, answers.Released, calls.release, hot=True),
-    Route("extend", "POST", HOLD + "/extend", _SPEND, requests.Extend, answers.Extended, calls.extend, hot=True),
+    Route(
+        "allocate",
+        "POST",
+        "/v1/allocations",
+        _ALLOCATE,
+        requests.Allocate,
+        answers.Posted,
+        calls.allocate,
+        hot=True,
+    ),
+    Route(
+        "consume",
+        "POST",
+        "/v1/consumptions",
+        _SPEND,
+        requests.Consume,
+        answers.Consumed,
+        calls.consume,
+        hot=True,
+    ),
+    Route(
+        "adjust",
+        "POST",
+        "/v1/adjustments",
+        _ALLOCATE,
+        requests.Adjust,
+        answers.Posted,
+        calls.adjust,
+        hot=True,
+    ),
+    Route(
+        "reserve", "POST", RESERVATIONS, _SPEND, requests.Reserve, answers.Reserved, calls.reserve, hot=True
+    ),
+    Route(
+        "commit", "POST", HOLD + "/commit", _SPEND, requests.Commit, answers.Committed, calls.commit, hot=True
+    ),
+    Route(
+        "release",
+        "POST",
+        HOLD + "/release",
+        _SPEND,
+        requests.Release,
+        answers.Released,
+        calls.release,
+        hot=True,
+    ),
+    Route(
+        "extend", "POST", HOLD + "/extend", _SPEND, requests.Extend, answers.Extended, calls.extend, hot=True
+    ),
     Route("expire", "POST", RESERVATIONS + "/expire", _SPEND, requests.Nothing, shown.Swept, calls.expire),
     Route("get_reservation", "GET", HOLD, _READ, requests.Nothing, answers.Reservation, calls.reservation),
-    Route("list_reservations", "GET", RESERVATIONS, _READ, requests.ReservationsQuery, answers.Reservations, calls.reservations),
+    Route(
+        "list_reservations",
+        "GET",
+        RESERVATIONS,
+        _READ,
+        requests.ReservationsQuery,
+        answers.Reservations,
+        calls.reservations,
+    ),
     Route("batch", "POST", "/v1/batch", _SPEND | _ALLOCATE, requests.Batch, shown.Batched, batches.carry_out),
-    Route("get_balance", "GET", "/v1/balance", _READ, requests.BalanceQuery, answers.Balance, calls.balance, hot=True),
-    Route("get_balances", "GET", "/v1/balances", _READ, requests.BalancesQuery, answers.Balances, calls.balances),
+    Route(
+        "get_balance",
+        "GET",
+        "/v1/balance",
+        _READ,
+        requests.BalanceQuery,
+        answers.Balance,
+        calls.balance,
+        hot=True,
+    ),
+    Route(
+        "get_balances", "GET", "/v1/balances", _READ, requests.BalancesQuery, answers.Balances, calls.balances
+    ),
     Route("get_ledger", "GET", "/v1/ledger", _READ, requests.LedgerQuery, answers.LedgerPage, calls.ledger),
     Route("reconcile", "POST", "/v1/reconcile", _READ, requests.Nothing, answers.Reconciled, calls.reconcile),
 )

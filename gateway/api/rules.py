@@ -1,4 +1,4 @@
-"""What else is wrong with a request that is refused already. What is right is judged by the meter, never here."""
+"""What else is wrong with a request that is refused already. The meter, never this, says what is right."""
 
 from __future__ import annotations
 

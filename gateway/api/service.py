@@ -1,4 +1,4 @@
-"""The pages about the gateway itself: alive, ready, metrics, document, docs. No verb of the meter is served here.
+"""The pages about the gateway itself: alive, ready, metrics, document, docs. No verb is served here.
 
 A peer on this machine sees them without a key; any other needs one.
 """
@@ -25,7 +25,7 @@ _RETRY: Header = (b"retry-after", b"1")
 # The page carries its own style, script and document: nothing else may load, from anywhere.
 _CLOSED: Header = (
     b"content-security-policy",
-    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'",
 )
 
 
@@ -47,7 +47,7 @@ class PageEndpoint:
         self._make = page.make
         self._gate = gate
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Serve the page to whoever may see it."""
         headers = dict(scope["headers"])
         request_id = self._gate.request_id_of(headers)

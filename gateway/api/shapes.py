@@ -1,4 +1,4 @@
-"""What the fields of a request struct are, and the faults a field has by its shape alone. No body is read here."""
+"""What the fields of a request are, and the faults they have by shape alone. No body is read here."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _WORDS = {
 _CODES = {
     "ttl_seconds": "VAL_TTL_OUT_OF_RANGE",
     "reference_id": "VAL_REFERENCE_ID_INVALID",
+    "status": "VAL_STATUS_INVALID",
     "event_time": "VAL_EVENT_TIME_INVALID",
     "start_time": "VAL_START_TIME_INVALID",
     "end_time": "VAL_END_TIME_INVALID",

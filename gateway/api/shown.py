@@ -36,7 +36,7 @@ class Alive(TypedDict):
 
 
 class Lag(TypedDict):
-    """One shard whose journal is ahead of the ledger: ``<epoch>-<sequence>`` of both, and the entries between."""
+    """One shard whose journal is ahead of the ledger: ``<epoch>-<sequence>`` of both, entries between."""
 
     shard: int
     head: str

@@ -158,10 +158,13 @@ def answer_of(call: Call[T], response: httpx2.Response) -> T:
         MeterError: the response is an error, or cannot be read.
     """
     if not response.is_success:
-        raise error_of(response)
+        error = error_of(response)
+        if call.absent is not None and error.code == call.absent:
+            return call.read(b"null")
+        raise error
     try:
         return call.read(response.content)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise garbled(fault, response.status_code) from fault
 
 

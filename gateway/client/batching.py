@@ -11,15 +11,14 @@ from typing import Any
 import msgspec
 
 from gateway.client.calls import Reader, new_key, reader
-from gateway.client.values import document, encoded, number_or_text
+from gateway.client.values import anything, document, encoded, number_or_text
 from gateway.domain.answers import Committed, Consumed, Extended, Posted, Problem, Released, Reserved
-from gateway.errors import MeterValidationError
 
 BatchResult = Posted | Consumed | Reserved | Committed | Released | Extended | Problem
 
 _AMOUNTS = ("amount", "actual_amount")
 
-_answers: dict[object, Reader[Any]] = {
+_answers: dict[str, Reader[Any]] = {
     "allocate": reader(Posted),
     "consume": reader(Consumed),
     "adjust": reader(Posted),
@@ -45,15 +44,15 @@ _results = msgspec.json.Decoder(_Results)
 _mark = msgspec.json.Decoder(_Mark)
 
 
-def operation(at: int, wanted: Mapping[str, Any]) -> msgspec.Raw:
+def operation(at: int, wanted: object) -> msgspec.Raw:
     """Give the JSON of the operation at index ``at``, with an idempotency key of its own if it has none.
 
     Raises:
-        MeterValidationError: it is no mapping, or holds what JSON cannot carry.
+        MeterValidationError: it holds what JSON cannot carry.
     """
     where = f"operations[{at}]"
     if not isinstance(wanted, Mapping):
-        raise MeterValidationError.one(where, "VAL_INVALID_TYPE", "must be a mapping")
+        return anything(where, wanted)
     body = dict(wanted)
     if body.get("idempotency_key") is None:
         body["idempotency_key"] = new_key()
@@ -72,12 +71,13 @@ def results_reader(wanted: Sequence[Mapping[str, Any]]) -> Reader[list[BatchResu
         results = _results.decode(content).results
         if len(results) != len(wanted):
             raise msgspec.ValidationError(f"{len(results)} results for {len(wanted)} operations")
-        return [_result(one.get("op"), bytes(raw)) for one, raw in zip(wanted, results, strict=True)]
+        return [_result(one, bytes(raw)) for one, raw in zip(wanted, results, strict=True)]
 
     return read
 
 
-def _result(op: object, content: bytes) -> BatchResult:
+def _result(wanted: object, content: bytes) -> BatchResult:
+    op = str(wanted.get("op")) if isinstance(wanted, Mapping) else ""
     read = _problem if _mark.decode(content).status is not None else _answers.get(op, _problem)
     result: BatchResult = read(content)
     return result

@@ -26,6 +26,7 @@ class Call(Generic[T]):
         path: percent-encoded, query included.
         read: turns the answer's bytes into what the verb returns.
         body: the JSON to send, or None.
+        absent: the problem code that means None instead of an error, or None.
         key: the idempotency key, the same in every retry; None for a call that needs none.
     """
 
@@ -34,6 +35,7 @@ class Call(Generic[T]):
     read: Reader[T]
     body: bytes | None = None
     key: str | None = None
+    absent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

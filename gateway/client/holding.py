@@ -151,9 +151,16 @@ class Holding:
         return post(f"{_path(reservation_id)}/extend", _extended, body, idempotency_key)
 
     @verb
-    def get_reservation(self, reservation_id: str) -> Call[Reservation]:
-        """Look at one hold, open or settled."""
-        return get(_path(reservation_id), _reservation)
+    def get_reservation(self, reservation_id: str) -> Call[Reservation | None]:
+        """Look at one hold, open or settled.
+
+        Args:
+            reservation_id: the hold.
+
+        Returns:
+            The hold, whole; None when the namespace has no such hold.
+        """
+        return Call("GET", _path(reservation_id), _read_reservation, absent="not_found")
 
     @verb
     def list_reservations(
@@ -198,6 +205,10 @@ def _path(reservation_id: str) -> str:
 
 def _metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return {} if metadata is None else {"metadata": document("metadata", metadata)}
+
+
+def _read_reservation(content: bytes) -> Reservation | None:
+    return None if content == b"null" else _reservation(content)
 
 
 def _read_released(content: bytes) -> bool:

@@ -74,7 +74,7 @@ class Reading:
         end_time: datetime | None = None,
         limit: int = 100,
     ) -> Call[list[LedgerEntry]]:
-        """Give the newest ledger entries of an account. ``iter_ledger`` gives all of them.
+        """Give the newest ledger entries of an account. ``ledger`` pages, ``iter_ledger`` gives all.
 
         Args:
             user_id: whose account; None is the namespace's pool.
@@ -95,7 +95,7 @@ class Reading:
         return get(path, _read_entries)
 
     @verb
-    def get_ledger_page(
+    def ledger(
         self,
         user_id: str | None,
         event_type: str,

@@ -23,12 +23,14 @@ _HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def number(field: str, value: Amount) -> msgspec.Raw:
+def number(field: str, value: Amount | None) -> msgspec.Raw:
     """Give an amount as the exact JSON number it is.
 
     Raises:
-        MeterValidationError: it is a bool, not a number, or not finite.
+        MeterValidationError: it is None, a bool, not a number, or not finite.
     """
+    if value is None:
+        raise MeterValidationError.one(field, f"VAL_{field.upper()}_NULL", "is required")
     exact = _decimal(value)
     if exact is None:
         raise MeterValidationError.one(field, "VAL_INVALID_NUMBER", "must be a number")
@@ -58,12 +60,11 @@ def moment(field: str, value: datetime) -> str:
     """Give a time as RFC 3339 text in UTC.
 
     Raises:
-        MeterValidationError: it is no datetime, or names no time zone and so no moment.
+        MeterValidationError: it is no datetime, or has no time zone and so is no moment.
     """
-    if not isinstance(value, datetime):
-        raise MeterValidationError.one(field, "VAL_TIME_INVALID", "must be a datetime")
-    if value.utcoffset() is None:
-        raise MeterValidationError.one(field, "VAL_TIME_NAIVE", "must carry a time zone")
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        detail = "must be a datetime with a time zone"
+        raise MeterValidationError.one(field, f"VAL_{field.upper()}_INVALID", detail)
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -83,6 +84,17 @@ def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
         ) from error
 
 
+def anything(field: str, value: object) -> msgspec.Raw:
+    """Give a value as the JSON it is, whatever it is.
+
+    Raises:
+        MeterValidationError: JSON cannot carry it.
+    """
+    if not _writable(value):
+        raise MeterValidationError.of([_fault(field, value)])
+    return msgspec.Raw(_encoder.encode(value))
+
+
 def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
     """Give a body as JSON.
 
@@ -92,9 +104,8 @@ def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
     try:
         return _encoder.encode(body)
     except (TypeError, ValueError, OverflowError):
-        faults = [FieldError(prefix + str(field), "VAL_INVALID_TYPE", "cannot be written as JSON")
-                  for field, value in body.items() if not _writable(value)]  # fmt: skip
-        raise MeterValidationError.of(faults) from None
+        faults = [_fault(str(field), value) for field, value in body.items() if not _writable(value)]
+        raise MeterValidationError.of([f._replace(field=prefix + f.field) for f in faults]) from None
 
 
 def _writable(value: object) -> bool:
@@ -114,7 +125,7 @@ def query(limit: int | None = None, **texts: str | None) -> str:
     given = {field: _text(field, value) for field, value in texts.items() if value is not None}
     if limit is not None:
         if type(limit) is not int:
-            raise MeterValidationError.one("limit", "VAL_INVALID_TYPE", "must be an integer")
+            raise MeterValidationError.one("limit", "VAL_LIMIT_INVALID_TYPE", "must be a whole number")
         given["limit"] = str(limit)
     return f"?{urlencode(given, quote_via=quote, safe='')}" if given else ""
 
@@ -140,12 +151,13 @@ def header(field: str, value: str) -> str:
 
 
 def _text(field: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise MeterValidationError.one(field, "VAL_INVALID_TYPE", "must be a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise MeterValidationError.one(
-            field, "VAL_INVALID_CHARS", "must be text that UTF-8 can carry"
-        ) from None
-    return value
+    if isinstance(value, str) and _writable(value):
+        return value
+    raise MeterValidationError.of([_fault(field, value)])
+
+
+def _fault(field: str, value: object) -> FieldError:
+    # A text fails only by a lone surrogate, which no UTF-8 can carry.
+    if isinstance(value, str):
+        return FieldError(field, f"VAL_{field.upper()}_INVALID_CHARS", "must be text that UTF-8 can carry")
+    return FieldError(field, f"VAL_{field.upper()}_INVALID_TYPE", "is of a type that cannot be sent")

@@ -72,7 +72,8 @@ class Child:
         """Stop a server that a dead gateway left behind on this directory, and forget its pid file."""
         pid = read_pid(self._pid_file)
         if pid is not None and serves(pid, self.directory):
-            stop_leftover(pid, self.name, self.directory, self._stop_steps)
+            steps = (*self._stop_steps, (signal.SIGKILL, _KILL_WAIT_S))
+            stop_leftover(pid, self.name, self.directory, steps)
         self._pid_file.unlink(missing_ok=True)
 
     def start(self, command: Sequence[str], *, typed: bytes = b"", account: Account = "same") -> None:
@@ -89,8 +90,6 @@ class Child:
         Raises:
             ServerStartError: the operating system refused to start a process.
         """
-        if self.running:
-            raise RuntimeError(f"{self.name} is running already")
         self._turn_log()
         self._process, self._exited = None, threading.Event()
         spawned: Future[subprocess.Popen[bytes]] = Future()

@@ -45,20 +45,13 @@ def _become_nobody() -> None:
     closed to others, such as root's home, and the alternative would be to open that directory.
     """
     account = pwd.getpwnam("nobody")
-    keep = sys.platform == "linux" and _holds(_CAP_DAC_OVERRIDE)
-    if keep:
+    if sys.platform == "linux":
         _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    if keep:
+    if sys.platform == "linux":
         _keep_only(_CAP_DAC_OVERRIDE)
-
-
-def _holds(capability: int) -> bool:
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    permitted = next(line for line in status.splitlines() if line.startswith("CapPrm:"))
-    return bool(int(permitted.split()[1], 16) >> capability & 1)
 
 
 def _keep_only(capability: int) -> None:

@@ -6,16 +6,19 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.servers.children import Account
 from gateway.servers.errors import ServerStartError
 
-_NAMESPACE = ("--user", "--map-user=1000", "--map-group=1000")
-# What must be possible inside the namespace, where root's right to pass everywhere is gone.
-_PROBE = 'test -x "$1" && test -r "$2" && test -w "$2" && test -x "$2"'
+_NAMESPACE = ("--user", "--map-user=1000", "--map-group=1000", "--")
+_REACH = 'test -x "$1" && test -r "$2" && test -w "$2" && test -x "$2"'
 _PROBE_S = 10.0
+# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID and CAP_SETUID: what it takes to hand a directory to another
+# user, become that user and still reach the directory. Root in a container may lack any of them.
+_TO_BECOME_NOBODY = 1 << 0 | 1 << 1 | 1 << 6 | 1 << 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,42 @@ def standing(program: Path, directory: Path) -> Standing:
     kernel grants none, or the program or directory cannot be reached from inside, as ``nobody``.
 
     Raises:
-        ServerStartError: there is no ``nobody`` to become.
+        ServerStartError: neither is possible.
     """
     if os.geteuid() != 0:
         return Standing("same")
-    if unshare := shutil.which("unshare"):
-        prefix = (unshare, *_NAMESPACE)
-        take_over(directory, (0, 0))
-        if _works(prefix, program, directory):
-            return Standing("same", (*prefix, "--"), (0, 0))
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError as error:
-        raise ServerStartError("PostgreSQL refuses to run as root and there is no user nobody") from error
+    if prefix := _namespace(program, directory):
+        return Standing("same", prefix, (0, 0))
+    if not _may_become_nobody():
+        raise ServerStartError(
+            "PostgreSQL refuses to run as root, and this root may neither make a user namespace nor become "
+            "the user nobody: run as a plain user, or give a URL in QUOTAGATE_DATABASE_URL"
+        )
+    nobody = pwd.getpwnam("nobody")
     return Standing("nobody", (), (nobody.pw_uid, nobody.pw_gid))
+
+
+def _namespace(program: Path, directory: Path) -> tuple[str, ...] | None:
+    """Return the words that run a command in a user namespace; None where that cannot be done."""
+    unshare = shutil.which("unshare")
+    if unshare is None or not _succeeds(unshare, *_NAMESPACE, "/bin/sh", "-c", ":"):
+        return None
+    # Inside, only root's own files are its own, and root's right to pass everywhere is gone.
+    take_over(directory, (0, 0))
+    reaches = _succeeds(unshare, *_NAMESPACE, "/bin/sh", "-c", _REACH, "sh", str(program), str(directory))
+    return (unshare, *_NAMESPACE) if reaches else None
+
+
+def _may_become_nobody() -> bool:
+    try:
+        pwd.getpwnam("nobody")
+    except KeyError:
+        return False
+    if sys.platform != "linux":
+        return True
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return int(effective.split()[1], 16) & _TO_BECOME_NOBODY == _TO_BECOME_NOBODY
 
 
 def take_over(directory: Path, owner: tuple[int, int]) -> None:
@@ -65,8 +90,7 @@ def take_over(directory: Path, owner: tuple[int, int]) -> None:
         os.chown(entry, *owner, follow_symlinks=False)
 
 
-def _works(prefix: tuple[str, ...], program: Path, directory: Path) -> bool:
-    command = [*prefix, "--", "/bin/sh", "-c", _PROBE, "sh", str(program), str(directory)]
+def _succeeds(*command: str) -> bool:
     tried = subprocess.run(  # noqa: S603 - fixed words and two paths
         command, capture_output=True, timeout=_PROBE_S, check=False
     )

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -102,13 +103,13 @@ class Search:
     def __iter__(self) -> Iterator[Provider]:
         tried: set[str] = set()
         for path, source in self._candidates:
-            real = os.path.realpath(path)
-            if real in tried:
-                continue
-            tried.add(real)
             try:
+                real = os.path.realpath(_program(path))
+                if real in tried:
+                    continue
+                tried.add(real)
                 provider = _examine(path, source)
-            except _UnusableError as reason:
+            except (_UnusableError, PermissionError) as reason:
                 self._passed_over.append(str(reason))
                 continue
             if provider.kind in self._kinds:
@@ -148,11 +149,15 @@ def _examine(path: Path, source: Source) -> Provider:
     """Ask a program (or the ``postgres`` in a bin directory) for its kind and version."""
     if path.is_dir() and not (path / "initdb").is_file():
         raise _UnusableError(f"{path} holds no initdb")
-    line = _version_line(path / "postgres" if path.is_dir() else path)
+    line = _version_line(_program(path))
     for pattern in _VERSION_LINES:
         if match := pattern.search(line):
             return _accepted(match, path, source)
     raise _UnusableError(f"{path} is no server we know: it calls itself {line.strip()[:80]!r}")
+
+
+def _program(path: Path) -> Path:
+    return path / "postgres" if path.is_dir() else path
 
 
 def _accepted(match: re.Match[str], path: Path, source: Source) -> Provider:
@@ -191,14 +196,14 @@ def _explicit(path: Path) -> Iterator[tuple[Path, Source]]:
 def _redis_candidates() -> Iterator[tuple[Path, Source]]:
     places = [*_path_directories(), *(Path(brew, "bin") for brew in _BREW)]
     for name, place in itertools.product(("valkey-server", "redis-server"), places):
-        if (place / name).is_file():
+        if shutil.which(name, path=place):
             yield place / name, "system"
     yield from _in_wheels(_REDIS_WHEELS)
 
 
 def _postgres_candidates() -> Iterator[tuple[Path, Source]]:
     installed = [found for place in _POSTGRES_PLACES for found in Path("/").glob(place)]
-    on_path = [place for place in _path_directories() if (place / "postgres").is_file()]
+    on_path = [place for place in _path_directories() if shutil.which("postgres", path=place)]
     newest_first = sorted(installed, key=_version_in_path, reverse=True)
     for place in [*newest_first, *on_path]:
         yield place, "system"

@@ -77,6 +77,8 @@ class Server(ABC):
 
     def launch(self) -> None:
         """Start the process without waiting until it serves; ``wait_ready`` must follow."""
+        if self.running:
+            raise RuntimeError(f"{self.provider.name} is running already")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock.acquire()
         try:

@@ -8,7 +8,7 @@ call is simply made again after the cause is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
@@ -25,14 +25,30 @@ _ATTEMPTS = 64
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
 
 
-class Calls:
-    """Script calls to the shards of one server (or cluster), with the epochs this process knows."""
+def server_time() -> Word:
+    """Leave the time to the server, as everything but a test or a simulation does."""
+    return ""
 
-    def __init__(self, link: Link, scripts: dict[str, Script], fence: Fence, loader: Loader) -> None:
+
+class Calls:
+    """Script calls to the shards of one server, with the epochs this process knows.
+
+    ``clock`` gives the time of a call in Unix milliseconds, or "" for the server's own.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        scripts: Mapping[str, Script],
+        fence: Fence,
+        loader: Loader,
+        clock: Callable[[], Word] = server_time,
+    ) -> None:
         self._link = link
         self._shas = {verb: script.sha for verb, script in scripts.items()}
         self._fence = fence
         self._loader = loader
+        self._clock = clock
         self._keys = [ShardKeys(shard, 0) for shard in range(SHARDS)]
         self._opening: asyncio.Task[None] | None = None
 
@@ -98,7 +114,7 @@ class Calls:
                 names.append(keys.seen_prefix + seen)
             try:
                 reply: Reply = await self._link.call(
-                    "EVALSHA", sha, len(names), *names, keys.epoch, "", *args
+                    "EVALSHA", sha, len(names), *names, keys.epoch, self._clock(), *args
                 )
             except StoreError as error:
                 await self._mend(error, repeatable=repeatable)

@@ -43,6 +43,10 @@ class RedisDecider:
         self._seen_ms = seen_ms
         self._late_commit = late_commit
 
+    async def open(self) -> None:
+        """Fence the server before the first call. Raises MeterUnavailableError."""
+        await self._calls.open()
+
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
         """Credit the account."""
         reply = await self._change("allocate", call, "", account, amount, call.body)
@@ -98,9 +102,17 @@ class RedisDecider:
 
     async def expire(self, namespace: str) -> int:
         """Expire what is overdue in the namespace's shard; count the namespace's own."""
+        return await self._sweep(shard_of(namespace), namespace_text(namespace))
+
+    async def sweep(self, shard: int) -> int:
+        """Expire what is overdue in the shard; count it."""
+        return await self._sweep(shard, "")
+
+    async def _sweep(self, shard: int, counted: str) -> int:
         expired, examined = 0, _SWEEP_ACCOUNTS
         while examined >= _SWEEP_ACCOUNTS:
-            reply = await self._read("sweep", namespace, _SWEEP_ACCOUNTS)
+            args = (counted, _SWEEP_ACCOUNTS)
+            reply = await self._calls.run("sweep", shard, "", "", args, repeatable=True)
             expired, examined = expired + int(reply[2]), int(reply[3])
         return expired
 

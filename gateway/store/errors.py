@@ -21,22 +21,3 @@ class UnfencedError(StoreError):
 
 class RefusedError(StoreError):
     """The server answered with an error of its own: out of memory, read only, loading."""
-
-
-class EntryFormatError(StoreError):
-    """A journal entry that nobody can read."""
-
-    def __init__(self, identifier: str, head: str) -> None:
-        super().__init__(f"journal entry {identifier} is not readable: {head[:200]!r}")
-        self.identifier = identifier
-        self.head = head
-
-
-class JournalGapError(StoreError):
-    """A sequence is missing from a shard's journal: proof that entries were lost."""
-
-    def __init__(self, shard: int, expected: int, found: int) -> None:
-        super().__init__(f"shard {shard}: the journal goes on at {found} where {expected} was expected")
-        self.shard = shard
-        self.expected = expected
-        self.found = found

@@ -1,4 +1,4 @@
-"""The flusher's side of the journal: reads entries in order, moves the watermark, trims. Posting lives elsewhere."""
+"""The flusher's side of the journal: reads entries, moves the watermark, trims. Nothing is posted here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS, namespace_text
 from gateway.errors import MeterUnavailableError
-from gateway.store.errors import JournalGapError, StoreError
+from gateway.store.errors import StoreError
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import read_entry, read_position
@@ -17,6 +17,8 @@ from gateway.store.scripts import Script
 
 _HOLDS_PER_CALL = 500
 _LAST_SEQ = 2**64 - 1
+
+UNREADABLE = "unreadable"
 
 
 class RedisJournal:
@@ -42,17 +44,13 @@ class RedisJournal:
     ) -> Mapping[int, Sequence[Entry]]:
         """Give up to ``limit`` entries per shard after each position; wait ``block_ms`` for the first.
 
-        Raises JournalGapError when a sequence is missing, EntryFormatError for an entry nobody can read,
-        MeterUnavailableError when Redis is away.
+        Raises MeterUnavailableError when Redis is away.
         """
         streams = {ShardKeys(shard, 0).journal: shard for shard in after}
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
         starts = (_before_next(position) for position in after.values())
         reply = await _call(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
-        found = {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
-        for shard, entries in found.items():
-            _check_order(shard, after[shard], entries)
-        return found
+        return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
     async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
         """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat."""
@@ -62,11 +60,9 @@ class RedisJournal:
             chunk = names[start : start + _HOLDS_PER_CALL]
             # The watermark moves with the last chunk only: a crash before it repeats them all.
             seq = upto.seq if start + _HOLDS_PER_CALL >= len(names) else -1
-            await _call(
-                self._writing,
-                *("EVALSHA", self._posted, 2 + len(chunk), keys.meta, keys.journal, *chunk),
-                *(upto.epoch, "", seq, self._settled_ms),
-            )
+            names_sent: list[Word] = [2 + len(chunk), keys.meta, keys.journal, *chunk]
+            args = (upto.epoch, "", seq, self._settled_ms)
+            await _call(self._writing, "EVALSHA", self._posted, *names_sent, *args)
 
     async def posted_marks(self) -> Mapping[int, Position]:
         """Give the watermark each shard's meta carries; (0, -1) where there is none."""
@@ -96,15 +92,13 @@ def _before_next(position: Position) -> str:
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    return read_entry(identifier, texts.get("head", ""), texts.get("body", "").encode())
-
-
-def _check_order(shard: int, after: Position, entries: Sequence[Entry]) -> None:
-    expected = after.seq + 1
-    for entry in entries:
-        if entry.position.epoch != after.epoch or entry.position.seq != expected:
-            raise JournalGapError(shard, expected, entry.position.seq)
-        expected += 1
+    head, body = texts.get("head", ""), texts.get("body", "").encode()
+    try:
+        return read_entry(identifier, head, body)
+    except ValueError:
+        return Entry(
+            read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=head.encode()
+        )
 
 
 async def _call(link: Link, *words: Word) -> Any:

@@ -29,7 +29,7 @@ class Loader:
     def __init__(
         self,
         link: Link,
-        scripts: dict[str, Script],
+        scripts: Mapping[str, Script],
         source: StateSource,
         *,
         absent_ttl_ms: int,

@@ -8,7 +8,6 @@ from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
 from gateway.domain.names import parse_namespace
-from gateway.store.errors import EntryFormatError
 
 _LEG_WORDS = 6
 _HEAD_WORDS = 6
@@ -25,25 +24,23 @@ def read_position(identifier: str) -> Position:
 def read_entry(identifier: str, head: str, body: bytes) -> Entry:
     """Read an entry: its id and head as a script wrote them, and the caller's body.
 
-    Raises EntryFormatError when the head does not follow the grammar of lua/fragments/expiry.lua.
+    Raises ValueError for a head that no script writes: verb, time, namespace, hold, its expiry, whether
+    late, then for each leg account, amount, held, hold, balance and reserved.
     """
     words = head.split(" ")
-    try:
-        verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
-        legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
-        return Entry(
-            read_position(identifier),
-            verb,
-            int(at_ms),
-            parse_namespace(namespace),
-            "" if hold_id == "-" else hold_id,
-            int(expires_ms),
-            late == "1",
-            legs,
-            body,
-        )
-    except ValueError as error:
-        raise EntryFormatError(identifier, head) from error
+    verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
+    legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
+    return Entry(
+        read_position(identifier),
+        verb,
+        int(at_ms),
+        parse_namespace(namespace),
+        "" if hold_id == "-" else hold_id,
+        int(expires_ms),
+        late == "1",
+        legs,
+        body,
+    )
 
 
 def read_done(reply: Reply, body: bytes) -> Done:

@@ -1,4 +1,4 @@
-"""The fence's side of Redis: looks at shards, closes them, opens them. When that is safe lives with the fence."""
+"""The fence's side of Redis: looks at shards, closes and opens them. When that is safe is the fence's."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ SEED = {
     "get_balance": "user_id event_type unit resource=None",
     "get_user_balances": "user_id",
     "get_ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100",
+    "ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100 cursor=None",
     "reconcile": "",
     "release_expired_reservations": "",
     "set_actor": "actor_id request_id=None on_behalf_of=None reason=None",

@@ -244,7 +244,6 @@ async def test_an_amount_is_sent_as_the_exact_number_it_is(
     ("amount", "code"),
     [
         (True, "VAL_INVALID_NUMBER"),
-        (None, "VAL_INVALID_NUMBER"),
         ("a lot", "VAL_INVALID_NUMBER"),
         ("", "VAL_INVALID_NUMBER"),
         ([1], "VAL_INVALID_NUMBER"),
@@ -306,6 +305,26 @@ async def test_numbers_come_back_as_exact_decimals(bench: Any, told: Any) -> Non
     assert str(balance["reserved"]) == "0.1"
     assert str(balance["available"]) == "9007199254740991"
     assert all(isinstance(balance[field], Decimal) for field in ("balance", "reserved", "available"))
+
+
+async def test_an_absent_amount_is_refused_as_absent(bench: Any, told: Any) -> None:
+    with pytest.raises(MeterValidationError) as caught:
+        await told(bench.client().commit("rsv", None))
+    assert caught.value.code == "VAL_ACTUAL_AMOUNT_NULL"
+
+
+async def test_a_hold_that_is_not_there_is_none_and_a_wrong_path_is_an_error(bench: Any, told: Any) -> None:
+    client = bench.client()
+    bench.answers(
+        httpx2.Response(404, json={"code": "not_found", "detail": "no such hold"}),
+        httpx2.Response(404, json={"code": "no_such_route", "detail": "nothing here"}),
+        httpx2.Response(404, json={"code": "not_found", "detail": "not a hold"}),
+    )
+    assert await told(client.get_reservation("rsv")) is None
+    with pytest.raises(MeterValidationError):
+        await told(client.get_reservation("rsv"))
+    with pytest.raises(MeterValidationError):
+        await told(client.get_user_balances("ann"))
 
 
 @pytest.mark.parametrize(

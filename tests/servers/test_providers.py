@@ -140,6 +140,13 @@ def test_a_program_that_does_not_run_is_passed_over(bare_machine: Path) -> None:
     assert "does not run here" in str(search.not_found())
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_closed_directory_on_the_path_is_passed_over(bare_machine: Path) -> None:
+    bare_machine.chmod(0)
+    assert redis_providers() == []
+    assert postgres_providers() == []
+
+
 def test_a_named_program_is_the_only_one_considered(redis_provider: Provider, tmp_path: Path) -> None:
     (found,) = providers.redis_search(redis_provider.path)
     assert found.source == "explicit"

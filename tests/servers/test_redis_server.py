@@ -66,6 +66,13 @@ def test_a_second_server_on_the_directory_is_refused(server: RedisServer) -> Non
         assert client.ping()
 
 
+def test_a_running_server_is_not_started_again(server: RedisServer) -> None:
+    with pytest.raises(RuntimeError, match="is running already"):
+        server.start()
+    with redis_client(server.url) as client:
+        assert client.ping()
+
+
 def test_data_survives_a_stop_and_a_kill(redis_provider: Provider, tmp_path: Path) -> None:
     server = start_redis(redis_provider, tmp_path)
     url = server.url
@@ -128,8 +135,8 @@ def test_one_that_does_not_start_shows_its_log_and_leaves_the_directory(
 
 def leave_behind(provider: Provider, directory: Path) -> subprocess.Popen[bytes]:
     """Start a server as one that outlived its gateway, where no kernel took it along."""
-    words = ("--port", "0", "--dir", str(directory), "--unixsocket", str(directory / "redis.sock"))
-    words += ("--appendonly", "yes", "--set-proc-title", "no")
+    words = ["--port", "0", "--dir", str(directory), "--unixsocket", str(directory / "redis.sock")]
+    words += ["--appendonly", "yes", "--set-proc-title", "no"]
     process = subprocess.Popen([provider.path, *words], stdout=subprocess.DEVNULL)
     (directory / "server.pid").write_text(f"{process.pid}\n")
     return process

@@ -1,8 +1,8 @@
--- Which of these holds exist already, and whether they were made the same.
+-- Which of the told holds exist already, and whether they were made the same.
 SELECT told.namespace, told.hold_id,
-       (held.account, held.created_at, held.body::text)
-       IS NOT DISTINCT FROM (told.account, told.created_at, told.body) AS same
-FROM json_to_recordset(%(rows)s::json) AS told (
-    namespace text, hold_id text, leg smallint, account text, created_at timestamptz, body text
-)
-JOIN meter.holds AS held USING (namespace, hold_id, leg)
+       (held.account, held.created_at) IS NOT DISTINCT FROM (told.account, told.created_at) AS same
+FROM unnest(
+    %(namespaces)s::text[], %(hold_ids)s::text[], %(accounts)s::text[], %(created)s::timestamptz[]
+) AS told (namespace, hold_id, account, created_at)
+JOIN meter.holds AS held USING (namespace, hold_id)
+WHERE held.leg = 0

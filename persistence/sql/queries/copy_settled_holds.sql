@@ -1,4 +1,4 @@
 COPY meter.settled_holds (
-    namespace, hold_id, leg, account, user_id, status, amount, consumed, created_at, expires_at, settled_at,
-    late, body, settled_body
+    namespace, hold_id, leg, status, amount, consumed, expires_at, settled_at, late, settled_body,
+    account, user_id, created_at, body
 ) FROM STDIN

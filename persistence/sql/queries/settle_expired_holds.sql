@@ -1,19 +1,16 @@
 -- A commit that comes after the expiry of its hold was posted. The row count says how many legs are settled
 -- as told, those that were already included.
 UPDATE meter.settled_holds AS held
-SET status = settling.status,
-    amount = settling.amount,
-    consumed = settling.consumed,
-    settled_at = settling.settled_at,
-    late = settling.late,
-    settled_body = settling.settled_body::json
-FROM json_to_recordset(%(rows)s::json) AS settling (
-    namespace text, hold_id text, leg smallint, status text, amount bigint, consumed bigint,
-    expires_at timestamptz, settled_at timestamptz, late boolean, settled_body text
-)
-WHERE held.namespace = settling.namespace
-  AND held.hold_id = settling.hold_id
-  AND held.leg = settling.leg
-  AND ((held.status, settling.status) = ('expired', 'committed')
+SET status = staged.status,
+    amount = staged.amount,
+    consumed = staged.consumed,
+    settled_at = staged.settled_at,
+    late = staged.late,
+    settled_body = staged.settled_body
+FROM staged_holds AS staged
+WHERE held.namespace = staged.namespace
+  AND held.hold_id = staged.hold_id
+  AND held.leg = staged.leg
+  AND ((held.status, staged.status) = ('expired', 'committed')
        OR (held.status, held.settled_at, held.consumed)
-          IS NOT DISTINCT FROM (settling.status, settling.settled_at, settling.consumed))
+          IS NOT DISTINCT FROM (staged.status, staged.settled_at, staged.consumed))

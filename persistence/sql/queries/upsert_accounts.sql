@@ -4,10 +4,7 @@ INSERT INTO meter.accounts (
 )
 SELECT namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, epoch, seq,
        created_at, updated_at
-FROM json_to_recordset(%(rows)s::json) AS touched (
-    namespace text, account text, user_id text, event_type text, unit text, resource text, scale smallint,
-    balance bigint, reserved bigint, epoch integer, seq bigint, created_at timestamptz, updated_at timestamptz
-)
+FROM staged_accounts
 ON CONFLICT (namespace, account) DO UPDATE
 SET balance = excluded.balance,
     reserved = excluded.reserved,

@@ -1,0 +1,171 @@
+"""What requests and answers look like, by route; a test tries them all. No behaviour lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Example(NamedTuple):
+    """One request (body or query) and the answer it may get."""
+
+    summary: str
+    description: str
+    request: Mapping[str, Any]
+    answer: Any
+
+
+_HOLD = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"
+_KIND = {"event_type": "llm_call", "unit": "tokens", "resource": "claude-sonnet"}
+_ACCOUNT = {"user_id": "alice", **_KIND}
+_NOW = "2026-03-01T12:00:00.000Z"
+_STANDING = {"balance": 100000, "reserved": 4000, "available": 96000}
+_ACTOR = {"actor_id": "agent:support-bot", "request_id": "req-7", "on_behalf_of": None, "reason": None}
+_RESERVATION = {
+    "reservation_id": _HOLD,
+    "status": "active",
+    "amount": 4000,
+    "consumed": None,
+    **_ACCOUNT,
+    "legs": [{**_ACCOUNT, "amount": 4000, "consumed": None}],
+    "created_at": _NOW,
+    "expires_at": "2026-03-01T12:05:00.000Z",
+    "settled_at": None,
+    "late": False,
+    **_ACTOR,
+    "metadata": {"model": "claude-sonnet"},
+}
+_ENTRY = {
+    "id": 1099511627792,
+    "entry_type": "consumption",
+    "amount": -2347,
+    "balance_after": 97653,
+    "event_time": _NOW,
+    "created_at": _NOW,
+    **_ACCOUNT,
+    "reservation_id": _HOLD,
+    "reference_id": None,
+    **_ACTOR,
+    "metadata": None,
+}
+_GRANTED = {
+    "granted": True,
+    "reservation_id": _HOLD,
+    "balance": 100000,
+    "available": 96000,
+    "expires_at": "2026-03-01T12:05:00.000Z",
+    "entry_id": None,
+}
+_COMMITTED = {
+    "success": True,
+    "consumed": 2347,
+    "released": 1653,
+    "reserved_amount": 4000,
+    "balance": 97653,
+    "entry_id": 1099511627792,
+}
+
+EXAMPLES: dict[str, Example] = {
+    "allocate": Example(
+        "Add quota",
+        "Credits an account, which begins to exist with its first entry.",
+        {**_ACCOUNT, "amount": 100000, "idempotency_key": "order-8812"},
+        {"balance": 100000, "entry_id": 1099511627776},
+    ),
+    "consume": Example(
+        "Charge in one step",
+        "Charges what was used. With `check_balance` it is denied when less is available: the answer is then "
+        "200 with `success: false`, and nothing is written.",
+        {**_ACCOUNT, "amount": 120, "check_balance": True},
+        {"success": True, "balance": 99880, "available": 95880, "entry_id": 1099511627808},
+    ),
+    "adjust": Example(
+        "Correct an account",
+        "Books a correction of either sign, which may name the entry it corrects.",
+        {**_ACCOUNT, "amount": -250, "reference_id": 1099511627776},
+        {"balance": 99630, "entry_id": 1099511627824},
+    ),
+    "reserve": Example(
+        "Hold quota",
+        "Holds quota while a call runs whose cost is known only afterwards. A denied reserve is 200 with "
+        "`granted: false` and a `reason`. What is neither committed nor released expires by itself.",
+        {**_ACCOUNT, "amount": 4000, "ttl_seconds": 300, "metadata": {"model": "claude-sonnet"}},
+        _GRANTED,
+    ),
+    "commit": Example(
+        "Charge what was used",
+        "Charges the actual amount and drops the hold. More than was held is charged as well; zero frees the "
+        "hold and writes no entry. A hold that is not open answers 200 with `success: false` and a `reason`.",
+        {"actual_amount": 2347},
+        _COMMITTED,
+    ),
+    "release": Example(
+        "Drop a hold",
+        "Gives back what was held, without a charge. The body may be left out.",
+        {},
+        {"released": True},
+    ),
+    "extend": Example(
+        "Lengthen or enlarge a hold",
+        "Moves the expiry, adds to what is held, or both; what does not fit is 200 with `extended: false`.",
+        {"ttl_seconds": 600, "amount": 1000},
+        {
+            "extended": True,
+            "expires_at": "2026-03-01T12:10:00.000Z",
+            "reserved_amount": 5000,
+            "available": 95000,
+        },
+    ),
+    "expire": Example(
+        "Drop expired holds",
+        "Returns every hold of the namespace whose time is over. Decisions do this by themselves for the "
+        "accounts they touch; this tidies the others. The body may be left out.",
+        {},
+        {"count": 3},
+    ),
+    "get_reservation": Example("See a hold", "Gives one hold, open or settled.", {}, _RESERVATION),
+    "list_reservations": Example(
+        "List holds",
+        "Lists the holds of the namespace, newest first, as the ledger knew them at `as_of`.",
+        {"status": "active", "user_id": "alice", "limit": 100},
+        {"reservations": [_RESERVATION], "next_cursor": None, "as_of": _NOW},
+    ),
+    "batch": Example(
+        "Many operations at once",
+        "Carries out up to a thousand operations. Each has the fields of its route, the verb as `op`, and "
+        "`reservation_id` where a hold is named. Results come in the order of the operations, each an answer "
+        "or a problem; one bad operation never spoils the others.",
+        {
+            "operations": [
+                {"op": "reserve", **_ACCOUNT, "amount": 4000},
+                {"op": "commit", "reservation_id": _HOLD, "actual_amount": 2347},
+            ]
+        },
+        {"results": [_GRANTED, _COMMITTED]},
+    ),
+    "get_balance": Example(
+        "One balance",
+        "Gives what an account has at this moment. An account that never had an entry has zero.",
+        _ACCOUNT,
+        {**_STANDING, "as_of": _NOW},
+    ),
+    "get_balances": Example(
+        "All balances of a user",
+        "Gives every account of a user, or of the pool, as the ledger knew them at `as_of`.",
+        {"user_id": "alice"},
+        {"balances": [{**_KIND, **_STANDING}], "as_of": _NOW},
+    ),
+    "get_ledger": Example(
+        "Ledger entries",
+        "Lists the entries of an account, newest first. A charge is negative.",
+        {**_ACCOUNT, "start_time": "2026-03-01T00:00:00Z", "limit": 100},
+        {"entries": [_ENTRY], "next_cursor": None, "as_of": _NOW},
+    ),
+    "reconcile": Example(
+        "Compare Redis with the ledger",
+        "Checks every account of the namespace at one place of the journal, and names what does not agree. "
+        "The body may be left out.",
+        {},
+        {"discrepancies": [], "accounts_checked": 128, "as_of": _NOW},
+    ),
+}

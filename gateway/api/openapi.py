@@ -1,0 +1,196 @@
+"""Builds the OpenAPI 3.1 document from the tables of routes and pages. Nothing is served here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import json
+
+from gateway.api import shown
+from gateway.api.examples import EXAMPLES, Example
+from gateway.api.fields import HOLD_ID_SCHEMA
+from gateway.api.openapi_parts import HEADERS, INFO, RESPONSES, TAGS
+from gateway.api.requests import Batch, Nothing
+from gateway.api.routes import Route
+from gateway.api.service import Page
+from gateway.domain import answers
+from gateway.domain.answers import Problem
+from gateway.domain.fields import FieldError
+
+_SCHEMAS = "#/components/schemas/{name}"
+_ALWAYS = ("401", "403", "422", "500", "503")
+_ACTING = ("X-Namespace", "X-Request-Id", "X-Actor-Id", "X-On-Behalf-Of", "X-Actor-Reason")
+_SOMETHING_TO_EXTEND = [
+    {"properties": {"ttl_seconds": {"type": "integer"}}, "required": ["ttl_seconds"]},
+    {"properties": {"amount": {"type": "number"}}, "required": ["amount"]},
+]
+
+Json = dict[str, Any]
+
+
+def document(routes: Iterable[Route], pages: Iterable[Page], version: str, needs_key: bool) -> bytes:
+    """Give the document as JSON. ``needs_key`` says whether callers must show one."""
+    routes, pages = tuple(routes), tuple(pages)
+    schemas = _schemas(routes, pages)
+    paths: dict[str, Json] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    for page in pages:
+        paths[page.path] = {"get": _page(page)}
+    whole = {
+        "openapi": "3.1.0",
+        "info": {**INFO, "version": version},
+        "tags": TAGS,
+        "security": [{"key": []}] if needs_key else [],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "parameters": HEADERS,
+            "responses": RESPONSES,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return json.format(json.encode(whole), indent=1)
+
+
+def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
+    shapes: list[Any] = [Problem]
+    for route in routes:
+        shapes += [route.request, route.answer]
+    shapes += [page.answer for page in pages if page.answer is not None]
+    _, components = json.schema_components(shapes, ref_template=_SCHEMAS)
+    plain: Json = _plain(components)
+    for name, schema in plain.items():
+        shape = vars(answers).get(name) or vars(shown).get(name)
+        if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
+            schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
+    for name in ("Extend", "ExtendOperation"):
+        plain[name]["anyOf"] = _SOMETHING_TO_EXTEND
+    plain["Problem"]["properties"]["errors"]["items"] = _ref("FieldError")
+    plain["FieldError"] = {
+        "type": "object",
+        "description": "What is wrong with one field of a request.",
+        "properties": {name: {"type": "string"} for name in FieldError._fields},
+        "required": list(FieldError._fields),
+    }
+    return plain
+
+
+def _plain(schema: Any) -> Any:
+    """Say what JSON sees: amounts are numbers, None is null."""
+    if isinstance(schema, list):
+        return [_plain(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {**{key: value for key, value in schema.items() if key != "format"}, "type": "number"}
+    plain = {key: _plain(value) for key, value in schema.items()}
+    if isinstance(plain.get("description"), str):
+        plain["description"] = re.sub(r"\bNone\b", "null", plain["description"].replace("``", "`"))
+    return plain
+
+
+def _operation(route: Route, schemas: Json) -> Json:
+    example = EXAMPLES[route.name]
+    operation: Json = {
+        "operationId": route.name,
+        "summary": example.summary,
+        "description": example.description,
+        "tags": [_tag(route.path)],
+        "parameters": [*_path_parameters(route), *_query(route, schemas), *_headers(route)],
+        "responses": {"200": _answer(route, example), **_problems(route)},
+    }
+    if route.method == "POST":
+        operation["requestBody"] = _body(route, example, schemas)
+    return operation
+
+
+def _body(route: Route, example: Example, schemas: Json) -> Json:
+    name = route.request.__name__
+    return {
+        "required": bool(schemas[name].get("required") or schemas[name].get("anyOf")),
+        "content": {"application/json": {"schema": _ref(name), "example": example.request}},
+    }
+
+
+def _answer(route: Route, example: Example) -> Json:
+    media = {"schema": _ref(route.answer.__name__), "example": example.answer}
+    return {"description": "The answer.", "content": {"application/json": media}}
+
+
+def _problems(route: Route) -> Json:
+    statuses = [*_ALWAYS]
+    if route.method == "POST":
+        statuses += ["400", "413", "415"]
+    if route.request is not Nothing and route.method == "POST" and route.request is not Batch:
+        statuses.append("409")
+    if route.name == "get_reservation":
+        statuses.append("404")
+    return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+
+
+def _path_parameters(route: Route) -> list[Json]:
+    if "{reservation_id}" not in route.path:
+        return []
+    return [{"name": "reservation_id", "in": "path", "required": True, **HOLD_ID_SCHEMA}]
+
+
+def _query(route: Route, schemas: Json) -> list[Json]:
+    if route.method != "GET":
+        return []
+    schema: Mapping[str, Any] = schemas[route.request.__name__]
+    example = EXAMPLES[route.name].request
+    return [
+        {"name": name, "in": "query", "required": name in schema.get("required", ()),
+         **_parameter(field), **({"example": example[name]} if name in example else {})}
+        for name, field in schema["properties"].items()
+    ]  # fmt: skip
+
+
+def _parameter(field: Json) -> Json:
+    """Give a query parameter of a field: it has no null, and its words stand beside its schema."""
+    schema = {key: value for key, value in field.items() if key not in {"description", "examples"}}
+    schema.pop("default", None) if schema.get("default", 0) is None else None
+    for choice in schema.pop("anyOf", ()):
+        if choice.get("type") != "null":
+            schema |= choice
+    if "enum" in schema:
+        schema["enum"] = [word for word in schema["enum"] if word is not None]
+    return {"description": field.get("description", ""), "schema": schema}
+
+
+def _headers(route: Route) -> list[Json]:
+    names = [*_ACTING]
+    if "idempotency_key" in route.request.__struct_fields__:
+        names.insert(0, "Idempotency-Key")
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _page(page: Page) -> Json:
+    media = page.media.partition(";")[0]
+    schema = {} if page.answer is None else {"schema": _ref(page.answer.__name__)}
+    answers: Json = {"200": {"description": page.summary + ".", "content": {media: schema}}}
+    if page.name == "ready":
+        answers["503"] = {"description": "Something is in the way.", "content": {media: schema}}
+    for status in ("401", "403", "500"):
+        answers[status] = {"$ref": f"#/components/responses/{status}"}
+    return {
+        "operationId": page.name,
+        "summary": page.summary,
+        "description": "Needs no key from a peer on the same machine.",
+        "tags": ["gateway"],
+        "responses": answers,
+    }
+
+
+def _tag(path: str) -> str:
+    for prefix, tag in (("/v1/reservations", "holds"), ("/v1/batch", "holds"), ("/v1/reconcile", "reports")):
+        if path.startswith(prefix):
+            return tag
+    return "reports" if path.startswith(("/v1/balance", "/v1/ledger")) else "accounts"
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": _SCHEMAS.format(name=name)}

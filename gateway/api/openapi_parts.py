@@ -1,0 +1,172 @@
+"""The parts of the document that belong to no single route. Nothing is built here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INFO: dict[str, Any] = {
+    "title": "Quotagate",
+    "summary": "Holds, charges and books quota.",
+    "description": (
+        "Decides in one Redis round trip whether a call may spend quota, holds it while the call runs, "
+        "charges what was really used, and books every movement in a Postgres ledger.\n\n"
+        "An **account** is a user, an event type, a unit and a resource of one namespace; a null user is the "
+        "pool of the namespace. Its **balance** is credits minus debits, **reserved** the sum of its open "
+        "holds, **available** the difference of both.\n\n"
+        "**Amounts** are JSON numbers and exact: nothing is ever rounded. Units `tokens`, `requests`, "
+        "`calls`, `bytes`, `pages` and `count` are whole numbers up to 2^53-1, every other unit has six "
+        "decimal places and reaches 9007199254.740991. A number that does not fit is refused.\n\n"
+        "**A denial is an answer**, with status 200 and a reason. **Errors** are problem documents (RFC "
+        "9457); each wrong field is named with a code. Unknown fields are refused. A body has at most 1 MiB "
+        "unless the gateway is set otherwise."
+    ),
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
+
+TAGS = [
+    {"name": "holds", "description": "Reserve before a call, commit after it."},
+    {"name": "accounts", "description": "Credit, charge and correct."},
+    {"name": "reports", "description": "See what is there and how it came about."},
+    {"name": "gateway", "description": "The gateway itself."},
+]
+
+_ENCODED = r"^([!-$&-~]|%[0-9A-Fa-f]{2})([ -$&-~]|%[0-9A-Fa-f]{2})*$"
+
+
+def _header(name: str, description: str, example: str, pattern: str = _ENCODED) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", "pattern": pattern},
+        "example": example,
+    }
+
+
+HEADERS: dict[str, Any] = {
+    header["name"]: header
+    for header in (
+        _header(
+            "Idempotency-Key",
+            "The same as the body's `idempotency_key`, for keys of visible ASCII.",
+            "order-8812",
+            r"^[!-~]([ -~]*[!-~])?$",
+        ),
+        _header(
+            "X-Namespace",
+            "The tenant, percent-encoded UTF-8. With keys the key says it, and this may only repeat it; "
+            "without keys it is `default` when absent.",
+            "acme",
+        ),
+        _header(
+            "X-Request-Id",
+            "Your id of this request: repeated in the answer, kept with what it changes. At most 512 bytes.",
+            "req-7",
+        ),
+        _header("X-Actor-Id", "Who acts, percent-encoded UTF-8 of at most 512 bytes.", "agent:support-bot"),
+        _header("X-On-Behalf-Of", "For whom, encoded likewise.", "user:customer-alice"),
+        _header("X-Actor-Reason", "Why, encoded likewise.", "deployment:v1.2.3"),
+    )
+}
+
+
+def _problem(
+    status: int, title: str, description: str, code: str, detail: str, **more: Any
+) -> dict[str, Any]:
+    example = {
+        "type": "urn:quotagate:problem:" + more.pop("kind", "validation"),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **more.pop("example", {}),
+    }
+    media = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": description, "content": {"application/problem+json": media}, **more}
+
+
+_RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+_CHALLENGE = {"WWW-Authenticate": {"description": "How to show a key.", "schema": {"type": "string"}}}
+_FAULT = {"field": "amount", "code": "VAL_NOT_POSITIVE", "detail": "must be more than zero"}
+
+RESPONSES: dict[str, Any] = {
+    "400": _problem(
+        400,
+        "Malformed request",
+        "The body is no JSON.",
+        "malformed_json",
+        "the body is not JSON: Input data was truncated",
+    ),
+    "401": _problem(
+        401,
+        "Not authenticated",
+        "No key, or one that nobody knows.",
+        "unauthorized",
+        "this key is not known",
+        kind="unauthorized",
+        headers=_CHALLENGE,
+    ),
+    "403": _problem(
+        403,
+        "Not allowed",
+        "The key may not do this.",
+        "forbidden",
+        "this key belongs to another namespace",
+        kind="unauthorized",
+    ),
+    "404": _problem(
+        404,
+        "Not found",
+        "There is no such reservation.",
+        "not_found",
+        "no reservation of this namespace has this id",
+    ),
+    "409": _problem(
+        409,
+        "Idempotency key reused",
+        "The idempotency key came before, with other parameters.",
+        "idempotency_mismatch",
+        "this idempotency key was used with other parameters",
+        kind="idempotency_mismatch",
+    ),
+    "413": _problem(
+        413,
+        "Body too large",
+        "The body is too large.",
+        "body_too_large",
+        "the body must be at most 1048576 bytes",
+    ),
+    "415": _problem(
+        415,
+        "Unsupported media type",
+        "The body is declared as something else than JSON.",
+        "unsupported_media_type",
+        "the body must be application/json in UTF-8",
+    ),
+    "422": _problem(
+        422,
+        "Validation failed",
+        "A field, a parameter or a header is wrong; `errors` names each.",
+        "VAL_NOT_POSITIVE",
+        "amount: must be more than zero",
+        example={"errors": [_FAULT]},
+    ),
+    "500": _problem(
+        500,
+        "Internal error",
+        "The gateway failed; its log says why under the request id.",
+        "internal",
+        "the gateway failed to answer; its log says why under request id 5f0c-1",
+        kind="internal",
+    ),
+    "503": _problem(
+        503,
+        "Not available now",
+        "Nothing was decided, or nobody knows what was: ask again, with the same idempotency key.",
+        "recovering",
+        "the store is recovering",
+        kind="store_unavailable",
+        headers=_RETRY,
+    ),
+}

@@ -1,0 +1,221 @@
+"""A running gateway, put together: the one place besides cli and embedded that knows both databases.
+
+Nothing is decided here. ``open_store`` joins Redis and Postgres into what a ``Meter`` needs; ``open_gateway``
+adds what a serving process runs beside it: the sweeper, the flusher, health and the HTTP application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import NamedTuple, TypeVar
+
+import structlog
+from persistence.flusher import Flusher
+from persistence.queries import Queries
+
+from gateway.api.asgi import api_app
+from gateway.api.auth import Authenticator, NoKeys, SingleKey
+from gateway.api.fast import FastLane
+from gateway.domain.entries import Position
+from gateway.domain.names import SHARDS
+from gateway.errors import MeterError
+from gateway.meter import Backend, Meter
+from gateway.metrics import Metrics
+from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
+from gateway.settings import Settings
+from gateway.store.calls import Calls
+from gateway.store.decider import RedisDecider
+from gateway.store.journal import RedisJournal
+from gateway.store.loading import Loader
+from gateway.store.pipeline import Pipeline
+from gateway.store.scripts import scripts
+from gateway.store.shards import RedisShards
+from persistence.database import Database
+from persistence.fence import LedgerFence
+from persistence.ledger import Ledger
+from persistence.migrations import migrate
+
+_log = structlog.get_logger("quotagate.app")
+
+_READ_BLOCK_MS = 1000
+
+Found = TypeVar("Found")
+
+
+class Store(NamedTuple):
+    """Both databases, joined."""
+
+    decider: RedisDecider
+    reports: Queries
+    ledger: Ledger
+    journal: RedisJournal
+    shards: RedisShards
+    fence: LedgerFence
+
+    def flusher(self, settings: Settings) -> Flusher:
+        """Make the flusher of this store."""
+        return Flusher(
+            self.journal,
+            self.ledger,
+            interval_ms=settings.flush_interval_ms,
+            batch_entries=settings.flush_batch_entries,
+        )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[Store]:
+    """Connect to Redis and Postgres, bring the schema up to date, fence, and close again at the end.
+
+    Raises MeterUnavailableError when one of the two does not answer, MigrationError when the schema is not
+    one this program knows.
+    """
+    async with AsyncExitStack() as closing:
+        database = Database(_given(settings.database_url), max_size=settings.database_pool_size)
+        await database.open()
+        closing.push_async_callback(database.close)
+        await migrate(_given(settings.database_url))
+        timeout_s = settings.redis_timeout_ms / 1000
+        link = Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observer.round_trip)
+        closing.push_async_callback(link.close)
+        reading = Pipeline(_given(settings.redis_url), timeout_s=timeout_s + _READ_BLOCK_MS / 1000)
+        closing.push_async_callback(reading.close)
+        store = _joined(settings, database, link, reading)
+        yield store
+
+
+def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pipeline) -> Store:
+    texts = scripts()
+    settled_ms = settings.settled_hold_seconds * 1000
+    reports, ledger = Queries(database), Ledger(database)
+    journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
+    shards = RedisShards(link, texts)
+    fence = LedgerFence(ledger, ledger, journal, shards)
+    loader = Loader(
+        link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
+    )
+    calls = Calls(link, texts, fence, loader)
+    decider = RedisDecider(
+        calls,
+        seen_ms=settings.idempotency_window_seconds * 1000,
+        late_commit=settings.late_commit,
+    )
+    return Store(decider, reports, ledger, journal, shards, fence)
+
+
+def _given(url: str | None) -> str:
+    if url is None:
+        raise ValueError("a store needs the URLs of Redis and Postgres")
+    return url
+
+
+@asynccontextmanager
+async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[tuple[Store, Backend]]:
+    """Open the store and what meters share."""
+    async with open_store(settings, observer) as store:
+        await store.decider.open()
+        yield store, Backend(store.decider, store.reports, observer, settings.report_wait_ms / 1000)
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
+    """Open everything a serving process runs; give the application to serve."""
+    metrics = Metrics()
+    async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
+        await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
+
+        def meters(namespace: str, actor: Actor) -> Meter:
+            return Meter(backend, namespace, actor)
+
+        yield api_app(
+            meters,
+            _authenticator(settings),
+            StoreHealth(store),
+            metrics,
+            version=version("quotagate"),
+            max_body_bytes=settings.request_max_bytes,
+        )
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    if settings.api_key is not None and settings.needs_key():
+        return SingleKey(settings.api_key)
+    return NoKeys()
+
+
+@asynccontextmanager
+async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[None]:
+    """Run the flusher in this event loop; drain at the end."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(store.flusher(settings).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+class StoreHealth(Health):
+    """Looks at both databases for /readyz and /metrics."""
+
+    def __init__(self, store: Store, timeout_s: float = 2.0) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+
+    async def readiness(self) -> Readiness:
+        """Ask both databases, each for a bounded time; what does not answer is a fault."""
+        faults: dict[str, str] = {}
+        states = await self._asked("redis", self._store.shards.states, faults) or {}
+        rows = await self._asked("postgres", self._store.ledger.shard_rows, faults) or ()
+        open_holds = await self._asked("postgres", self._store.reports.count_open_holds, faults)
+        marks = {row.shard: row.watermark for row in rows}
+        lag = [
+            ShardLag(shard, state.head, marks[shard])
+            for shard, state in states.items()
+            if shard in marks and _behind(state.head, marks[shard])
+        ]
+        closed = [shard for shard, state in states.items() if state.epoch is None]
+        if closed:
+            faults["epoch"] = f"closed shards: {closed}"
+        epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
+        return Readiness(faults, epochs, lag, open_holds or 0)
+
+    async def _asked(
+        self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str]
+    ) -> Found | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await ask()
+        except TimeoutError:
+            faults[part] = f"no answer within {self._timeout_s} s"
+        except MeterError as error:
+            faults[part] = error.message
+        return None
+
+
+def _behind(head: Position, mark: Position) -> bool:
+    return head.epoch == mark.epoch and head.seq > mark.seq
+
+
+async def _sweep(decider: RedisDecider, interval_s: float) -> None:
+    """Expire what is overdue on accounts that nobody touches, for as long as the process serves."""
+    while True:
+        await asyncio.sleep(interval_s)
+        results = await asyncio.gather(
+            *(decider.sweep(shard) for shard in range(SHARDS)), return_exceptions=True
+        )
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            _log.warning("sweep_failed", shards=len(failed), reason=str(failed[0]))
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

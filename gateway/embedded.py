@@ -1,0 +1,50 @@
+"""Quotagate without servers of one's own: embedded Redis and Postgres, and a ``Meter`` in process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import msgspec
+
+from gateway.app import open_backend, running_flusher
+from gateway.meter import Meter
+from gateway.metrics import Metrics
+from gateway.servers import start_servers
+from gateway.settings import Settings
+
+
+@contextmanager
+def embedded_servers(
+    settings: Settings, *, ephemeral: bool, progress: Callable[[str], None] | None = None
+) -> Iterator[Settings]:
+    """Start what has no URL in the settings; give settings that have both. Stops it again at the end."""
+    with start_servers(
+        settings.data_dir,
+        ephemeral=ephemeral,
+        redis=settings.redis_url is None,
+        postgres=settings.database_url is None,
+        redis_server=settings.redis_server,
+        postgres_bin=settings.postgres_bin,
+        progress=progress,
+    ) as servers:
+        yield msgspec.structs.replace(
+            settings,
+            redis_url=settings.redis_url or servers.redis_url,
+            database_url=settings.database_url or servers.database_url,
+        )
+
+
+@asynccontextmanager
+async def open_meters(settings: Settings) -> AsyncIterator[Callable[[str], Meter]]:
+    """Open meters in this process, with a flusher beside them unless the settings say otherwise.
+
+    Gives a function from namespace to ``Meter``. Both URLs must be set; see ``embedded_servers``.
+
+    Raises MeterUnavailableError when Redis or Postgres does not answer.
+    """
+    async with AsyncExitStack() as running:
+        store, backend = await running.enter_async_context(open_backend(settings, Metrics()))
+        if settings.flusher:
+            await running.enter_async_context(running_flusher(store, settings))
+        yield lambda namespace: Meter(backend, namespace)

@@ -1,0 +1,27 @@
+"""Small charts out of block characters: a row of them for a course over time. Nothing is printed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def course(values: Sequence[float], top: float) -> str:
+    """Draw values between 0 and ``top``, one character each; what is zero or less is a space."""
+    return "".join(_block(value, top) for value in values)
+
+
+def left_over_time(quota: float, spent: Sequence[float]) -> list[float]:
+    """Give what is left of a quota after each step of spending."""
+    left: list[float] = []
+    for amount in spent:
+        quota -= amount
+        left.append(quota)
+    return left
+
+
+def _block(value: float, top: float) -> str:
+    if value <= 0 or top <= 0:
+        return " "
+    return _BLOCKS[min(int(value / top * len(_BLOCKS)), len(_BLOCKS) - 1)]

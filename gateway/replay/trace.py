@@ -1,0 +1,108 @@
+"""Traces: when requests came and how many tokens they took, read from CSV. Nothing is replayed here."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+
+
+class TraceError(Exception):
+    """A trace cannot be read; the message names file and line."""
+
+
+class Request(NamedTuple):
+    """One request of a trace: its line, seconds after the first request, and its tokens."""
+
+    line: int
+    offset_s: float
+    context_tokens: int
+    generated_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """What the request cost in the end."""
+        return self.context_tokens + self.generated_tokens
+
+
+class Trace(NamedTuple):
+    """A trace, whole: when it began, and its requests in order of time."""
+
+    path: Path
+    began: datetime
+    requests: list[Request]
+
+    @property
+    def duration_s(self) -> float:
+        """How long the trace took, in seconds."""
+        return self.requests[-1].offset_s
+
+    def at(self, offset_s: float) -> datetime:
+        """Give the trace's own time at an offset from its beginning."""
+        return self.began + timedelta(seconds=offset_s)
+
+
+def read_trace(path: Path, limit: int | None = None) -> Trace:
+    """Read a trace with the columns TIMESTAMP, ContextTokens and GeneratedTokens, at most ``limit`` requests.
+
+    Raises:
+        TraceError: the file cannot be read, is empty, or a line is not what it should be.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return _trace(path, _rows(path, file), limit)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TraceError(f"{path}: {error}") from error
+
+
+def _trace(path: Path, rows: Iterator[tuple[int, list[str]]], limit: int | None) -> Trace:
+    began: datetime | None = None
+    requests: list[Request] = []
+    for line, row in rows:
+        if limit is not None and len(requests) == limit:
+            break
+        time, context, generated = _cells(path, line, row)
+        began = began or time
+        if (time.tzinfo is None) != (began.tzinfo is None):
+            raise TraceError(
+                f"{path}:{line}: TIMESTAMP {row[0]} and the first one do not both have a time zone"
+            )
+        offset_s = (time - began).total_seconds()
+        if requests and offset_s < requests[-1].offset_s:
+            raise TraceError(f"{path}:{line}: TIMESTAMP {row[0]} is earlier than the line before")
+        requests.append(Request(line, offset_s, context, generated))
+    if began is None:
+        raise TraceError(f"{path}: there are no requests in it")
+    return Trace(path, began, requests)
+
+
+def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(file, strict=True)
+    try:
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise TraceError(f"{path}:1: the columns must be {','.join(COLUMNS)}, not {','.join(header)}")
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise TraceError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _cells(path: Path, line: int, row: list[str]) -> tuple[datetime, int, int]:
+    if len(row) != len(COLUMNS):
+        raise TraceError(f"{path}:{line}: {len(COLUMNS)} columns are needed, here are {len(row)}")
+    try:
+        time = datetime.fromisoformat(row[0])
+    except ValueError:
+        raise TraceError(f"{path}:{line}: TIMESTAMP {row[0]!r} is no time") from None
+    return time, _count(path, line, COLUMNS[1], row[1]), _count(path, line, COLUMNS[2], row[2])
+
+
+def _count(path: Path, line: int, column: str, text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(2**53)):
+        raise TraceError(f"{path}:{line}: {column} {text!r} is no number of tokens")
+    return int(text)

@@ -1,0 +1,131 @@
+"""Serves until told to stop: signals, the listening socket, the order of starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import structlog
+import typer
+import uvicorn
+
+from gateway.app import open_gateway, open_store
+from gateway.flushing import flusher_process
+from gateway.metrics import Metrics
+from gateway.settings import Settings, SettingsError
+
+_log = structlog.get_logger("quotagate.serving")
+
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals left to us: it would end the process before the rest is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_http(settings: Settings) -> None:
+    """Serve the API until SIGINT or SIGTERM; then finish what was begun, drain the flusher, return.
+
+    Raises SettingsError when the address cannot be listened on.
+    """
+    listening = _listen(settings)
+    async with AsyncExitStack() as running:
+        running.callback(listening.close)
+        app = await running.enter_async_context(open_gateway(settings))
+        if settings.flusher:
+            await running.enter_async_context(flusher_process(settings))
+        server = _Server(_uvicorn(app, settings))
+        stop = running.enter_context(_stop_signals())
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        _announce(settings, listening)
+        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+
+
+async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
+    """Post the journal until SIGINT, SIGTERM or, with ``lifeline``, the end of input; then drain."""
+    async with open_store(settings, Metrics()) as store:
+        await store.fence.raise_up()
+        with _stop_signals() as stop:
+            async with _end_of_input(stop, lifeline=lifeline):
+                await store.flusher(settings).run(stop)
+
+
+def _uvicorn(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # uvicorn's own type of an application is narrower than ASGI
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise SettingsError(
+            [f"cannot listen on {place}: {error.strerror}; is another gateway running? --port takes another"]
+        ) from error
+
+
+def _announce(settings: Settings, listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    typer.echo(f"Quotagate serves on {url}, its documentation on {url}/docs", err=True)
+    if not settings.needs_key():
+        typer.echo("No API key is asked for: only this machine can reach it.", err=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def _end_of_input(stop: asyncio.Event, *, lifeline: bool) -> AsyncIterator[None]:
+    """Stop when standard input closes: whoever held its other end is gone."""
+    if not lifeline:
+        yield
+        return
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+
+    async def watch() -> None:
+        await reader.read()
+        stop.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        transport.close()

@@ -1,0 +1,95 @@
+"""One suite, three facades: the blocking client, the asynchronous client and the meter in process.
+
+The suite sees one awaiting interface. ``gateway_url`` and ``open_meter`` come from tests/conftest.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.client import AsyncMeterClient, MeterClient
+
+# What the blocking client does without a call, and so in the caller's own context.
+LOCAL = frozenset({"set_actor", "clear_actor"})
+WALKS = frozenset({"iter_ledger"})
+
+Open = Callable[[str], Awaitable[Any]]
+
+
+class Awaited:
+    """The blocking client as the suite sees it: each call runs in a thread, in the caller's context."""
+
+    def __init__(self, client: MeterClient, pool: ThreadPoolExecutor) -> None:
+        self._client = client
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if name in LOCAL:
+            return method
+        return self._walk(method) if name in WALKS else self._call(method)
+
+    def _call(self, method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            run = contextvars.copy_context().run
+            work = functools.partial(run, method, *args, **kwargs)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+        return call
+
+    def _walk(self, method: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
+        async def walk(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            for item in await self._call(lambda: list(method(*args, **kwargs)))():
+                yield item
+
+        return walk
+
+
+@pytest.fixture(params=["sync", "async", "in_process"])
+async def open_facade(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
+    """Open the facade under test on a namespace."""
+    async with AsyncExitStack() as opened:
+        yield {"sync": _sync, "async": _async, "in_process": _in_process}[request.param](request, opened)
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"contract-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def meter(open_facade: Open, namespace: str) -> Any:
+    """The facade under test, on a namespace that nobody has used."""
+    return await open_facade(namespace)
+
+
+def _sync(request: pytest.FixtureRequest, opened: AsyncExitStack) -> Open:
+    url = request.getfixturevalue("gateway_url")
+    pool = opened.enter_context(ThreadPoolExecutor(64))
+
+    async def open_sync(namespace: str) -> Any:
+        return Awaited(opened.enter_context(MeterClient(url, namespace=namespace)), pool)
+
+    return open_sync
+
+
+def _async(request: pytest.FixtureRequest, opened: AsyncExitStack) -> Open:
+    url = request.getfixturevalue("gateway_url")
+
+    async def open_async(namespace: str) -> Any:
+        return await opened.enter_async_context(AsyncMeterClient(url, namespace=namespace))
+
+    return open_async
+
+
+def _in_process(request: pytest.FixtureRequest, _: AsyncExitStack) -> Open:
+    return request.getfixturevalue("open_meter")
