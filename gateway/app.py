@@ -13,8 +13,6 @@ from importlib.metadata import version
 from typing import NamedTuple, TypeVar
 
 import structlog
-from persistence.flusher import Flusher
-from persistence.queries import Queries
 
 from gateway.api.asgi import api_app
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
@@ -25,7 +23,7 @@ from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
@@ -35,8 +33,11 @@ from gateway.store.scripts import scripts
 from gateway.store.shards import RedisShards
 from persistence.database import Database
 from persistence.fence import LedgerFence
+from persistence.flusher import Flusher
 from persistence.ledger import Ledger
+from persistence.locks import exclusive
 from persistence.migrations import migrate
+from persistence.queries import Queries
 
 _log = structlog.get_logger("quotagate.app")
 
@@ -62,6 +63,7 @@ class Store(NamedTuple):
             self.ledger,
             interval_ms=settings.flush_interval_ms,
             batch_entries=settings.flush_batch_entries,
+            drain_s=settings.drain_seconds,
         )
 
 
@@ -92,7 +94,7 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
     reports, ledger = Queries(database), Ledger(database)
     journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
     shards = RedisShards(link, texts)
-    fence = LedgerFence(ledger, ledger, journal, shards)
+    fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, journal, shards)
     loader = Loader(
         link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
     )
@@ -140,9 +142,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
 
 
 def _authenticator(settings: Settings) -> Authenticator:
-    if settings.api_key is not None and settings.needs_key():
-        return SingleKey(settings.api_key)
-    return NoKeys()
+    if not settings.needs_key():
+        return NoKeys()
+    if settings.api_key is None:
+        raise SettingsError(["QUOTAGATE_API_KEY: is not set, and callers need a key"])
+    return SingleKey(settings.api_key)
 
 
 @asynccontextmanager

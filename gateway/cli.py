@@ -39,7 +39,7 @@ DataDir = Annotated[
 Trace = Annotated[Path, typer.Argument(help="The trace to replay.", exists=True, dir_okay=False)]
 Speed = Annotated[
     float,
-    typer.Option(min=0, help="1 is the trace's own pace, 60 an hour in a minute; 0 as fast as it goes."),
+    typer.Option(min=0, help="1 is the trace's own pace, 60 an hour a minute; 0 as fast as it goes."),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Requests at a time at speed 0.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Replay only the first so many requests.")]

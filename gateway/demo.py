@@ -1,4 +1,4 @@
-"""The demonstration: a gateway of its own on embedded servers, a trace replayed through it, nothing left behind."""
+"""The demonstration: a gateway on embedded servers of its own, a trace replayed, nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Posts audit entries: compares what Redis saw at a position with what the ledger says there. Repairs nothing."""
+"""Posts audit entries: compares what Redis saw at a position with the ledger at it. Repairs nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 import structlog
 
 from gateway.domain.entries import Entry, entry_id
-from persistence.database import Connection
 from persistence.copytext import time_field
+from persistence.database import Connection
 from persistence.statements import statement
 
 _RECORD = statement("record_audit")
 _COMPARE = statement("audit_accounts")
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("quotagate.audits")
 
 
 async def run_audit(connection: Connection, entry: Entry) -> None:
@@ -32,4 +32,4 @@ async def run_audit(connection: Connection, entry: Entry) -> None:
         {**place, "before_id": entry_id(entry.position), "seen": msgspec.json.encode(seen).decode()},
     )
     if cursor.rowcount:
-        _log.warning("audit found differences", **place, findings=cursor.rowcount)
+        _log.warning("audit_found_differences", **place, findings=cursor.rowcount)

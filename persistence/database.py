@@ -1,4 +1,4 @@
-"""Connections to Postgres: one pool, its limits, and its errors in the words of callers. No query lives here."""
+"""Connections to Postgres: one pool, its limits, its errors in the words of callers. Knows no table."""
 
 from __future__ import annotations
 

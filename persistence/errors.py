@@ -1,4 +1,4 @@
-"""What can go wrong between journal and ledger. None of it is an answer to a caller, so none is a MeterError."""
+"""What can go wrong between journal and ledger. No caller ever meets it, so none is a MeterError."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JournalGapError(JournalError):
 
 
 class JournalForkError(JournalError):
-    """The journal tells a position otherwise than the ledger has already booked it."""
+    """The journal tells something otherwise than the ledger has already booked it."""
 
 
 class JournalEpochError(JournalError):
@@ -26,6 +26,10 @@ class JournalEpochError(JournalError):
 
 class EntryRefusedError(JournalError):
     """An entry that no row can be made of: an unknown verb, a body that is no JSON, an impossible time."""
+
+
+class PostingRefusedError(Exception):
+    """The database refuses a posting for a reason that waiting does not mend; it does not say which entry."""
 
 
 class MigrationError(Exception):

@@ -12,7 +12,7 @@ simply run again. The scripts are loaded last, so a server that knows them has b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -27,12 +27,8 @@ _log = structlog.get_logger("quotagate.fence")
 _READ_ENTRIES = 2000
 
 
-class FenceRows(Protocol):
-    """The fence's side of Postgres."""
-
-    def fence_lock(self) -> AbstractAsyncContextManager[None]:
-        """Let one fence run at a time, over all processes."""
-        ...
+class Epochs(Poster, Protocol):
+    """The fence's side of the ledger: what the flusher has, and new epochs."""
 
     async def raise_epochs(self, shards: Sequence[int]) -> Mapping[int, int]:
         """Give the shards new epochs, never used before, with nothing posted in them yet."""
@@ -40,11 +36,17 @@ class FenceRows(Protocol):
 
 
 class LedgerFence:
-    """Implements ``protocols.Fence``."""
+    """Implements ``protocols.Fence``. ``lock`` lets one fence run at a time, over all processes."""
 
-    def __init__(self, rows: FenceRows, poster: Poster, journal: Journal, store: ShardStore) -> None:
-        self._rows = rows
-        self._poster = poster
+    def __init__(
+        self,
+        lock: Callable[[], AbstractAsyncContextManager[None]],
+        ledger: Epochs,
+        journal: Journal,
+        store: ShardStore,
+    ) -> None:
+        self._lock = lock
+        self._ledger = ledger
         self._journal = journal
         self._store = store
 
@@ -53,8 +55,8 @@ class LedgerFence:
 
         Raises MeterUnavailableError when Redis or Postgres is away.
         """
-        async with self._rows.fence_lock():
-            rows = {row.shard: row for row in await self._poster.shard_rows()}
+        async with self._lock():
+            rows = {row.shard: row for row in await self._ledger.shard_rows()}
             states = await self._store.states()
             lost = [shard for shard, row in rows.items() if not _intact(row, states[shard])]
             marks = {shard: row.watermark for shard, row in rows.items()}
@@ -70,14 +72,14 @@ class LedgerFence:
             _log.warning("epoch_raised", shards=used, reason="Redis does not hold what the ledger has seen")
         await self._store.close(lost)
         await self._drain(lost)
-        epochs = await self._rows.raise_epochs(lost)
+        epochs = await self._ledger.raise_epochs(lost)
         return {shard: Position(epoch, -1) for shard, epoch in epochs.items()}
 
     async def _drain(self, shards: Sequence[int]) -> None:
         """Post the entries that survive beyond the watermark, so far as they follow it without a gap."""
         left = set(shards)
         while left:
-            marks = {row.shard: row.watermark for row in await self._poster.shard_rows() if row.shard in left}
+            marks = {row.shard: row.watermark for row in await self._ledger.shard_rows() if row.shard in left}
             found = await self._journal.read(marks, _READ_ENTRIES, 0)
             left &= set(found)
             for shard, entries in found.items():
@@ -86,7 +88,7 @@ class LedgerFence:
 
     async def _post(self, shard: int, entries: Sequence[Entry]) -> bool:
         try:
-            await self._poster.post({shard: entries})
+            await self._ledger.post({shard: entries})
         except JournalError as error:
             _log.exception("proven_loss", shard=shard, reason=error.reason)
             return False

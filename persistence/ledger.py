@@ -1,9 +1,10 @@
-"""Posts batches of journal entries to the ledger, each exactly once. Where they come from is not known here."""
+"""Posts batches of journal entries to the ledger, each exactly once. Where they come from is not known."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from weakref import WeakSet
 
@@ -11,21 +12,23 @@ import psycopg
 
 from gateway.domain.entries import Entry, Position
 from gateway.protocols import Poster, ShardRow
-from persistence import shards
 from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
+from persistence.errors import PostingRefusedError
 from persistence.partitions import Partitions
-from persistence.postings import AUDIT, Posting
+from persistence.postings import AUDIT, Posting, check_verbs
+from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
 from persistence.writing import LINES_PER_TURN, clear, prepare, write
 
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.
 _LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+_FENCE_LOCK = 0x51756F7462  # "Quotb": next to that of the migrations
 
 
 class Ledger(Poster):
-    """The ledger as its writers see it: the flusher, and the fence that closes and opens shards."""
+    """The ledger as its writers see it: the flusher, and the fence that gives shards new epochs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,7 +38,22 @@ class Ledger(Poster):
     async def shard_rows(self) -> Sequence[ShardRow]:
         """Give all shards. The migrations made a row for each, at epoch 0 with nothing posted (seq -1)."""
         async with self._database.connection() as connection:
-            return await shards.shard_rows(connection)
+            return await shard_rows(connection)
+
+    async def raise_epochs(self, shards: Sequence[int]) -> Mapping[int, int]:
+        """Give the shards new epochs, never used before, with nothing posted in them yet (seq -1)."""
+        async with self._database.transaction() as connection:
+            return await raise_epochs(connection, shards)
+
+    @asynccontextmanager
+    async def fence_lock(self) -> AsyncIterator[None]:
+        """Let one fence run at a time, over all processes.
+
+        Raises MeterUnavailableError when another keeps the lock for longer than a statement may take.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_FENCE_LOCK,))
+            yield
 
     async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
@@ -47,30 +65,20 @@ class Ledger(Poster):
             JournalGapError, JournalEpochError: the batch does not continue the shard; nothing was written.
             JournalForkError: the ledger has booked one of the entries otherwise; nothing stays written.
             EntryRefusedError: no row can be made of an entry; nothing stays written.
+            PostingRefusedError: the database refuses a row; nothing stays written.
             MeterUnavailableError: the database did not answer, or not in time. Nothing is posted, or all of
                 it is: posting again tells.
         """
-        waiting = {shard: batch for shard, batch in batches.items() if batch}
-        await self._partitions.ensure((batch[0].at_ms, batch[-1].at_ms) for batch in waiting.values())
         try:
-            return await self._post(waiting, careful=False)
-        except psycopg.errors.UniqueViolation:
-            return await self._post(waiting, careful=True)
-
-    async def close_shards(self, closing: Iterable[int]) -> None:
-        """Mark shards ``closing``: the fence's first step."""
-        async with self._database.transaction() as connection:
-            await shards.set_state(connection, closing, "closing")
-
-    async def open_shards(self, opening: Iterable[int]) -> None:
-        """Mark shards ``open``: the fence's last step."""
-        async with self._database.transaction() as connection:
-            await shards.set_state(connection, opening, "open")
-
-    async def raise_epochs(self, raised: Iterable[int]) -> Mapping[int, int]:
-        """Give each shard a new epoch, never used before, and its watermark seq -1: nothing posted in it."""
-        async with self._database.transaction() as connection:
-            return await shards.raise_epochs(connection, raised)
+            for shard, batch in batches.items():
+                check_verbs(shard, batch)
+            await self._partitions.ensure(entry.at_ms for batch in batches.values() for entry in batch)
+            try:
+                return await self._post(batches, careful=False)
+            except psycopg.errors.UniqueViolation:
+                return await self._post(batches, careful=True)
+        except (psycopg.Error, UnicodeError) as error:
+            raise PostingRefusedError(f"the database refuses the posting: {error}") from error
 
     async def _post(self, batches: Mapping[int, Sequence[Entry]], *, careful: bool) -> Mapping[int, Position]:
         async with self._database.connection() as connection:
@@ -78,28 +86,30 @@ class Ledger(Poster):
                 await prepare(connection)
                 self._prepared.add(connection)
             async with connection.transaction():
-                await connection.execute(_LOOK_UP)
                 return await _post_ready(connection, batches, careful=careful)
 
 
 async def _post_ready(
     connection: Connection, batches: Mapping[int, Sequence[Entry]], *, careful: bool
 ) -> Mapping[int, Position]:
-    locked = await shards.lock_free_shards(connection, batches)
+    locked = await lock_free_shards(connection, batches)
     ready = {
         shard: batches[shard]
         for shard, watermark in locked.items()
-        if shards.next_in_line(shard, watermark, batches[shard])
+        if next_in_line(shard, watermark, batches[shard])
     }
+    if not ready:
+        return {}
+    await connection.execute(_LOOK_UP)
     for place, (entries, audits) in enumerate(_pieces(ready.values())):
         if place:
             await clear(connection)
         await _write(connection, entries, careful=careful)
         for audit in audits:
             await run_audit(connection, audit)
-    posted = {shard: batch[-1].position for shard, batch in ready.items()}
-    await shards.advance(connection, posted)
-    return posted
+    watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
+    await advance(connection, watermarks)
+    return watermarks
 
 
 async def _write(connection: Connection, entries: Iterable[Entry], *, careful: bool) -> None:

@@ -21,7 +21,7 @@ from persistence.statements import migration_files, statement
 _LOCK = 0x51756F7461  # "Quota": the same number in every process that migrates
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _JOURNAL = statement("create_migrations")
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("quotagate.migrations")
 
 
 class Migration(NamedTuple):
@@ -77,7 +77,7 @@ async def _apply_missing(
                 "INSERT INTO meter.migrations (number, name, sha256) VALUES (%s, %s, %s)",
                 (migration.number, migration.name, migration.checksum),
             )
-        _log.info("migration applied", name=migration.name)
+        _log.info("migration_applied", name=migration.name)
     return [migration.name for migration in missing]
 
 

@@ -37,7 +37,7 @@ _ENTRY_TYPES = {
     "commit": "consumption",
     "adjust": "adjustment",
 }
-_VERBS = frozenset({"reserve", "extend", *SETTLING, *_ENTRY_TYPES})
+_VERBS = frozenset({AUDIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES})
 _HOUR_MS = 3_600_000
 
 _NO_EXTRAS = Extras()
@@ -77,8 +77,6 @@ class Posting:
         accounts = self._accounts
         for entry in entries:
             verb = entry.verb
-            if verb not in _VERBS:
-                raise _refused(entry, f"has the unknown verb {verb!r}")
             if entry.hold_id:
                 (self.made if verb == "reserve" else self.changed)[entry.namespace, entry.hold_id] = entry
             for leg in entry.legs:
@@ -102,10 +100,12 @@ class Posting:
         """Give the new lines of ``meter.ledger``."""
         for (namespace, identifier), (entry, leg, extras, event_ms) in self.booked.items():
             scale = scale_of_account(leg.account)
+            times = f"{time_field(entry.at_ms)}\t{time_field(event_ms)}"
+            amounts = f"{amount_field(leg.amount, scale)}\t{amount_field(leg.balance, scale)}"
             yield (
-                f"{namespace_field(namespace)}\t{identifier}\t{time_field(entry.at_ms)}\t{time_field(event_ms)}\t"
-                f"{_ENTRY_TYPES[entry.verb]}\t{account_fields(leg.account)}\t{amount_field(leg.amount, scale)}\t"
-                f"{amount_field(leg.balance, scale)}\t{field(entry.hold_id or None)}\t{_extra_fields(extras)}\n"
+                f"{namespace_field(namespace)}\t{identifier}\t{times}\t{_ENTRY_TYPES[entry.verb]}\t"
+                f"{account_fields(leg.account)}\t{amounts}\t{field(entry.hold_id or None)}\t"
+                f"{_extra_fields(extras)}\n"
             )
 
     def usage_lines(self) -> Iterator[str]:
@@ -163,6 +163,13 @@ class Posting:
                     yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
 
 
+def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
+    """Raise EntryRefusedError for the shard's first entry with a verb nobody knows, or nobody could read."""
+    for entry in batch:
+        if entry.verb not in _VERBS:
+            raise _refused(entry, f"has the verb {entry.verb!r}: {entry.body!r}", shard)
+
+
 def _hold_fields(entry: Entry, index: int) -> str:
     return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}\t{index}"
 
@@ -198,6 +205,7 @@ def _extras(entry: Entry) -> Extras:
     return extras
 
 
-def _refused(entry: Entry, reason: str) -> EntryRefusedError:
+def _refused(entry: Entry, reason: str, shard: int | None = None) -> EntryRefusedError:
     epoch, seq = entry.position
-    return EntryRefusedError(shard_of(entry.namespace), f"entry {epoch}-{seq} {reason}")
+    of_shard = shard_of(entry.namespace) if shard is None else shard
+    return EntryRefusedError(of_shard, f"entry {epoch}-{seq} {reason}")

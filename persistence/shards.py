@@ -1,4 +1,4 @@
-"""The shards' rows: lock, epoch, watermark and state of each of the 128 slots. What is posted lives elsewhere."""
+"""The shards' rows: lock, epoch, watermark and state of the 128 slots. What is posted lives elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from persistence.statements import statement
 
 _LOCK = statement("lock_shards")
 _ADVANCE = statement("advance_shards")
-_SET_STATE = statement("set_shard_state")
 _RAISE_EPOCHS = statement("raise_epochs")
 
 
@@ -34,11 +33,6 @@ async def advance(connection: Connection, watermarks: Mapping[int, Position]) ->
     await connection.execute(_ADVANCE, {"shards": shards, "seqs": [watermarks[s].seq for s in shards]})
 
 
-async def set_state(connection: Connection, shards: Iterable[int], state: str) -> None:
-    """Mark shards ``open`` or ``closing``; closing remembers since when, however often it is repeated."""
-    await connection.execute(_SET_STATE, {"shards": list(shards), "state": state})
-
-
 async def raise_epochs(connection: Connection, shards: Iterable[int]) -> Mapping[int, int]:
     """Give each shard a new epoch, never used before, in which nothing is posted yet (seq -1)."""
     cursor = await connection.execute(_RAISE_EPOCHS, {"shards": list(shards)})
@@ -46,20 +40,20 @@ async def raise_epochs(connection: Connection, shards: Iterable[int]) -> Mapping
 
 
 def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> bool:
-    """Say whether the batch begins directly after the watermark; False when it is already posted.
+    """Say whether the batch begins directly after the watermark; False when that is posted already.
 
     Raises JournalEpochError when batch and row are of different epochs, JournalGapError when a sequence
     between them or inside the batch is missing.
     """
+    first = batch[0].position
     for place, entry in enumerate(batch):
         if entry.position.epoch != watermark.epoch:
             raise JournalEpochError(
                 shard,
                 f"the journal is in epoch {entry.position.epoch}, the ledger in epoch {watermark.epoch}",
             )
-        if entry.position.seq != batch[0].position.seq + place:
-            raise _gap(shard, Position(watermark.epoch, batch[0].position.seq + place), entry.position)
-    first = batch[0].position
+        if entry.position.seq != first.seq + place:
+            raise _gap(shard, Position(watermark.epoch, first.seq + place), entry.position)
     if first.seq > watermark.seq + 1:
         raise _gap(shard, Position(watermark.epoch, watermark.seq + 1), first)
     return first.seq == watermark.seq + 1

@@ -1,4 +1,4 @@
-"""Writes a posting into the tables, inside a transaction that is the caller's. What it says is decided elsewhere.
+"""Writes a posting into the tables, in a transaction that is the caller's. Decides nothing of what it says.
 
 New rows are copied straight into their tables; changes of existing rows are copied into staging tables
 that live as long as the connection, and applied from there as sets.

@@ -45,10 +45,6 @@ class FakeLedger:
             self.accounts[entry.namespace, leg.account] = after
         self._apply_to_hold(entry)
 
-    def known_from(self, states: Mapping[Named, tuple[int, int]]) -> None:
-        """Start from accounts that were booked before the journal begins."""
-        self.accounts.update(states)
-
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
         self.queries.append(wanted)
         return {
@@ -76,10 +72,10 @@ class FakeLedger:
         last, here = self._last, entry.position
         if last is not None and last.epoch == here.epoch:
             assert here.seq == last.seq + 1, f"a gap between {last} and {here}"
+            assert entry.at_ms >= self._last_ms, f"the shard's clock went back at {entry}"
         else:
             assert here.seq == 0, f"epoch {here.epoch} does not begin at 0"
             assert last is None or here.epoch > last.epoch, f"{here} after {last}"
-        assert entry.at_ms >= self._last_ms, f"the shard's clock went back at {entry}"
         self._last, self._last_ms = here, entry.at_ms
 
     def _apply_to_hold(self, entry: Entry) -> None:

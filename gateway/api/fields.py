@@ -127,7 +127,7 @@ NewTtl = Annotated[
 ]
 
 ReferenceId = Annotated[
-    Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_SCALED})] | None,
+    Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_SCALED})] | None,
     Meta(description="The ledger entry that is corrected.", examples=[1099511627792]),
 ]
 

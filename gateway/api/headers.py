@@ -64,8 +64,12 @@ def decoded(header: str, value: bytes) -> str:
             return unquote_to_bytes(value).decode()
     except UnicodeDecodeError:
         pass  # answered below, as every other encoding that is none
-    code = f"VAL_{header.removeprefix('X-').replace('-', '_').upper()}_INVALID_ENCODING"
+    code = f"VAL_{_word(header).upper()}_INVALID_ENCODING"
     raise MeterValidationError.one(header, code, "must be percent-encoded UTF-8")
+
+
+def _word(header: str) -> str:
+    return header.removeprefix("X-").replace("-", "_").lower()
 
 
 @lru_cache(maxsize=1024)
@@ -91,7 +95,7 @@ def actor_of(headers: Headers) -> Actor:
     faults: list[FieldError] = []
     for field, name, header in given:
         try:
-            said[field] = _actor_part(field, header, headers[name])
+            said[field] = _actor_part(header, headers[name])
         except MeterValidationError as error:
             faults += error.errors
     if faults:
@@ -99,10 +103,10 @@ def actor_of(headers: Headers) -> Actor:
     return Actor(**said)
 
 
-def _actor_part(field: str, header: str, value: bytes) -> str:
+def _actor_part(header: str, value: bytes) -> str:
     text = decoded(header, value)
     # Spaces at the edges are harmless in words that are only kept, so they are not looked at.
-    fault = name_error(field, text.strip(" "), max_bytes=ACTOR_MAX_BYTES)
+    fault = name_error(_word(header), text.strip(" "), max_bytes=ACTOR_MAX_BYTES)
     if fault is not None:
         raise MeterValidationError.of([fault._replace(field=header)])
     return text

@@ -98,6 +98,9 @@ def members_of(body: bytes, what: str = "body") -> dict[str, Raw]:
     """
     try:
         body.decode()
+        json.decode(
+            body, type=Raw
+        )  # to its end: what is no JSON at all is malformed, whatever it begins with
         return json.decode(body, type=dict[str, Raw])
     except ValidationError:
         code = f"VAL_{what.upper()}_INVALID_TYPE"

@@ -57,7 +57,9 @@ class FakeMeter:
 
     async def batch(self, operations: Sequence[Any]) -> list[Any]:
         self.calls.append(("batch", operations))
-        return [self.answers[operation["op"].replace("release", "settle_release")] for operation in operations]
+        return [
+            self.answers[operation["op"].replace("release", "settle_release")] for operation in operations
+        ]
 
 
 class FakeHealth:

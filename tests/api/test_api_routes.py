@@ -72,7 +72,9 @@ async def test_a_request_reaches_the_meter_and_its_answer_the_caller(
 
 
 def test_every_route_is_tried_here() -> None:
-    tried = {(method, path.partition("?")[0].replace("h1", "{reservation_id}")) for method, path, _, _ in CASES}
+    tried = {
+        (method, path.partition("?")[0].replace("h1", "{reservation_id}")) for method, path, _, _ in CASES
+    }
     assert tried | {("POST", "/v1/batch")} == {(route.method, route.path) for route in ROUTES}
 
 
@@ -144,7 +146,9 @@ async def test_any_other_path_is_a_problem(gateway: Any, method: str, path: str)
         ("/healthz", "GET, HEAD"),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
+)
 async def test_any_other_method_is_refused_and_told_which_are_served(
     gateway: Any, method: str, path: str, allowed: str
 ) -> None:

@@ -20,7 +20,6 @@ from gateway.client import AsyncMeterClient, MeterClient
 
 # What the blocking client does without a call, and so in the caller's own context.
 LOCAL = frozenset({"set_actor", "clear_actor"})
-WALKS = frozenset({"iter_ledger"})
 
 Open = Callable[[str], Awaitable[Any]]
 
@@ -34,9 +33,7 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        if name in LOCAL:
-            return method
-        return self._walk(method) if name in WALKS else self._call(method)
+        return method if name in LOCAL else self._call(method)
 
     def _call(self, method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -46,19 +43,22 @@ class Awaited:
 
         return call
 
-    def _walk(self, method: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
-        async def walk(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            for item in await self._call(lambda: list(method(*args, **kwargs)))():
-                yield item
-
-        return walk
-
 
 @pytest.fixture(params=["sync", "async", "in_process"])
-async def open_facade(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
+async def open_facade(
+    request: pytest.FixtureRequest, gateway_url: str, open_meter: Open
+) -> AsyncIterator[Open]:
     """Open the facade under test on a namespace."""
     async with AsyncExitStack() as opened:
-        yield {"sync": _sync, "async": _async, "in_process": _in_process}[request.param](request, opened)
+        pool = opened.enter_context(ThreadPoolExecutor(64))
+
+        async def blocking(namespace: str) -> Any:
+            return Awaited(opened.enter_context(MeterClient(gateway_url, namespace=namespace)), pool)
+
+        async def awaiting(namespace: str) -> Any:
+            return await opened.enter_async_context(AsyncMeterClient(gateway_url, namespace=namespace))
+
+        yield {"sync": blocking, "async": awaiting, "in_process": open_meter}[request.param]
 
 
 @pytest.fixture
@@ -70,26 +70,3 @@ def namespace() -> str:
 async def meter(open_facade: Open, namespace: str) -> Any:
     """The facade under test, on a namespace that nobody has used."""
     return await open_facade(namespace)
-
-
-def _sync(request: pytest.FixtureRequest, opened: AsyncExitStack) -> Open:
-    url = request.getfixturevalue("gateway_url")
-    pool = opened.enter_context(ThreadPoolExecutor(64))
-
-    async def open_sync(namespace: str) -> Any:
-        return Awaited(opened.enter_context(MeterClient(url, namespace=namespace)), pool)
-
-    return open_sync
-
-
-def _async(request: pytest.FixtureRequest, opened: AsyncExitStack) -> Open:
-    url = request.getfixturevalue("gateway_url")
-
-    async def open_async(namespace: str) -> Any:
-        return await opened.enter_async_context(AsyncMeterClient(url, namespace=namespace))
-
-    return open_async
-
-
-def _in_process(request: pytest.FixtureRequest, _: AsyncExitStack) -> Open:
-    return request.getfixturevalue("open_meter")

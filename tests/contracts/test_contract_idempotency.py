@@ -26,6 +26,12 @@ ACTS: dict[str, Act] = {
     "extend": lambda m, key, hold: m.extend(hold, amount=7, ttl_seconds=900, idempotency_key=key),
 }
 
+
+async def release_another(meter: Any, key: str) -> Any:
+    another = await meter.reserve("bob", "llm_call", 1, "tokens")
+    return await meter.release(another["reservation_id"], idempotency_key=key)
+
+
 OTHERS: dict[str, Act] = {
     "allocate": lambda m, key, _: m.allocate("ann", "llm_call", 8, "tokens", idempotency_key=key),
     "consume": lambda m, key, _: m.consume("ann", "llm_call", 7, "calls", idempotency_key=key),
@@ -36,7 +42,7 @@ OTHERS: dict[str, Act] = {
     "reserve": lambda m, key, _: m.reserve("ann", "chat", 7, "tokens", idempotency_key=key),
     "commit": lambda m, key, hold: m.commit(hold, 8, idempotency_key=key),
     "commit of nothing": lambda m, key, hold: m.commit(hold, 1, idempotency_key=key),
-    "release": lambda m, key, _: m.release("rsv_0_another", idempotency_key=key),
+    "release": lambda m, key, _: release_another(m, key),
     "extend": lambda m, key, hold: m.extend(hold, amount=8, ttl_seconds=900, idempotency_key=key),
 }
 
@@ -45,6 +51,7 @@ OTHERS: dict[str, Act] = {
 async def hold(meter: Any) -> str:
     """A hold of 40 out of ann's 100 tokens."""
     await meter.allocate("ann", "llm_call", 100, "tokens")
+    await meter.allocate("bob", "llm_call", 1, "tokens")
     return str((await meter.reserve("ann", "llm_call", 40, "tokens"))["reservation_id"])
 
 

@@ -18,6 +18,7 @@ SEEN_MS = 3_600_000
 # Far from any real clock, so that a test which forgets to pass its own time is noticed.
 START_MS = 4_000_000_000_000
 
+NEIGHBOUR = "acme-142"  # a namespace of the same shard as acme
 A, B, C = ":llm_call:tokens:claude", "alice:llm_call:tokens:", "bob:llm_call:usd:"
 
 Reply = list[str]

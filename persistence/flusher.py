@@ -1,0 +1,247 @@
+"""Carries the journal to the ledger: read, post, note how far, again. Knows neither Redis nor SQL.
+
+The watermark commits with the entries, so a crash anywhere repeats nothing and skips nothing. Noting it in
+Redis, with the holds that may leave, comes after; where a crash came between, the entries between the two
+marks are read again and noted again. Any number of flushers may run: a shard is posted by whoever locks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from gateway.domain.entries import Entry, Position
+from gateway.errors import MeterUnavailableError
+from gateway.protocols import Journal, Poster
+from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
+from persistence.postings import SETTLING
+
+_log = structlog.get_logger("quotagate.flusher")
+
+# Reading is shared out among this many busy shards at most, so that one read stays within a bound of
+# memory and yet a lone busy shard fills its batches.
+_SHARES = 8
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Batches = dict[int, Sequence[Entry]]
+
+
+class Flusher:
+    """Posts the journals of all shards until told to stop.
+
+    Args:
+        journal: the streams.
+        poster: the ledger.
+        interval_ms: how long a batch may fill under load. The first entry after a quiet time never waits.
+        batch_entries: how many entries one transaction posts at most.
+        block_ms: how long one read waits for the first entry; also what a stop may have to wait for.
+        drain_s: how long a stopping flusher goes on posting what the journal holds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        poster: Poster,
+        *,
+        interval_ms: int = 50,
+        batch_entries: int = 2000,
+        block_ms: int = 250,
+        drain_s: float = 10.0,
+    ) -> None:
+        self._journal = journal
+        self._poster = poster
+        self._interval_s = interval_ms / 1000
+        self._batch_entries = batch_entries
+        self._block_ms = block_ms
+        self._drain_s = drain_s
+        self._busy = _SHARES
+        self._noted: dict[int, Position] = {}
+        self._posted: dict[int, Position] = {}
+        self._stopped: dict[int, str] = {}
+
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """The shards that are not posted any more, each with the reason. Only a restart begins again."""
+        return MappingProxyType(self._stopped)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Post until ``stop`` is set, then drain what the journal holds, within the bound, and return."""
+        work = asyncio.create_task(self._work(stop))
+        bell = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((work, bell), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(self._drain_s):
+                await work
+        except TimeoutError:
+            _log.warning("flusher_not_drained", after_s=self._drain_s)
+        finally:
+            work.cancel()
+            bell.cancel()
+            await asyncio.wait((work, bell))
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        await self._learn()
+        while not stop.is_set():
+            await self._round(stop)
+        heads = await self._insist(self._journal.heads)
+        never = asyncio.Event()
+        while any(self._posted[shard] < head for shard, head in heads.items() if shard in self._posted):
+            await self._round(never)
+
+    async def _round(self, stop: asyncio.Event) -> None:
+        """Read once, post all of it, and let the next batch fill unless more is waiting."""
+        if not self._noted:
+            await stop.wait()
+            return
+        limit = max(1, self._batch_entries // min(self._busy, _SHARES))
+        found = await self._insist(self._journal.read, dict(self._noted), limit, self._block_ms)
+        rest_until = asyncio.get_running_loop().time() + self._interval_s
+        self._busy = max(1, len(found))
+        behind = await self._post_all(await self._note_covered(found))
+        if behind:
+            await self._learn(behind)
+        if behind or (found and all(len(entries) < limit for entries in found.values())):
+            await _rest(stop, rest_until)
+
+    async def _post_all(self, waiting: Batches) -> set[int]:
+        """Post in transactions of bounded size; give the shards that someone else is ahead on."""
+        behind: set[int] = set()
+        while waiting:
+            batches = _take(waiting, self._batch_entries)
+            missed = batches.keys() - await self._post(batches)
+            for shard in missed:
+                waiting.pop(shard, None)
+            behind |= missed - self._stopped.keys()
+        return behind
+
+    async def _post(self, batches: Batches) -> set[int]:
+        """Post one transaction and note it; give the shards that were posted. Stops shards that cannot be."""
+        try:
+            watermarks = await self._insist(self._poster.post, batches)
+        except JournalEpochError as error:
+            await self._meet_epoch(error)
+            return await self._post_without({error.shard}, batches)
+        except JournalError as error:
+            self._stop(error.shard, error.reason)
+            return await self._post_without({error.shard}, batches)
+        except PostingRefusedError as error:
+            if len(batches) == 1:
+                self._stop(next(iter(batches)), str(error))
+                return set()
+            # It does not say whose entry it was: each shard by itself does.
+            return set().union(*[await self._post({shard: batch}) for shard, batch in batches.items()])
+        await self._note({shard: batches[shard] for shard in watermarks})
+        return set(watermarks)
+
+    async def _post_without(self, left_out: set[int], batches: Batches) -> set[int]:
+        rest = {shard: batch for shard, batch in batches.items() if shard not in left_out}
+        return await self._post(rest) if rest else set()
+
+    async def _note_covered(self, found: Mapping[int, Sequence[Entry]]) -> Batches:
+        """Note again what is posted but was not noted; give the entries that are still to be posted.
+
+        Of these only the ones of one epoch: the next epoch's come with the next read.
+        """
+        covered: Batches = {}
+        fresh: Batches = {}
+        for shard, entries in found.items():
+            mark = self._posted[shard]
+            old = [entry for entry in entries if entry.position <= mark]
+            new = entries[len(old) :]
+            if old and old[-1].position.epoch == mark.epoch:
+                covered[shard] = old
+            if new:
+                epoch = new[0].position.epoch
+                fresh[shard] = [entry for entry in new if entry.position.epoch == epoch]
+        await self._note(covered)
+        return fresh
+
+    async def _note(self, batches: Mapping[int, Sequence[Entry]]) -> None:
+        """Tell the journal that these entries are posted."""
+        await asyncio.gather(
+            *(
+                self._insist(self._journal.posted, shard, batch[-1].position, _settled(batch))
+                for shard, batch in batches.items()
+            )
+        )
+        for shard, batch in batches.items():
+            self._noted[shard] = batch[-1].position
+            self._posted[shard] = max(self._posted[shard], batch[-1].position)
+
+    async def _learn(self, shards: Iterable[int] | None = None) -> None:
+        """Ask both sides how far the shards are. The journal first: it is never ahead of the ledger."""
+        marks = await self._insist(self._journal.posted_marks)
+        rows = await self._insist(self._poster.shard_rows)
+        wanted = None if shards is None else set(shards)
+        for shard, watermark, _ in rows:
+            if shard in self._stopped or (wanted is not None and shard not in wanted):
+                continue
+            mark = marks.get(shard, watermark)
+            self._posted[shard] = watermark
+            self._noted[shard] = mark if mark.epoch == watermark.epoch else Position(watermark.epoch, -1)
+            if mark > watermark and mark.epoch > 0:
+                self._stop(shard, f"the journal was posted up to {mark}, but the ledger ends at {watermark}")
+
+    async def _meet_epoch(self, error: JournalEpochError) -> None:
+        """Follow a shard into the epoch Postgres has given it since; stop it when there is none."""
+        before = self._posted[error.shard]
+        await self._learn([error.shard])
+        now = self._posted.get(error.shard, before)
+        if now.epoch <= before.epoch:
+            self._stop(error.shard, error.reason)
+        else:
+            _log.warning("epoch_followed", shard=error.shard, epoch=now.epoch, left=before)
+
+    def _stop(self, shard: int, reason: str) -> None:
+        _log.error("shard_stopped", shard=shard, reason=reason)
+        self._stopped[shard] = reason
+        self._noted.pop(shard, None)
+        self._posted.pop(shard, None)
+
+    async def _insist(self, ask: Callable[P, Awaitable[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Ask until there is an answer, with pauses that grow and differ from process to process."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(MeterUnavailableError),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            before_sleep=self._waited,
+        )
+        return await retrying(ask, *args, **kwargs)
+
+    def _waited(self, state: RetryCallState) -> None:
+        self._busy = _SHARES  # much may have gathered meanwhile
+        failure = state.outcome.exception() if state.outcome else None
+        _log.warning("flusher_waits", attempt=state.attempt_number, reason=str(failure))
+
+
+def _take(waiting: Batches, limit: int) -> Batches:
+    """Take up to ``limit`` entries out of what is waiting, shard after shard."""
+    taken: Batches = {}
+    for shard in list(waiting):
+        taken[shard], rest = waiting[shard][:limit], waiting[shard][limit:]
+        limit -= len(taken[shard])
+        if rest:
+            waiting[shard] = rest
+        else:
+            del waiting[shard]
+        if limit == 0:
+            break
+    return taken
+
+
+def _settled(batch: Iterable[Entry]) -> Sequence[tuple[str, str]]:
+    return [(entry.namespace, entry.hold_id) for entry in batch if entry.verb in SETTLING]
+
+
+async def _rest(stop: asyncio.Event, until: float) -> None:
+    """Rest until a time of the event loop's clock, or until ``stop``."""
+    try:
+        async with asyncio.timeout_at(until):
+            await stop.wait()
+    except TimeoutError:
+        return

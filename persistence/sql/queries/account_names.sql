@@ -1,0 +1,1 @@
+SELECT account FROM meter.accounts WHERE namespace = %(namespace)s ORDER BY account

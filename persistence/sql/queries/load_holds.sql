@@ -1,0 +1,5 @@
+SELECT held.namespace, held.hold_id, held.status, held.account, held.amount, held.consumed, held.created_at,
+       held.expires_at, held.settled_at, held.late, held.body::text
+FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, hold_id)
+JOIN meter.holds AS held USING (namespace, hold_id)
+ORDER BY held.namespace, held.hold_id, held.leg

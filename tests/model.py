@@ -1,0 +1,280 @@
+"""What Quotagate means, in plain Python: accounts, holds, time, idempotency. Written from the rules alone.
+
+The rules are sections 4 and 8 of the design. Nothing here knows Redis, Lua or how an answer is spelled;
+one process, one thing after the other, no bound on anything but the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+LARGEST = 2**53 - 1
+
+AccountName = tuple[str, str]
+HoldName = tuple[str, str]
+
+
+class Short(NamedTuple):
+    """A leg has not enough available: which, and what its account has."""
+
+    leg: int
+    balance: int
+    reserved: int
+
+
+class Closed(NamedTuple):
+    """The hold is not open: committed, released, expired or not_found."""
+
+    status: str
+
+
+class TooLarge(NamedTuple):
+    """A balance would leave the range of exact numbers."""
+
+    account: str
+
+
+class Clash(NamedTuple):
+    """The idempotency key came before with something else."""
+
+
+class Moved(NamedTuple):
+    """One account after a change."""
+
+    account: str
+    amount: int
+    held: int
+    balance: int
+    reserved: int
+
+
+class Change(NamedTuple):
+    """What is written down of one change."""
+
+    verb: str
+    at_ms: int
+    hold_id: str
+    expires_ms: int
+    late: bool
+    legs: tuple[Moved, ...]
+
+
+Answer = Change | Short | Closed | TooLarge | Clash
+
+
+@dataclass
+class Money:
+    """One account."""
+
+    balance: int = 0
+    reserved: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.reserved
+
+
+@dataclass
+class Held:
+    """One hold."""
+
+    legs: list[tuple[str, int]]
+    created_ms: int
+    expires_ms: int
+    status: str = "active"
+    late: bool = False
+    charged: list[int] | None = None
+    settled_ms: int | None = None
+
+
+@dataclass
+class Model:
+    """One shard. Each method is one call at the clock's time ``clock_ms``; ``changes`` is what it wrote."""
+
+    clock_ms: int
+    accounts: dict[AccountName, Money] = field(default_factory=dict)
+    holds: dict[HoldName, Held] = field(default_factory=dict)
+    answers: dict[tuple[str, str], tuple[object, Change]] = field(default_factory=dict)
+    changes: list[tuple[str, Change]] = field(default_factory=list)
+    _last_ms: int = 0
+
+    @property
+    def now_ms(self) -> int:
+        """The shard's time: the clock's, unless something was already written at a later one."""
+        return max(self.clock_ms, self._last_ms)
+
+    def money(self, ns: str, account: str) -> Money:
+        return self.accounts.get((ns, account), Money())
+
+    def forget_answers(self) -> None:
+        """Begin a new epoch: keys are forgotten, sums and holds are not."""
+        self.answers.clear()
+
+    def forget_time(self) -> None:
+        """Lose the time of the last change with everything else that Redis held."""
+        self._last_ms = 0
+
+    def wrote_at(self, at_ms: int) -> None:
+        """Note the time of something written that changes nothing."""
+        self._last_ms = at_ms
+
+    def allocate(self, ns: str, account: str, amount: int, key: str = "") -> Answer:
+        return self._move("allocate", ns, account, amount, key, ("allocate", account, amount))
+
+    def adjust(self, ns: str, account: str, amount: int, key: str = "") -> Answer:
+        return self._move("adjust", ns, account, amount, key, ("adjust", account, amount))
+
+    def consume(self, ns: str, account: str, amount: int, *, check: bool, key: str = "") -> Answer:
+        what = ("consume", account, amount, check)
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        self._expire(ns, [account])
+        money = self.money(ns, account)
+        if check and amount > money.available:
+            return Short(0, money.balance, money.reserved)
+        return self._move("consume", ns, account, -amount, key, what)
+
+    def reserve(
+        self, ns: str, hold_id: str, ttl_ms: int, legs: Sequence[tuple[str, int]], key: str = ""
+    ) -> Answer:
+        what = ("reserve", ttl_ms, tuple(legs))
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        self._expire(ns, [account for account, _ in legs])
+        if (short := self._short(ns, legs)) is not None:
+            return short
+        hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms)
+        self.holds[ns, hold_id] = hold
+        return self._write(
+            "reserve", ns, [(account, 0, amount) for account, amount in legs], key, what, hold_id, hold
+        )
+
+    def commit(
+        self, ns: str, hold_id: str, actuals: Sequence[int], *, charge_late: bool = True, key: str = ""
+    ) -> Answer:
+        what = ("commit", hold_id, tuple(actuals))
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        hold = self._touched_hold(ns, hold_id)
+        if hold is None:
+            return Closed("not_found")
+        late = hold.status == "expired"
+        if hold.status != "active" and not (late and charge_late):
+            return Closed(hold.status)
+        for (account, _), actual in zip(hold.legs, actuals, strict=True):
+            if self.money(ns, account).balance - actual < -LARGEST:
+                return TooLarge(account)
+        hold.status, hold.late, hold.charged, hold.settled_ms = "committed", late, list(actuals), self.now_ms
+        moves = [
+            (account, -actual, 0 if late else -held)
+            for (account, held), actual in zip(hold.legs, actuals, strict=True)
+        ]
+        return self._write("commit", ns, moves, key, what, hold_id, hold)
+
+    def release(self, ns: str, hold_id: str, key: str = "") -> Answer:
+        what = ("release", hold_id)
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        hold = self._touched_hold(ns, hold_id)
+        if hold is None or hold.status != "active":
+            return Closed("not_found" if hold is None else hold.status)
+        hold.status, hold.settled_ms = "released", self.now_ms
+        return self._write("release", ns, [(a, 0, -held) for a, held in hold.legs], key, what, hold_id, hold)
+
+    def extend(self, ns: str, hold_id: str, ttl_ms: int, added: Sequence[int], key: str = "") -> Answer:
+        what = ("extend", hold_id, ttl_ms, tuple(added))
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        hold = self._touched_hold(ns, hold_id)
+        if hold is None or hold.status != "active":
+            return Closed("not_found" if hold is None else hold.status)
+        more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
+        short = self._short(ns, more, nothing_fits=True)
+        if short is not None:
+            return short
+        hold.expires_ms = max(hold.expires_ms, self.now_ms + ttl_ms)
+        hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
+        return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
+
+    def standing(self, ns: str, account: str) -> Money:
+        self._expire(ns, [account])
+        return self.money(ns, account)
+
+    def sweep(self, ns: str) -> int:
+        """Expire everything overdue, in every namespace; count those of one."""
+        overdue = [name for name in self.holds if self._overdue(name)]
+        for name in overdue:
+            self._expire_one(name)
+        return sum(owner == ns for owner, _ in overdue)
+
+    def _move(self, verb: str, ns: str, account: str, amount: int, key: str, what: object) -> Answer:
+        if (before := self._before(ns, key, what)) is not None:
+            return before
+        self._expire(ns, [account])
+        if abs(self.money(ns, account).balance + amount) > LARGEST:
+            return TooLarge(account)
+        return self._write(verb, ns, [(account, amount, 0)], key, what)
+
+    def _before(self, ns: str, key: str, what: object) -> Answer | None:
+        if not key or (ns, key) not in self.answers:
+            return None
+        first, answer = self.answers[ns, key]
+        return answer if first == what else Clash()
+
+    def _short(
+        self, ns: str, legs: Sequence[tuple[str, int]], *, nothing_fits: bool = False
+    ) -> Short | None:
+        for index, (account, amount) in enumerate(legs):
+            money = self.money(ns, account)
+            if amount > money.available and not (nothing_fits and amount == 0):
+                return Short(index, money.balance, money.reserved)
+        return None
+
+    def _touched_hold(self, ns: str, hold_id: str) -> Held | None:
+        hold = self.holds.get((ns, hold_id))
+        if hold is not None and hold.status in {"active", "expired"}:
+            self._expire(ns, [account for account, _ in hold.legs])
+        return hold
+
+    def _overdue(self, name: HoldName) -> bool:
+        hold = self.holds[name]
+        return hold.status == "active" and hold.expires_ms <= self.now_ms
+
+    def _expire(self, ns: str, accounts: Iterable[str]) -> None:
+        """Give back what has expired on any of the accounts, on all accounts of those holds."""
+        touched = set(accounts)
+        for name, hold in self.holds.items():
+            if name[0] == ns and self._overdue(name) and touched & {account for account, _ in hold.legs}:
+                self._expire_one(name)
+
+    def _expire_one(self, name: HoldName) -> None:
+        hold = self.holds[name]
+        hold.status, hold.settled_ms = "expired", self.now_ms
+        self._write("expire", name[0], [(a, 0, -held) for a, held in hold.legs], "", None, name[1], hold)
+
+    def _write(
+        self,
+        verb: str,
+        ns: str,
+        moves: Sequence[tuple[str, int, int]],
+        key: str,
+        what: object,
+        hold_id: str = "",
+        hold: Held | None = None,
+    ) -> Change:
+        legs = []
+        for account, amount, held in moves:
+            money = self.accounts.setdefault((ns, account), Money())
+            money.balance += amount
+            money.reserved += held
+            legs.append(Moved(account, amount, held, money.balance, money.reserved))
+        late = verb == "commit" and hold is not None and hold.late
+        expires_ms = 0 if hold is None else hold.expires_ms
+        change = Change(verb, self.now_ms, hold_id, expires_ms, late, tuple(legs))
+        self._last_ms = self.now_ms
+        self.changes.append((ns, change))
+        if key:
+            self.answers[ns, key] = what, change
+        return change

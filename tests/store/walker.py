@@ -1,0 +1,280 @@
+"""One shard under test beside its model: does the same on both, and compares everything after each step."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
+from model import Change, Clash, Closed, Held, Model, Short, TooLarge
+from servers_under_test import ServerUnderTest
+from shape import check_shape
+
+from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.entries import Entry
+from gateway.domain.names import shard_of
+from gateway.errors import MeterConflictError, MeterValidationError
+from gateway.protocols import Call
+from gateway.store.calls import Calls
+from gateway.store.decider import RedisDecider
+from gateway.store.journal import RedisJournal
+from gateway.store.keys import ShardKeys
+from gateway.store.loading import Loader
+from gateway.store.pipeline import Word
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+NAMESPACES = ("acme", "acme-142")
+ACCOUNTS = ("alice:llm:tokens:", "bob:llm:tokens:gpt%3A4", ":llm:usd:", "alice:llm:usd:")
+
+
+class Walker:
+    """The store over one shard, with a ledger that lags behind it, and the model of both."""
+
+    def __init__(self, server: ServerUnderTest, *, late_commit: str = "charge") -> None:
+        self.server = server
+        self.late_commit = late_commit
+        self.runner = asyncio.Runner()
+        # Ahead of any real clock: what the server itself tells the time of never comes into play.
+        self.model = Model(time.time_ns() // 1_000_000 + 30 * DAY_MS)
+        self.ledger = FakeLedger()
+        self.checked = FakeLedger()
+        self.pending: list[Entry] = []
+        self.shard = shard_of(NAMESPACES[0])
+        server.clear()
+        self.run(self._open())
+
+    async def _open(self) -> None:
+        scripts = self.server.scripts
+        self.link = self.server.link()
+        self.fence = FakeFence(self.link, scripts, [self.shard])
+        loader = Loader(self.link, scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
+        calls = Calls(self.link, scripts, self.fence, loader, lambda: self.model.clock_ms)
+        self.decider = RedisDecider(calls, seen_ms=HOUR_MS, late_commit=self.late_commit)
+        self.journal = RedisJournal(self.link, self.link, scripts, settled_ms=HOUR_MS)
+        self.reader = JournalReader(self.link, self.shard)
+        await self.decider.open()
+
+    def close(self) -> None:
+        self.flush()
+        self.run(check_shape(self.link))
+        self.run(self.link.close())
+        self.runner.close()
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def waiting() -> Any:
+            return await work
+
+        return self.runner.run(waiting())
+
+    def ask(self, *words: Word) -> Any:
+        """Send one command as it is."""
+
+        async def asking() -> Any:
+            return await self.link.call(*words)
+
+        return self.runner.run(asking())
+
+    @property
+    def keys(self) -> ShardKeys:
+        return ShardKeys(self.shard, self.fence.epochs[self.shard])
+
+    # Doing the same on both.
+
+    def change(self, ns: str, key: str, what: object, verb: Callable[[Call], Any], answer: Any) -> None:
+        """Run a verb of the decider; ``answer`` is the model's, given for the same call."""
+        mark = hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
+        call = Call(ns, key or None, mark if key else "", b'{"reason":"x"}' if len(key) % 2 else b"")
+        try:
+            decision = self.run(verb(call))
+        except MeterConflictError as error:
+            decision = error
+        except MeterValidationError as error:
+            decision = error
+        self._compare(ns, decision, answer)
+        self.check()
+
+    def _compare(self, ns: str, decision: Any, answer: Any) -> None:
+        if isinstance(answer, Change):
+            assert isinstance(decision, Done), f"{decision}, not {answer}"
+            assert change_of(decision.entry) == answer
+            assert decision.entry.namespace == ns
+            new = bool(self._new) and self._new[-1] == (ns, answer)
+            assert decision.replayed == (not new), decision
+        elif isinstance(answer, Short):
+            assert isinstance(decision, Denied), f"{decision}, not {answer}"
+            assert (decision.leg, decision.balance, decision.reserved) == answer
+            assert decision.now_ms == self.model.now_ms
+        elif isinstance(answer, Closed):
+            assert decision == Settled(answer.status)
+        elif isinstance(answer, TooLarge):
+            assert isinstance(decision, MeterValidationError), f"{decision}, not {answer}"
+        else:
+            assert isinstance(answer, Clash)
+            assert isinstance(decision, MeterConflictError), f"{decision}, not {answer}"
+
+    @property
+    def _new(self) -> Sequence[tuple[str, Change]]:
+        return self.model.changes[len(self.checked.entries) :]
+
+    # Comparing everything.
+
+    def check(self) -> None:
+        self.run(self._check())
+
+    async def _check(self) -> None:
+        new = list(self._new)
+        entries = await self.reader.read()
+        assert sorted(map(_plain, ((e.namespace, change_of(e)) for e in entries))) == sorted(map(_plain, new))
+        for entry in entries:
+            self.checked.apply(entry)
+            self.pending.append(entry)
+            if entry.verb in {"reserve", "extend"}:
+                for leg in entry.legs:
+                    assert leg.held == 0 or leg.balance >= leg.reserved, f"more held than available: {entry}"
+        if new and new[-1][1].verb != "expire":
+            assert change_of(entries[-1]) == new[-1][1]
+        for ns in NAMESPACES:
+            for account in ACCOUNTS:
+                await self._check_account(ns, account)
+
+    async def _check_account(self, ns: str, account: str) -> None:
+        money = self.model.money(ns, account)
+        expected = money.balance, money.reserved
+        booked = sum(leg.amount for e in self.checked.entries for leg in e.legs if (e.namespace, leg.account) == (ns, account))
+        assert booked == money.balance
+        assert self.checked.accounts.get((ns, account), (0, 0)) == expected
+        path = path_of(ns, account)
+        balance, reserved = await self.link.call("HMGET", f"{self.keys.prefix}acct:{path}", "balance", "reserved")
+        if balance is None:
+            assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "not in Redis, not in the ledger"
+            return
+        assert (int(balance), int(reserved)) == expected
+        listed = await self.link.call("ZRANGE", f"{self.keys.prefix}holds:{path}", 0, -1)
+        assert set(listed) == {hold_id for hold_id, _ in self._open_on(ns, account)}
+        assert money.reserved == sum(amount for _, amount in self._open_on(ns, account))
+
+    def _open_on(self, ns: str, account: str) -> list[tuple[str, int]]:
+        return [
+            (hold_id, amount)
+            for (owner, hold_id), hold in self.model.holds.items()
+            if owner == ns and hold.status == "active"
+            for name, amount in hold.legs
+            if name == account
+        ]
+
+    # Reading.
+
+    def standing(self, ns: str, account: str) -> None:
+        money = self.model.standing(ns, account)
+        standing = self.run(self.decider.standing(ns, account))
+        assert standing == (money.balance, money.reserved, self.model.now_ms)
+        self.check()
+
+    def look(self, ns: str, hold_id: str) -> None:
+        hold = self.model.holds.get((ns, hold_id))
+        found = self.run(self.decider.look(ns, hold_id))
+        if hold is None:
+            assert found is None
+            return
+        read, now_ms = found
+        assert now_ms == self.model.now_ms
+        overdue = hold.status == "active" and hold.expires_ms <= now_ms
+        assert read.status_at(now_ms) == ("expired" if overdue else hold.status)
+        assert (read.created_ms, read.expires_ms, read.late) == (hold.created_ms, hold.expires_ms, hold.late)
+        assert read.settled_ms == hold.settled_ms
+        assert [leg[:2] for leg in read.legs] == hold.legs
+        assert [leg.consumed for leg in read.legs] == _charged(hold)
+
+    def sweep(self, ns: str) -> None:
+        assert self.run(self.decider.expire(ns)) == self.model.sweep(ns)
+        self.check()
+
+    def audit(self, ns: str) -> None:
+        """An audit is written down beside the changes, so what it says is compared here and now."""
+        position = self.run(self.decider.audit(ns, ACCOUNTS))
+        if position is None:
+            return
+        (entry,) = self.run(self.reader.read())
+        assert entry.position == position
+        self.checked.apply(entry)
+        self.pending.append(entry)
+        self.model.changes.append((ns, Change("audit", entry.at_ms, "", 0, late=False, legs=())))
+        self.model.wrote_at(entry.at_ms)
+        for leg in entry.legs:
+            money, listed = self.model.money(ns, leg.account), self._open_on(ns, leg.account)
+            assert (leg.balance, leg.reserved) == (money.balance, money.reserved)
+            assert (leg.held, leg.hold) == (money.reserved, len(listed))
+
+    # What happens around the verbs.
+
+    def flush(self) -> None:
+        """Post what is pending to the ledger; Redis hears of it, and lets settled holds fade."""
+        settled = [
+            (entry.namespace, entry.hold_id)
+            for entry in self.pending
+            if entry.verb in {"commit", "release", "expire"}
+        ]
+        for entry in self.pending:
+            self.ledger.apply(entry)
+        if self.pending:
+            self.run(self.journal.posted(self.shard, self.pending[-1].position, settled))
+        self.pending.clear()
+
+    def leave(self, ns: str, account: str) -> None:
+        """Let an account leave Redis, as one that is idle and posted may."""
+        self.flush()
+        path = path_of(ns, account)
+        self.ask("DEL", f"{self.keys.prefix}acct:{path}", f"{self.keys.prefix}holds:{path}")
+        self.ask("ZREM", self.keys.due, path)
+        self.check()
+
+    def fade(self) -> None:
+        """Let the time of everything that fades be up, except of answers, whose window the model has not."""
+        for key in self.ask("KEYS", f"{self.keys.prefix}*"):
+            if ":seen:" not in key and self.ask("PTTL", key) > 0:
+                self.ask("DEL", key)
+
+    def forget_scripts(self) -> None:
+        self.ask("SCRIPT", "FLUSH")
+
+    def lose_everything(self) -> None:
+        """Lose all of Redis when all of it is posted: a new epoch begins, keys are forgotten, sums are not."""
+        self.flush()
+        self.ask("FLUSHALL")
+        self.model.forget_answers()
+        self.model.forget_time()
+        self._reopen()
+
+    def change_epoch(self) -> None:
+        """Close the shard when all of it is posted, as a fence does that finds it behind."""
+        self.flush()
+        self.ask("HDEL", self.keys.meta, "epoch")
+        self.model.forget_answers()
+        self._reopen()
+
+    def _reopen(self) -> None:
+        before = self.fence.epochs[self.shard]
+        self.standing(NAMESPACES[0], ACCOUNTS[0])
+        assert self.fence.epochs[self.shard] == before + 1
+
+
+def change_of(entry: Entry) -> Change:
+    """Say an entry as the model does."""
+    legs = tuple((leg.account, leg.amount, leg.held, leg.balance, leg.reserved) for leg in entry.legs)
+    return Change(entry.verb, entry.at_ms, entry.hold_id, entry.expires_ms, entry.late, legs)  # type: ignore[arg-type]
+
+
+def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
+    """Leave out of a change what depends on the order in which one call's expiries are written."""
+    ns, (verb, at_ms, hold_id, expires_ms, late, legs) = change
+    moved = [leg if verb != "expire" else leg[:3] for leg in legs]
+    return ns, verb, at_ms, hold_id, expires_ms, late, tuple(map(tuple, moved))
+
+
+def _charged(hold: Held) -> list[int | None]:
+    return list(hold.charged) if hold.charged is not None else [None] * len(hold.legs)
