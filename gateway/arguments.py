@@ -29,7 +29,7 @@ from gateway.domain.names import (
 )
 from gateway.domain.times import unix_ms
 from gateway.errors import MeterValidationError
-from gateway.protocols import NOBODY, Actor, Call, Extras
+from gateway.protocols import NO_METADATA, NOBODY, Actor, Call, Extras
 
 METADATA_MAX_BYTES = 16 * 1024
 LIMIT_MAX = 10_000
@@ -147,6 +147,12 @@ class Arguments:
             return None
         return unix_ms(value)
 
+    def flag(self, field: str, value: object) -> bool:
+        """Give a yes or no."""
+        if not isinstance(value, bool):
+            self.fail(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be true or false")
+        return value is True
+
     def reference(self, value: object) -> int | None:
         """Give the id of the ledger entry an adjustment corrects."""
         if value is None:
@@ -156,18 +162,18 @@ class Arguments:
             return None
         return value
 
-    def metadata(self, value: object) -> msgspec.Raw | None:
+    def metadata(self, value: object) -> msgspec.Raw:
         """Give metadata as JSON."""
         if value is None:
-            return None
+            return NO_METADATA
         if not isinstance(value, Mapping):
             self.fail("metadata", "VAL_METADATA_INVALID_TYPE", "must be an object")
-            return None
+            return NO_METADATA
         try:
             encoded = _encode(value)
         except (TypeError, ValueError, RecursionError) as error:
             self.fail("metadata", "VAL_METADATA_INVALID", f"cannot be written as JSON: {error}")
-            return None
+            return NO_METADATA
         return self._metadata_json(encoded, value)
 
     def _metadata_json(self, encoded: bytes, value: object) -> msgspec.Raw:

@@ -78,7 +78,7 @@ def _check_arguments(method: Any, arguments: Mapping[str, Any]) -> None:
     faults += [
         FieldError(name, f"VAL_{name.upper()}_NULL", "is required")
         for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in arguments and name != "user_id"
+        if parameter.default is parameter.empty and name not in arguments
     ]
     if faults:
         raise MeterValidationError.of(faults)

@@ -142,7 +142,7 @@ class Meter:
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
-        check = bool(check_balance)
+        check = read.flag("check_balance", check_balance)
         call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras)
         decision = await self._observed("consume", self._decider.consume(call, account, scaled, check=check))
         return wording.consumed(decision, scale)

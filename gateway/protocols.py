@@ -18,13 +18,16 @@ from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
 
 
+NO_METADATA = msgspec.Raw()
+
+
 class Extras(msgspec.Struct, omit_defaults=True, frozen=True):
     """The part of an operation that no script looks at: it travels as JSON in the entry's body.
 
     ``event_time_ms`` is the caller's own time for the change; absent, the entry's time counts.
     """
 
-    metadata: msgspec.Raw | None = None
+    metadata: msgspec.Raw = NO_METADATA
     idempotency_key: str | None = None
     event_time_ms: int | None = None
     reference_id: int | None = None

@@ -251,4 +251,4 @@ def _leg(account_text: str, amount: int, charged: int | None) -> Leg:
 
 
 def _metadata(extras: Extras) -> dict[str, Any] | None:
-    return None if extras.metadata is None else msgspec.json.decode(extras.metadata, type=dict[str, Any])
+    return msgspec.json.decode(extras.metadata, type=dict[str, Any]) if bytes(extras.metadata) else None

@@ -40,11 +40,18 @@ _ENTRY_TYPES = {
 _VERBS = frozenset({AUDIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES})
 _HOUR_MS = 3_600_000
 
-_NO_EXTRAS = Extras()
-_NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
-_decode_extras = msgspec.json.Decoder(Extras).decode
-
 Key = tuple[str, str]
+
+
+class _Body(Extras, frozen=True):
+    """``Extras`` as they are read from a body: msgspec reads no ``Raw`` that may be None."""
+
+    metadata: msgspec.Raw = msgspec.Raw()
+
+
+_NO_EXTRAS = _Body()
+_NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
+_decode_body = msgspec.json.Decoder(_Body).decode
 
 
 class _Booking(NamedTuple):
@@ -52,7 +59,7 @@ class _Booking(NamedTuple):
 
     entry: Entry
     leg: LegState
-    extras: Extras
+    extras: _Body
     event_ms: int
 
 
@@ -183,21 +190,20 @@ def _change_fields(last: Entry, leg: LegState) -> str:
     )
 
 
-def _extra_fields(extras: Extras) -> str:
+def _extra_fields(extras: _Body) -> str:
     """Give reference_id, actor_id, request_id, on_behalf_of, reason and metadata."""
     if extras is _NO_EXTRAS:
         return _NO_EXTRA_FIELDS
     reference = NULL if extras.reference_id is None else str(extras.reference_id)
     actor = map(field, (extras.actor_id, extras.request_id, extras.on_behalf_of, extras.reason))
-    metadata = NULL if extras.metadata is None else json_field(bytes(extras.metadata))
-    return "\t".join((reference, *actor, metadata))
+    return "\t".join((reference, *actor, json_field(bytes(extras.metadata))))
 
 
-def _extras(entry: Entry) -> Extras:
+def _extras(entry: Entry) -> _Body:
     if not entry.body:
         return _NO_EXTRAS
     try:
-        extras = _decode_extras(entry.body)
+        extras = _decode_body(entry.body)
         if extras.event_time_ms is not None:
             time_field(extras.event_time_ms)
     except (msgspec.MsgspecError, OverflowError) as error:

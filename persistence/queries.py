@@ -12,7 +12,16 @@ import msgspec
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import account_text
-from gateway.protocols import AccountRow, AccountState, Extras, LedgerLine, Mismatch, Reports, StateSource
+from gateway.protocols import (
+    NO_METADATA,
+    AccountRow,
+    AccountState,
+    Extras,
+    LedgerLine,
+    Mismatch,
+    Reports,
+    StateSource,
+)
 from persistence.copytext import time_field
 from persistence.database import Database
 from persistence.statements import statement
@@ -175,7 +184,7 @@ def _ledger_line(account: str, row: Row) -> LedgerLine:
     (identifier, entry_type, amount, balance_after, event_time, created_at, reservation_id, *others) = row
     reference_id, actor_id, request_id, on_behalf_of, reason, metadata = others
     extras = Extras(
-        metadata=None if metadata is None else msgspec.Raw(metadata.encode()),
+        metadata=NO_METADATA if metadata is None else msgspec.Raw(metadata.encode()),
         reference_id=reference_id,
         actor_id=actor_id,
         request_id=request_id,

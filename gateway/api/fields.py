@@ -177,7 +177,7 @@ Limit = Annotated[
 ]
 
 Cursor = Annotated[
-    str | None,
+    Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
     Meta(description="The next_cursor of the page before.", examples=["MTA5OTUxMTYyNzc5Mg"]),
 ]
 

@@ -28,10 +28,10 @@ _ACTOR = (
     ("on_behalf_of", b"x-on-behalf-of", "X-On-Behalf-Of"),
     ("reason", b"x-actor-reason", "X-Actor-Reason"),
 )
+_ACTOR_NAMES = frozenset(name for _, name, _ in _ACTOR)
 # A header that decides something and comes twice says two things: none of them is believed.
 _ONCE = frozenset(
-    {name for _, name, _ in _ACTOR}
-    | {b"authorization", b"x-namespace", b"idempotency-key", b"content-type", b"content-length"}
+    _ACTOR_NAMES | {b"authorization", b"x-namespace", b"idempotency-key", b"content-type", b"content-length"}
 )
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _VISIBLE = re.compile(rb"[\x20-\x7e]{1,1536}")
@@ -88,12 +88,13 @@ def actor_of(headers: Headers) -> Actor:
     Raises:
         MeterValidationError: naming each header that is no text of at most 512 bytes.
     """
-    given = [part for part in _ACTOR if part[1] in headers]
-    if not given:
+    if _ACTOR_NAMES.isdisjoint(headers):
         return NOBODY
     said: dict[str, str] = {}
     faults: list[FieldError] = []
-    for field, name, header in given:
+    for field, name, header in _ACTOR:
+        if name not in headers:
+            continue
         try:
             said[field] = _actor_part(header, headers[name])
         except MeterValidationError as error:

@@ -30,7 +30,19 @@ TAGS = [
     {"name": "gateway", "description": "The gateway itself."},
 ]
 
-_ENCODED = r"^([!-$&-~]|%[0-9A-Fa-f]{2})([ -$&-~]|%[0-9A-Fa-f]{2})*$"
+# Percent-encoded UTF-8 without control characters, said as a pattern: one to four bytes make a character.
+_MORE = "%[89ABab][0-9A-Fa-f]"
+_CHARACTER = "|".join(
+    (
+        "[!-$&-~]|%2[1-9A-Fa-f]|%[3-6][0-9A-Fa-f]|%7[0-9A-Ea-e]",
+        f"%[Cc][3-9A-Fa-f]{_MORE}|%[Dd][0-9A-Fa-f]{_MORE}|%[Cc]2%(?:8[0-46-9A-Fa-f]|[9ABab][0-9A-Fa-f])",
+        f"%[Ee]0%[ABab][0-9A-Fa-f]{_MORE}|%[Ee][13-9A-Ca-cEeFf]{_MORE}{_MORE}|%[Ee][Dd]%[89][0-9A-Fa-f]{_MORE}",
+        f"%[Ee]2%80%(?:[89Bb][0-9A-Fa-f]|[Aa][0-7A-Fa-f])|%[Ee]2%(?:8[1-9A-Fa-f]|[9ABab][0-9A-Fa-f]){_MORE}",
+        f"%[Ff]0%[9ABab][0-9A-Fa-f]{_MORE}{_MORE}|%[Ff][1-3]{_MORE}{_MORE}{_MORE}",
+        f"%[Ff]4%8[0-9A-Fa-f]{_MORE}{_MORE}",
+    )
+)
+_ENCODED = f"^(?:{_CHARACTER})(?:(?:{_CHARACTER}| |%20)*(?:{_CHARACTER}))?$"
 
 
 def _header(name: str, description: str, example: str, pattern: str = _ENCODED) -> dict[str, Any]:

@@ -87,22 +87,20 @@ def _spent(accounts: Sequence[_Account]) -> Finding:
     allocated = sum(account.allocated for account in accounts)
     charged = sum(sum(account.charges) for account in accounts)
     balance = sum(account.balance for account in accounts)
-    detail = f"{allocated:,} allocated - {charged:,} charged = {balance:,} left"
+    detail = f"{allocated:,} - {charged:,} = {balance:,}"
     return Finding("allocations - charges = balance", not wrong, detail + _named(wrong))
 
 
 def _nothing_held(accounts: Sequence[_Account]) -> Finding:
     wrong = [account for account in accounts if account.reserved]
     held = sum(account.reserved for account in accounts)
-    return Finding("no hold is left", not wrong, f"{held:,} tokens are still held{_named(wrong)}")
+    return Finding("no hold is left", not wrong, f"{held:,} tokens still held{_named(wrong)}")
 
 
 def _posted(accounts: Sequence[_Account]) -> Finding:
     wrong = [account for account in accounts if account.ledger_sum != account.balance]
     total = sum(account.ledger_sum for account in accounts)
-    return Finding(
-        "journal = ledger", not wrong, f"the entries of the ledger sum to {total:,}{_named(wrong)}"
-    )
+    return Finding("journal = ledger", not wrong, f"the ledger sums to {total:,}{_named(wrong)}")
 
 
 def _once_each(accounts: Sequence[_Account]) -> Finding:
@@ -111,7 +109,7 @@ def _once_each(accounts: Sequence[_Account]) -> Finding:
     ]
     booked = sum(len(account.consumptions) for account in accounts)
     committed = sum(1 for account in accounts for charge in account.charges if charge)
-    detail = f"{committed:,} commits charged, {booked:,} charges are in the ledger"
+    detail = f"{committed:,} commits, {booked:,} in the ledger"
     return Finding("every commit is booked once", not wrong, detail + _named(wrong))
 
 

@@ -129,6 +129,8 @@ def _quota(run: Run) -> RenderableType:
     axis = f"{began:%H:%M}{'':{BUCKETS - 10}}{ended:%H:%M}"
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = "Quota left over the time of the trace"
+    for _ in range(3):
+        table.add_column(no_wrap=True)
     quotas: dict[str, int] = {}
     for payer, quota in run.plan.quotas.items():
         quotas[payer.team] = quotas.get(payer.team, 0) + quota
@@ -161,7 +163,7 @@ def _grid() -> Table:
 def _pace_of(run: Run) -> str:
     rate = len(run.trace.requests) / run.elapsed_s
     faster = run.trace.duration_s / run.elapsed_s
-    return f"in {run.elapsed_s:,.1f} s: {rate:,.0f} a second, {faster:,.1f} times the trace's own pace"
+    return f"in {run.elapsed_s:,.1f} s: {rate:,.0f} a second, {faster:,.1f} x the trace's pace"
 
 
 def _first_denied(run: Run) -> str:
@@ -183,14 +185,14 @@ def _over(tally: Tally) -> str:
 def _exceeded(tally: Tally) -> str:
     commits = len(tally.commit.sent)
     share = _share(tally.exceeded, commits)
-    return f"{tally.reserved_tokens:,} held for it; {share} of commits exceeded their hold"
+    return f"{tally.reserved_tokens:,} held; {share} of commits exceeded their hold"
 
 
 def _lag(run: Run) -> tuple[str, str]:
     if not run.lag.entries:
         return "unknown", run.lag.fault or "nothing was sampled"
     middle, most = percentile(run.lag.entries, 0.5), max(run.lag.entries)
-    end = "the ledger did not catch up" if run.posted_s is None else f"caught up {run.posted_s:.2f} s after"
+    end = "never caught up" if run.posted_s is None else f"0 after {run.posted_s:.2f} s"
     return f"{middle:,.0f}", f"entries at the median, {most:,} at most; {end}"
 
 

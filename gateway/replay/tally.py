@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gateway.replay.plan import Payer
 from gateway.replay.trace import Request, Trace
 
-BUCKETS = 60
+BUCKETS = 48
 _EXAMPLES = 3
 
 

@@ -11,6 +11,7 @@ from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, Hold, HoldLeg
 from gateway.domain.names import account_text
 
+
 async def until(condition: Callable[[], Any]) -> None:
     """Wait for what others bring about, for at most ten seconds."""
     async with asyncio.timeout(10):

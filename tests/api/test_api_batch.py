@@ -31,7 +31,8 @@ async def test_operations_reach_the_meter_as_the_arguments_of_their_verbs(gatewa
 
 
 async def test_numbers_stay_exact(gateway: Any) -> None:
-    body = b'{"operations": [{"op": "reserve", "user_id": null, "event_type": "x", "unit": "usd", "amount": 0.10}]}'
+    operation = b'{"op": "reserve", "user_id": null, "event_type": "x", "unit": "usd", "amount": 0.10}'
+    body = b'{"operations": [%s]}' % operation
     assert (await gateway.post("/v1/batch", body)).status == 200
     assert str(gateway.meter.calls[0][1][0]["amount"]) == str(Decimal("0.10"))
 

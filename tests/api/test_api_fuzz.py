@@ -220,8 +220,8 @@ def test_any_text_may_be_asked_for_as_a_hold(app: Any, told: Any, verb: str, hol
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["X-Namespace", "X-Actor-Id", "X-Request-Id", "X-On-Behalf-Of", "X-Actor-Reason", "Idempotency-Key",
-             "Authorization", "Origin", "Content-Type", "Content-Length"]
+            ["X-Namespace", "X-Actor-Id", "X-Request-Id", "X-On-Behalf-Of", "X-Actor-Reason",
+             "Idempotency-Key", "Authorization", "Origin", "Content-Type", "Content-Length"]
         ),
         st.one_of(st.binary(max_size=20), names.map(lambda text: quote(text).encode())),
         min_size=1,
@@ -248,7 +248,10 @@ def is_json(body: bytes) -> bool:
     return True
 
 
-WHOLE = b'{"user_id": "al\\u00e9", "event_type": "x", "unit": "usd", "amount": 1.5e0, "metadata": {"a": [null, true]}}'
+WHOLE = (
+    b'{"user_id": "al\\u00e9", "event_type": "x", "unit": "usd", "amount": 1.5e0,'
+    b' "metadata": {"a": [null, true]}}'
+)
 pieces = st.one_of(
     st.binary(max_size=3),
     st.sampled_from([*string.punctuation, "\\u12", "\\ud800", "1e", "00", "tru", "NaN", "\ufeff"]).map(

@@ -14,14 +14,16 @@ from gateway.protocols import NOBODY
 ACCOUNT = {"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": "sonnet"}
 NAMED = ("alice", "llm_call")
 META = {"model": "sonnet"}
+NOON_EAST = "2026-03-01T13:00:00+01:00"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SPAN = "start_time=2026-03-01T12:00:00Z&end_time=2026-03-01T12:00:00Z"
 QUERY = "user_id=alice&event_type=llm_call&unit=tokens&resource=sonnet"
 
 CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("POST", "/v1/allocations", {**ACCOUNT, "amount": 5},
      ("allocate", *NAMED, 5, "tokens", "sonnet", None, None, None)),
     ("POST", "/v1/allocations",
-     {**ACCOUNT, "amount": 5, "idempotency_key": "k", "event_time": "2026-03-01T13:00:00+01:00", "metadata": META},
+     {**ACCOUNT, "amount": 5, "idempotency_key": "k", "event_time": NOON_EAST, "metadata": META},
      ("allocate", *NAMED, 5, "tokens", "sonnet", "k", AT, META)),
     ("POST", "/v1/consumptions", {**ACCOUNT, "user_id": None, "resource": None, "amount": 5},
      ("consume", None, "llm_call", 5, "tokens", None, False, None, None, None)),
@@ -39,17 +41,19 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("POST", "/v1/reservations/h1/release", b"", ("settle_release", "h1", None)),
     ("POST", "/v1/reservations/h1/release", {"idempotency_key": "k"}, ("settle_release", "h1", "k")),
     ("POST", "/v1/reservations/h1/extend", {"ttl_seconds": 9}, ("extend", "h1", 9, None, None)),
-    ("POST", "/v1/reservations/h1/extend", {"amount": 9, "idempotency_key": "k"}, ("extend", "h1", None, 9, "k")),
+    ("POST", "/v1/reservations/h1/extend", {"amount": 9, "idempotency_key": "k"},
+     ("extend", "h1", None, 9, "k")),
     ("GET", "/v1/reservations/h1", b"", ("get_reservation", "h1")),
     ("GET", "/v1/reservations", b"", ("reservations", None, None, 100, None)),
     ("GET", "/v1/reservations?status=active&user_id=alice&limit=7&cursor=c", b"",
      ("reservations", "active", "alice", 7, "c")),
     ("GET", f"/v1/balance?{QUERY}", b"", ("get_balance", *NAMED, "tokens", "sonnet")),
-    ("GET", "/v1/balance?event_type=llm_call&unit=tokens", b"", ("get_balance", None, "llm_call", "tokens", None)),
+    ("GET", "/v1/balance?event_type=llm_call&unit=tokens", b"",
+     ("get_balance", None, "llm_call", "tokens", None)),
     ("GET", "/v1/balances?user_id=alice", b"", ("balances", "alice")),
     ("GET", "/v1/balances", b"", ("balances", None)),
     ("GET", f"/v1/ledger?{QUERY}", b"", ("ledger", *NAMED, "tokens", "sonnet", None, None, 100, None)),
-    ("GET", f"/v1/ledger?{QUERY}&start_time=2026-03-01T12:00:00Z&end_time=2026-03-01T12:00:00Z&limit=1&cursor=c", b"",
+    ("GET", f"/v1/ledger?{QUERY}&{SPAN}&limit=1&cursor=c", b"",
      ("ledger", *NAMED, "tokens", "sonnet", AT, AT, 1, "c")),
     ("POST", "/v1/reconcile", b"", ("reconciled",)),
     ("POST", "/v1/reservations/expire", {}, ("release_expired_reservations",)),

@@ -20,8 +20,23 @@ from persistence.queries import Queries
 
 Ask = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
-_TEMPLATE = "migrated"
 _numbers = count()
+
+# Dropping a month is the one way to be rid of entries, and what retention does.
+_EMPTY = """
+DO $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass LOOP
+        EXECUTE format('DROP TABLE %s', partition);
+    END LOOP;
+    TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
+             meter.audits, meter.audit_findings;
+    UPDATE meter.shards SET epoch = 0, seq = -1;
+END
+$$
+"""
 
 
 @pytest.fixture(scope="session", params=postgres_providers(), ids=lambda found: found.name.replace(" ", "-"))
@@ -37,25 +52,23 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def migrated_url(postgres_url: str) -> str:
-    """Make the database that each test's own is a copy of."""
-    await _create(postgres_url, _TEMPLATE)
-    url = _url_of(postgres_url, _TEMPLATE)
+    """Make the database that tests share, one after the other."""
+    url = await _created(postgres_url, "migrated")
     await migrate(url)
     return url
 
 
 @pytest.fixture
-async def empty_url(postgres_url: str) -> AsyncIterator[str]:
-    """Give an empty database."""
-    async for url in _lent(postgres_url, "template1"):
-        yield url
+async def database_url(migrated_url: str) -> str:
+    """Give a migrated database with nothing in it."""
+    await _run(migrated_url, sql.SQL(_EMPTY))
+    return migrated_url
 
 
 @pytest.fixture
-async def database_url(migrated_url: str) -> AsyncIterator[str]:
-    """Give a migrated database with nothing in it."""
-    async for url in _lent(migrated_url, _TEMPLATE):
-        yield url
+async def empty_url(postgres_url: str) -> str:
+    """Give a database that was never migrated."""
+    return await _created(postgres_url, f"empty_{next(_numbers)}")
 
 
 @pytest.fixture
@@ -92,23 +105,11 @@ async def ask(database_url: str) -> AsyncIterator[Ask]:
         yield run
 
 
-async def _lent(server_url: str, template: str) -> AsyncIterator[str]:
-    name = f"test_{next(_numbers)}"
-    await _create(server_url, name, template)
-    yield _url_of(server_url, name)
-    await _run(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+async def _created(server_url: str, name: str) -> str:
+    await _run(server_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return psycopg.conninfo.make_conninfo(server_url, dbname=name)
 
 
-async def _create(server_url: str, name: str, template: str = "template1") -> None:
-    names = sql.Identifier(name), sql.Identifier(template)
-    await _run(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-
-
-async def _run(server_url: str, statement: sql.Composed) -> None:
-    url = _url_of(server_url, "postgres")
+async def _run(url: str, statement: sql.Composable) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(statement)
-
-
-def _url_of(server_url: str, name: str) -> str:
-    return psycopg.conninfo.make_conninfo(server_url, dbname=name)

@@ -186,7 +186,7 @@ class Walk(RuleBasedStateMachine):
 
 
 def walks(server: ServerUnderTest) -> settings:
-    examples = (20_000, 100) if LONG else (60 if server.name == FAKE else 25, 40)
+    examples = (int(os.environ.get("N", "20000")), 80) if LONG else (60 if server.name == FAKE else 25, 40)
     return settings(
         max_examples=examples[0],
         stateful_step_count=examples[1],

@@ -14,9 +14,9 @@ from servers_under_test import ServerUnderTest
 from shape import check_shape
 
 from gateway.domain.decisions import Denied, Done, Settled
-from gateway.domain.entries import Entry
+from gateway.domain.entries import Entry, Position
 from gateway.domain.names import shard_of
-from gateway.errors import MeterConflictError, MeterValidationError
+from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -222,8 +222,16 @@ class Walker:
         for entry in self.pending:
             self.ledger.apply(entry)
         if self.pending:
-            self.run(self.journal.posted(self.shard, self.pending[-1].position, settled))
+            self._tell_posted(self.pending[-1].position, settled)
         self.pending.clear()
+
+    def _tell_posted(self, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+        """Tell Redis, which may have forgotten the scripts; then somebody fences first."""
+        try:
+            self.run(self.journal.posted(self.shard, upto, settled))
+        except MeterUnavailableError:
+            self.run(self.decider.open())
+            self.run(self.journal.posted(self.shard, upto, settled))
 
     def leave(self, ns: str, account: str) -> None:
         """Let an account leave Redis, as one that is idle and posted may."""

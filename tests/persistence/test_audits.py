@@ -1,0 +1,118 @@
+"""Audits compare Redis with the ledger at exactly their place in the journal."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Ask
+from scribe import ALICE, BOB, MONEY, Scribe
+
+from gateway.domain.entries import Entry
+from gateway.protocols import Mismatch
+from persistence.ledger import Ledger
+from persistence.queries import Queries
+
+
+async def found(queries: Queries, scribe: Scribe, audit: Entry) -> list[tuple[str, str, int, int]] | None:
+    mismatches = await queries.audits(scribe.namespace, scribe.shard, audit.position)
+    return None if mismatches is None else [tuple(mismatch)[1:] for mismatch in mismatches]  # type: ignore[misc]
+
+
+async def test_agreement_is_recorded_as_such(ledger: Ledger, queries: Queries, ask: Ask) -> None:
+    scribe = Scribe()
+    scribe.allocate(ALICE, 100)
+    scribe.allocate(MONEY, 1)
+    scribe.reserve({ALICE: 40, BOB: 1})
+    audit = scribe.audit(ALICE, BOB, MONEY)
+    assert await found(queries, scribe, audit) is None, "not posted yet"
+    await ledger.post({scribe.shard: scribe.entries})
+    assert await found(queries, scribe, audit) == []
+    assert await ask("SELECT accounts_checked FROM meter.audits") == [(3,)]
+    assert await ask("SELECT count(*) FROM meter.ledger") == [(2,)], "an audit books nothing"
+
+
+async def test_audits_in_the_middle_of_a_batch_see_exactly_what_is_before_them(
+    ledger: Ledger, queries: Queries
+) -> None:
+    scribe = Scribe()
+    audits = [scribe.audit(ALICE)]
+    hold = ""
+    for _ in range(3):
+        scribe.allocate(ALICE, 100)
+        hold = scribe.reserve({ALICE: 7})
+        audits += [scribe.audit(ALICE), scribe.audit(ALICE, BOB)]
+        scribe.extend(hold, 3)
+        audits.append(scribe.audit(ALICE))
+        scribe.commit(hold, 5)
+    audits.append(scribe.audit(ALICE))
+    scribe.consume(ALICE, 1)
+    await ledger.post({scribe.shard: scribe.entries})
+    assert [await found(queries, scribe, audit) for audit in audits] == [[]] * len(audits)
+
+
+@pytest.mark.parametrize(
+    ("told", "findings"),
+    [
+        ((99, 40, 40), [(ALICE, "balance_mismatch", 100, 99)]),
+        ((100, 41, 41), [(ALICE, "reserved_mismatch", 40, 41)]),
+        ((100, 40, 39), [(ALICE, "hold_mismatch", 39, 40)]),
+        (
+            (0, 0, 1),
+            [
+                (ALICE, "balance_mismatch", 100, 0),
+                (ALICE, "hold_mismatch", 1, 0),
+                (ALICE, "reserved_mismatch", 40, 0),
+            ],
+        ),
+    ],
+)
+async def test_what_redis_has_otherwise_is_named(
+    ledger: Ledger,
+    queries: Queries,
+    told: tuple[int, int, int],
+    findings: list[tuple[str, str, int, int]],
+) -> None:
+    scribe = Scribe()
+    scribe.allocate(ALICE, 100)
+    scribe.reserve({ALICE: 40})
+    audit = scribe.audit(ALICE, told={ALICE: told})
+    await ledger.post({scribe.shard: scribe.entries})
+    assert await found(queries, scribe, audit) == findings
+
+
+async def test_an_account_the_ledger_never_saw_counts_as_nothing(ledger: Ledger, queries: Queries) -> None:
+    scribe = Scribe()
+    audit = scribe.audit(ALICE, BOB, told={ALICE: (5, 0, 0), BOB: (0, 0, 0)})
+    await ledger.post({scribe.shard: scribe.entries})
+    mismatches = await queries.audits(scribe.namespace, scribe.shard, audit.position)
+    assert mismatches == [Mismatch("acme", ALICE, "balance_mismatch", 0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("tampering", "finding"),
+    [
+        ("UPDATE meter.accounts SET balance = 99", ("ledger_mismatch", 1_500_000, 99)),
+        ("UPDATE meter.accounts SET reserved = 3", ("reserved_mismatch", 3, 40)),
+        ("UPDATE meter.open_holds SET amount = 3", ("reserved_mismatch", 3, 40)),
+        ("DELETE FROM meter.open_holds", ("reserved_mismatch", 0, 40)),
+    ],
+)
+async def test_what_the_ledger_has_otherwise_is_named_in_the_scale_of_the_account(
+    ledger: Ledger, queries: Queries, ask: Ask, tampering: str, finding: tuple[str, int, int]
+) -> None:
+    scribe = Scribe()
+    scribe.allocate(MONEY, 1_500_000)
+    scribe.reserve({MONEY: 40})
+    await ledger.post({scribe.shard: scribe.entries})
+    await ask(tampering)
+    audit = scribe.audit(MONEY)
+    await ledger.post({scribe.shard: scribe.since(2)})
+    named = await found(queries, scribe, audit)
+    assert named is not None
+    assert (MONEY, *finding) in named
+
+
+async def test_findings_are_the_namespaces_own(ledger: Ledger, queries: Queries) -> None:
+    scribe = Scribe()
+    audit = scribe.audit(ALICE, told={ALICE: (5, 0, 0)})
+    await ledger.post({scribe.shard: scribe.entries})
+    assert await queries.audits("another", scribe.shard, audit.position) is None
