@@ -36,7 +36,8 @@ LIMIT_MAX = 10_000
 
 # Postgres' jsonb cannot hold U+0000. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Arguments:
@@ -171,7 +172,8 @@ class Arguments:
             return NO_METADATA
         try:
             encoded = _encode(value)
-        except (TypeError, ValueError, RecursionError) as error:
+            _decode_object(encoded)  # a Decimal may be NaN, or beyond what any reader can take
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             self.fail("metadata", "VAL_METADATA_INVALID", f"cannot be written as JSON: {error}")
             return NO_METADATA
         return self._metadata_json(encoded, value)

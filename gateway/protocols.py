@@ -17,7 +17,6 @@ from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
 
-
 NO_METADATA = msgspec.Raw()
 
 

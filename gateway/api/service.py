@@ -25,7 +25,7 @@ _RETRY: Header = (b"retry-after", b"1")
 # The page carries its own style, script and document: nothing else may load, from anywhere.
 _CLOSED: Header = (
     b"content-security-policy",
-    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'",
+    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
 )
 
 

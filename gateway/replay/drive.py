@@ -30,7 +30,7 @@ class Pace(NamedTuple):
     """How fast to replay: ``speed`` times the trace's pace, or, at 0, ``concurrency`` requests at a time."""
 
     speed: float = 0.0
-    concurrency: int = 32
+    concurrency: int = 8
 
 
 class Driver:

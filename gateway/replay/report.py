@@ -185,7 +185,7 @@ def _over(tally: Tally) -> str:
 def _exceeded(tally: Tally) -> str:
     commits = len(tally.commit.sent)
     share = _share(tally.exceeded, commits)
-    return f"{tally.reserved_tokens:,} held; {share} of commits exceeded their hold"
+    return f"{tally.reserved_tokens:,} held; {share} of commits exceeded it"
 
 
 def _lag(run: Run) -> tuple[str, str]:

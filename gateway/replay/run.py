@@ -33,7 +33,7 @@ async def run_replay(
     api_key: str | None = None,
     namespace: str | None = None,
     speed: float = 0.0,
-    concurrency: int = 32,
+    concurrency: int = 8,
     limit: int | None = None,
     console: Console | None = None,
 ) -> int:

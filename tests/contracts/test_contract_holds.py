@@ -193,7 +193,7 @@ async def test_extend_is_denied_beyond_what_is_available_and_changes_nothing(fun
 
 
 async def test_what_has_expired_is_available_again(funded: Any) -> None:
-    reservation_id = await held(funded, 100, ttl_seconds=1)
+    reservation_id = await held(funded, 100, ttl_seconds=2)
     assert (await funded.reserve("ann", "llm_call", 100, "tokens"))["granted"] is False
     await expired(funded, reservation_id)
     assert (await funded.reserve("ann", "llm_call", 100, "tokens"))["granted"] is True

@@ -84,7 +84,7 @@ def other_words(entry: Entry) -> Entry:
     return entry._replace(body=b'{"reason":"another"}')
 
 
-@pytest.mark.parametrize("changed", [other_amount, other_words])
+@pytest.mark.parametrize("changed", [other_amount, other_time, other_words])
 async def test_an_entry_booked_with_other_content_is_a_fork(
     ledger: Ledger, ask: Ask, changed: Callable[[Entry], Entry]
 ) -> None:

@@ -1,5 +1,7 @@
 -- The ledger: append-only, partitioned by month of recording (UTC). Amounts are exact decimals of the unit.
--- entry_id carries epoch, sequence and leg, so it also orders the lines as the journal did.
+-- entry_id carries epoch, sequence and leg, so it also orders the lines as the journal did. It is unique in
+-- its namespace; each partition has that as its key, without created_at, so that an entry told again with
+-- another time is found as well.
 CREATE TABLE meter.ledger (
     namespace text COLLATE "C" NOT NULL,
     entry_id bigint NOT NULL,
@@ -19,8 +21,7 @@ CREATE TABLE meter.ledger (
     request_id text,
     on_behalf_of text,
     reason text,
-    metadata json,
-    PRIMARY KEY (namespace, entry_id, created_at)
+    metadata json
 ) PARTITION BY RANGE (created_at);
 
 CREATE INDEX ledger_by_account ON meter.ledger (namespace, account, entry_id) INCLUDE (amount);
@@ -50,7 +51,9 @@ BEGIN
     IF to_regclass('meter.' || partition) IS NOT NULL THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE TABLE meter.%I (LIKE meter.ledger INCLUDING ALL)', partition);
+    EXECUTE format(
+        'CREATE TABLE meter.%I (LIKE meter.ledger INCLUDING ALL, PRIMARY KEY (namespace, entry_id))', partition
+    );
     EXECUTE format(
         'ALTER TABLE meter.ledger ATTACH PARTITION meter.%I FOR VALUES FROM (%L) TO (%L)',
         partition,

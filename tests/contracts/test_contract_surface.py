@@ -1,0 +1,42 @@
+"""The three facades have the same verbs with the same parameters, so that one can stand for another."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from gateway.client import AsyncMeterClient, MeterClient
+from gateway.meter import Meter
+
+VERBS = [
+    "adjust",
+    "allocate",
+    "batch",
+    "clear_actor",
+    "commit",
+    "consume",
+    "extend",
+    "get_balance",
+    "get_ledger",
+    "get_reservation",
+    "get_user_balances",
+    "ledger",
+    "list_reservations",
+    "reconcile",
+    "release",
+    "release_expired_reservations",
+    "reserve",
+    "set_actor",
+]
+
+
+def parameters(method: Any) -> list[tuple[str, Any]]:
+    return [(p.name, p.default) for p in inspect.signature(method).parameters.values()]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("client", [MeterClient, AsyncMeterClient])
+def test_a_verb_has_the_same_parameters_everywhere(client: type[Any], verb: str) -> None:
+    assert parameters(getattr(client, verb)) == parameters(getattr(Meter, verb))
