@@ -27,7 +27,7 @@ from gateway.domain.names import (
     account_text,
     name_error,
 )
-from gateway.domain.times import unix_ms
+from gateway.domain.times import MAX_MS, unix_ms
 from gateway.errors import MeterValidationError
 from gateway.protocols import NO_METADATA, NOBODY, Actor, Call, Extras
 
@@ -146,7 +146,10 @@ class Arguments:
         if not isinstance(value, datetime) or value.tzinfo is None:
             self.fail(field, f"VAL_{field.upper()}_INVALID", "must be a time with a time zone")
             return None
-        return unix_ms(value)
+        moment_ms = unix_ms(value)
+        if not 0 <= moment_ms <= MAX_MS:
+            self.fail(field, f"VAL_{field.upper()}_OUT_OF_RANGE", "must be between the years 1970 and 9999")
+        return moment_ms
 
     def flag(self, field: str, value: object) -> bool:
         """Give a yes or no."""

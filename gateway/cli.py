@@ -101,7 +101,7 @@ def replay(
     trace: Trace,
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     speed: Speed = 0,
-    concurrency: Concurrency = 32,
+    concurrency: Concurrency = 8,
     limit: Limit = None,
     namespace: Annotated[str | None, typer.Option(help="Whose quota to spend.")] = None,
 ) -> None:
@@ -125,7 +125,7 @@ def replay(
 
 
 @cli.command()
-def demo(trace: Trace, speed: Speed = 0, concurrency: Concurrency = 32, limit: Limit = None) -> None:
+def demo(trace: Trace, speed: Speed = 0, concurrency: Concurrency = 8, limit: Limit = None) -> None:
     """Start a gateway on embedded servers of its own, replay a trace through it, report, and clean up."""
     from gateway.demo import run_demo
 

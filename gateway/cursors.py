@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
 from gateway.errors import MeterValidationError
 
-Place = TypeVar("Place")
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+HoldId = Annotated[str, msgspec.Meta(pattern="^[!-~]{0,64}$")]
 
 
 def write_cursor(*place: int | str) -> str:
@@ -20,15 +21,15 @@ def write_cursor(*place: int | str) -> str:
 
 def read_ledger_cursor(cursor: str | None) -> int | None:
     """Give the entry id before which the page ends. Raises MeterValidationError for another text."""
-    return None if cursor is None else _read(cursor, tuple[int])[0]
+    return None if cursor is None else _read(cursor, tuple[Natural])[0]
 
 
 def read_holds_cursor(cursor: str | None) -> tuple[int, str] | None:
     """Give creation time and id of the hold after which the page begins. Raises MeterValidationError."""
-    return None if cursor is None else _read(cursor, tuple[int, str])
+    return None if cursor is None else _read(cursor, tuple[Natural, HoldId])
 
 
-def _read(cursor: str, shape: type[Place]) -> Place:
+def _read(cursor: str, shape: Any) -> Any:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
         return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=shape)

@@ -133,7 +133,7 @@ _TITLES = {
     400: "Malformed request",
     401: "Not authenticated",
     403: "Not allowed",
-    404: "No such route",
+    404: "Not found",
     405: "Method not allowed",
     409: "Idempotency key reused",
     413: "Body too large",

@@ -80,19 +80,15 @@ def _finite(field: str, number: Decimal, scale: int) -> int | FieldError:
 
 
 def _exact(field: str, number: Decimal, scale: int) -> int | FieldError:
-    digits = number.as_tuple()
-    exponent = int(digits.exponent) + scale
-    coefficient = int("".join(map(str, digits.digits)))
-    power: int = 10 ** abs(exponent)
-    if exponent >= 0:
-        coefficient *= power
-    elif coefficient % power:
+    sign, digits, exponent_given = number.as_tuple()
+    text = "".join(map(str, digits)).rstrip("0")
+    exponent = int(exponent_given) + scale + len(digits) - len(text)
+    if exponent < 0:
         return _too_precise(field, scale)
-    else:
-        coefficient //= power
+    coefficient = int(text) * 10**exponent
     if coefficient > MAX_SCALED:
         return _too_large(field, scale)
-    return -coefficient if digits.sign else coefficient
+    return -coefficient if sign else coefficient
 
 
 def _too_large(field: str, scale: int) -> FieldError:

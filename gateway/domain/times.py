@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_MS = 253_402_300_799_999  # the last millisecond of the year 9999
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 

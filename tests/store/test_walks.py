@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from servers_under_test import FAKE, ServerUnderTest
@@ -122,12 +122,11 @@ class Walk(RuleBasedStateMachine):
         answer = self.model.extend(ns, hold_id, ttl_ms, added, key)
         self.both("extend", ns, key, (hold_id, ttl_ms, added), answer, hold_id, ttl_ms, added)
 
-    @rule(ns=namespaces, hold_id=st.sampled_from(["none", "h0", "h1"]), key=keys)
-    def settle_what_may_not_exist(self, ns: str, hold_id: str, key: str) -> None:
-        if (ns, hold_id) not in self.model.holds:
-            self._commit(ns, hold_id, [1], key)
-            self._release(ns, hold_id, key)
-            self.walker.look(ns, hold_id)
+    @rule(ns=namespaces, hold_id=st.sampled_from(["none", "rsv_0_none"]), key=keys)
+    def settle_what_never_was(self, ns: str, hold_id: str, key: str) -> None:
+        self._commit(ns, hold_id, [1], key)
+        self._release(ns, hold_id, key)
+        self.walker.look(ns, hold_id)
 
     @precondition(lambda self: self.repeats)
     @rule(pick=picks)
@@ -191,6 +190,8 @@ def walks(server: ServerUnderTest) -> settings:
         max_examples=examples[0],
         stateful_step_count=examples[1],
         deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
         derandomize=not LONG,
         database=None,
         suppress_health_check=list(HealthCheck),

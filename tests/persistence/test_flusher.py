@@ -1,0 +1,340 @@
+"""The flusher over a real Postgres and a journal in memory: nothing lost, nothing twice, nobody blocked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from conftest import Ask
+from scribe import ALICE, BOB, FakeJournal, Scribe, namespace_in
+
+from gateway.domain.entries import Entry, Position
+from gateway.errors import MeterUnavailableError
+from gateway.protocols import Poster, ShardRow
+from persistence.database import Database
+from persistence.flusher import Flusher
+from persistence.ledger import Ledger
+
+WAIT_S = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def quick(journal: FakeJournal, poster: Poster, **options: float) -> Flusher:
+    given = {"interval_ms": 5, "block_ms": 20} | options
+    return Flusher(journal, poster, **given)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def flushing(*flushers: Flusher) -> AsyncIterator[None]:
+    """Run flushers beside the block; stop them at its end and wait until they have drained."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(flusher.run(stop)) for flusher in flushers]
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*tasks)
+
+
+class Through(Poster):
+    """A poster that hands on to a ledger and sees what passes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.calls: list[Mapping[int, int]] = []
+
+    async def shard_rows(self) -> Sequence[ShardRow]:
+        return await self.ledger.shard_rows()
+
+    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        self.calls.append({shard: len(batch) for shard, batch in batches.items()})
+        return await self.ledger.post(batches)
+
+
+def trade(scribe: Scribe, times: int = 10) -> None:
+    """Write holds and commits, one hold left open each time."""
+    for _ in range(times):
+        scribe.allocate(ALICE, 100)
+        scribe.commit(scribe.reserve({ALICE: 5, BOB: 2}), 3)
+        scribe.release(scribe.reserve({BOB: 1}))
+        scribe.reserve({BOB: 1})
+
+
+async def booked(ask: Ask) -> int:
+    ((count,),) = await ask("SELECT count(*) FROM meter.ledger")
+    return int(count)
+
+
+def lines(times: int) -> int:
+    return 3 * times
+
+
+async def test_what_is_in_the_journal_is_posted_noted_and_let_go(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe()
+    journal = FakeJournal(scribe)
+    trade(scribe)
+    settled = {(e.namespace, e.hold_id) for e in scribe.entries if e.verb in {"commit", "release"}}
+    head = scribe.entries[-1].position
+    async with flushing(quick(journal, ledger)):
+        await until(lambda: journal.marks[scribe.shard] == head)
+        assert sorted(journal.left) == sorted(settled)
+        assert scribe.entries == []
+        scribe.consume(ALICE, 1)
+        await until(lambda: scribe.entries == [])
+    assert await booked(ask) == lines(10) + 1
+    assert journal.notes == sorted(set(journal.notes)), "each position is noted once"
+
+
+async def test_all_shards_share_transactions_of_bounded_size(ledger: Ledger, ask: Ask) -> None:
+    scribes = [Scribe(namespace_in(shard)) for shard in range(20)]
+    for scribe in scribes:
+        trade(scribe)
+    total = sum(len(scribe.entries) for scribe in scribes)
+    poster = Through(ledger)
+    journal = FakeJournal(*scribes)
+    async with flushing(quick(journal, poster, batch_entries=100)):
+        await until(lambda: not any(scribe.entries for scribe in scribes))
+    sizes = [sum(call.values()) for call in poster.calls]
+    assert max(sizes) == 100
+    assert sum(sizes) == total
+    assert max(len(call) for call in poster.calls) > 1
+    assert await booked(ask) == 20 * lines(10)
+
+
+async def test_a_batch_size_of_one_still_posts_everything(ledger: Ledger, ask: Ask) -> None:
+    scribes = [Scribe(namespace_in(shard)) for shard in range(3)]
+    for scribe in scribes:
+        trade(scribe, 2)
+    async with flushing(quick(FakeJournal(*scribes), ledger, batch_entries=1, interval_ms=1)):
+        await until(lambda: not any(scribe.entries for scribe in scribes))
+    assert await booked(ask) == 3 * lines(2)
+
+
+async def test_stopping_drains_the_journal(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe()
+    trade(scribe, 50)
+    stop = asyncio.Event()
+    stop.set()
+    await quick(FakeJournal(scribe), ledger, batch_entries=30).run(stop)
+    assert scribe.entries == []
+    assert await booked(ask) == lines(50)
+
+
+async def test_draining_ends_at_its_bound(ledger: Ledger) -> None:
+    scribe = Scribe()
+    trade(scribe)
+
+    class Away(Through):
+        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+            await super().shard_rows()
+            raise MeterUnavailableError("away")
+
+    stop = asyncio.Event()
+    stop.set()
+    async with asyncio.timeout(WAIT_S):
+        await quick(FakeJournal(scribe), Away(ledger), drain_s=0.1).run(stop)
+    assert scribe.entries
+
+
+async def test_several_flushers_at_once_post_each_entry_once(
+    ledger: Ledger, database: Database, ask: Ask
+) -> None:
+    scribes = [Scribe(namespace_in(shard)) for shard in range(6)]
+    journal = FakeJournal(*scribes)
+    flushers = [quick(journal, Ledger(database), batch_entries=40, interval_ms=1) for _ in range(3)]
+    async with flushing(*flushers):
+        for _ in range(20):
+            for scribe in scribes:
+                trade(scribe, 2)
+            await asyncio.sleep(0.005)
+        await until(lambda: not any(scribe.entries for scribe in scribes))
+    assert await booked(ask) == 6 * lines(40)
+    assert [flusher.stopped for flusher in flushers] == [{}, {}, {}]
+    assert len(set(journal.left)) == 6 * 40 * 2
+    rows = await ask("SELECT sum(balance)::int, sum(reserved)::int FROM meter.accounts")
+    balances = sum(sum(scribe.balances.values()) for scribe in scribes)
+    assert rows == [(balances, 6 * 40)]
+
+
+async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    settled = sorted(
+        (e.namespace, e.hold_id) for e in scribe.entries if e.verb in {"commit", "release"}
+    )
+
+    class Dying(FakeJournal):
+        dead = False
+
+        async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+            if not self.dead:
+                self.dead = True
+                raise ConnectionAbortedError
+            await super().posted(shard, upto, settled)
+
+    journal = Dying(scribe)
+    with pytest.raises(ConnectionAbortedError):
+        await quick(journal, ledger).run(asyncio.Event())
+    assert await booked(ask) == lines(10)
+    assert journal.left == []
+    async with flushing(quick(journal, ledger, batch_entries=16)):
+        await until(lambda: scribe.entries == [])
+    assert sorted(journal.left) == settled
+    assert await booked(ask) == lines(10)
+
+
+async def test_a_database_that_is_away_is_waited_for(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    failures = [
+        psycopg.errors.DeadlockDetected,
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.AdminShutdown,
+        psycopg.errors.DiskFull,
+        psycopg.OperationalError,
+    ]
+
+    class Failing(Through):
+        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+            if failures:
+                error = failures.pop()
+                async with self.ledger._database.transaction():
+                    raise error("now")
+            return await super().post(batches)
+
+    flusher = quick(FakeJournal(scribe), Failing(ledger))
+    async with flushing(flusher):
+        await until(lambda: scribe.entries == [])
+    assert not failures
+    assert await booked(ask) == lines(10)
+    assert flusher.stopped == {}
+
+
+async def test_connections_killed_all_the_time_neither_lose_nor_double_an_entry(
+    ledger: Ledger, ask: Ask
+) -> None:
+    scribes = [Scribe(namespace_in(shard)) for shard in range(3)]
+    journal = FakeJournal(*scribes)
+    async with flushing(quick(journal, ledger, batch_entries=200, interval_ms=1)):
+        for _ in range(40):
+            for scribe in scribes:
+                trade(scribe, 5)
+            await ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'quotagate' AND datname = current_database()"
+            )
+        await until(lambda: not any(scribe.entries for scribe in scribes))
+    assert await booked(ask) == 3 * lines(200)
+    sums = await ask("SELECT namespace, account, sum(amount) FROM meter.ledger GROUP BY 1, 2")
+    for namespace, account, total in sums:
+        (scribe,) = [scribe for scribe in scribes if scribe.namespace == namespace]
+        assert total == scribe.balances[account]
+
+
+def lose_an_entry(scribe: Scribe) -> None:
+    del scribe.entries[4]
+
+
+def spoil_an_entry(scribe: Scribe) -> None:
+    scribe.entries[4] = scribe.entries[4]._replace(verb="unreadable", namespace="", body=b"?")
+
+
+def spoil_a_row(scribe: Scribe) -> None:
+    scribe.entries[6] = scribe.entries[6]._replace(body=b'{"reference_id":9223372036854775808}')
+
+
+def invent_a_hold(scribe: Scribe) -> None:
+    scribe.entries[5] = scribe.entries[5]._replace(verb="release", hold_id="never", legs=scribe.entries[1].legs)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lose_an_entry, "continue at 1-4, but its next entry is 1-5"),
+        (spoil_an_entry, "unreadable"),
+        (spoil_a_row, "out of range"),
+        (invent_a_hold, "hold never is released to the journal, but the ledger knows it as nothing"),
+    ],
+)
+async def test_a_shard_that_cannot_be_posted_stops_alone_and_says_why(
+    ledger: Ledger, ask: Ask, spoil: Callable[[Scribe], None], reason: str
+) -> None:
+    good, bad = Scribe(namespace_in(1)), Scribe(namespace_in(2))
+    trade(good)
+    trade(bad)
+    spoil(bad)
+    flusher = quick(FakeJournal(bad, good), ledger)
+    async with flushing(flusher):
+        await until(lambda: good.entries == [] and bool(flusher.stopped))
+        trade(good)
+        await until(lambda: good.entries == [])
+        assert list(flusher.stopped) == [bad.shard]
+        assert reason in flusher.stopped[bad.shard]
+    assert await ask("SELECT DISTINCT namespace FROM meter.ledger") == [(good.namespace,)]
+    assert await booked(ask) == lines(20)
+
+
+async def test_a_flusher_with_nothing_left_to_post_waits_for_its_end(ledger: Ledger) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    lose_an_entry(scribe)
+
+    class OneShard(Through):
+        async def shard_rows(self) -> Sequence[ShardRow]:
+            return [row for row in await super().shard_rows() if row.shard == scribe.shard]
+
+    flusher = quick(FakeJournal(scribe), OneShard(ledger))
+    async with flushing(flusher):
+        await until(lambda: scribe.shard in flusher.stopped)
+
+
+async def test_a_journal_of_another_epoch_stops_the_shard(ledger: Ledger) -> None:
+    scribe = Scribe(epoch=3)
+    trade(scribe)
+    journal = FakeJournal(scribe)
+    journal.marks[scribe.shard] = Position(1, -1)
+    flusher = quick(journal, ledger)
+    async with flushing(flusher):
+        await until(lambda: scribe.shard in flusher.stopped)
+    assert flusher.stopped[scribe.shard] == "the journal is in epoch 3, the ledger in epoch 1"
+
+
+@pytest.mark.parametrize("mark", [Position(1, 7), Position(2, -1)])
+async def test_a_ledger_behind_what_the_journal_let_go_stops_the_shard(
+    ledger: Ledger, mark: Position
+) -> None:
+    scribe = Scribe()
+    journal = FakeJournal(scribe)
+    journal.marks[scribe.shard] = mark
+    flusher = quick(journal, ledger)
+    async with flushing(flusher):
+        await until(lambda: scribe.shard in flusher.stopped)
+    assert "but the ledger ends at" in flusher.stopped[scribe.shard]
+
+
+async def test_a_running_flusher_follows_a_shard_into_its_new_epoch(ledger: Ledger, ask: Ask) -> None:
+    old = Scribe()
+    journal = FakeJournal(old)
+    flusher = quick(journal, ledger)
+    async with flushing(flusher):
+        trade(old)
+        await until(lambda: old.entries == [])
+        await ledger.raise_epochs([old.shard])
+        left_behind = old.allocate(ALICE, 1_000_000)
+        new = Scribe(epoch=2)
+        new.balances, new.reserved = dict(old.balances), dict(old.reserved)
+        trade(new)
+        new.entries.insert(0, left_behind)
+        journal.scribes[old.shard] = new
+        await until(lambda: new.entries == [])
+    assert flusher.stopped == {}
+    assert await booked(ask) == 2 * lines(10), "what the closed epoch left behind is not booked"

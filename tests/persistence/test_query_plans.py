@@ -1,0 +1,112 @@
+"""Every list and load goes through an index: no plan on large tables scans the ledger or the holds whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from conftest import Ask
+from scribe import ALICE, START_MS, Scribe
+
+from persistence.database import Database
+from persistence.ledger import Ledger
+from persistence.statements import statement
+from persistence.writing import prepare
+
+LARGE = ("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly")
+ACCOUNT = "u{}:llm_call:tokens:"
+
+# Rows as the poster writes them: 200 users, each line and hold a tenth of a second after the last.
+FILL = """
+INSERT INTO meter.accounts
+SELECT 'acme', format('u%%s:llm_call:tokens:', n), 'u' || n, 'llm_call', 'tokens', NULL, 0, 5, 5, 1, 1, now(), now()
+FROM generate_series(1, 20000) AS n;
+INSERT INTO meter.ledger (namespace, entry_id, created_at, event_time, entry_type, account, user_id,
+                          event_type, unit, amount, balance_after)
+SELECT 'acme', (1::bigint << 40) + n * 16, at, at, 'consumption', format('u%%s:llm_call:tokens:', n %% 200),
+       'u' || n %% 200, 'llm_call', 'tokens', -1, 0
+FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 40) AS at;
+INSERT INTO meter.settled_holds (namespace, hold_id, leg, account, user_id, status, amount, created_at,
+                                 expires_at, settled_at, late)
+SELECT 'acme', 's' || n, 0, format('u%%s:llm_call:tokens:', n %% 200), 'u' || n %% 200,
+       CASE WHEN n %% 1000 = 0 THEN 'expired' ELSE 'committed' END, 1, at, at, at, false
+FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
+INSERT INTO meter.open_holds (namespace, hold_id, leg, account, user_id, amount, created_at, expires_at)
+SELECT 'acme', 'o' || n, 0, format('u%%s:llm_call:tokens:', n %% 200), 'u' || n %% 200, 1, at, at
+FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
+INSERT INTO meter.usage_hourly
+SELECT 'acme', format('u%%s:llm_call:tokens:', n %% 200), at, 'consumption', -1, 1
+FROM generate_series(1, 20000) AS n, to_timestamp({start} + n * 3600) AS at;
+ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly;
+"""
+PAGE = {"namespace": "acme", "limit": 100}
+USER = {"user_id": "u7", "first": "u7:", "beyond": "u7;"}
+NOW = "2025-11-20 03:00:00+00"
+HOLDS = PAGE | {"now": NOW, "before_time": "infinity", "before_id": ""}
+LEDGER = PAGE | {"account": ACCOUNT.format(7), "before_id": 2**63 - 1, "start": "-infinity", "beyond": "infinity"}
+EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
+MANY = [ACCOUNT.format(n) for n in range(50)]
+
+
+@pytest.fixture
+async def large(ledger: Ledger, database: Database) -> AsyncIterator[Database]:
+    scribe = Scribe()
+    for _ in range(3):
+        scribe.allocate(ALICE, 1)
+        scribe.at_ms += 31 * 86_400_000
+    await ledger.post({scribe.shard: scribe.entries})
+    async with database.connection() as connection:
+        await connection.execute(FILL.format(start=START_MS // 1000).replace("%%", "%").encode())
+    yield database
+
+
+async def plan_of(database: Database, query: bytes, values: dict[str, Any] | None, before: bytes = b"") -> str:
+    async with database.connection() as connection:
+        await prepare(connection)
+        async with connection.transaction():
+            if before:
+                await connection.execute(before)
+            cursor = await connection.execute(b"EXPLAIN " + query, values)
+            return "\n".join(line for (line,) in await cursor.fetchall())
+
+
+def whole_scans(plan: str) -> list[str]:
+    """Give the lines that scan a large table; a partition made ahead is still empty and costs nothing."""
+    scans = [line for line in plan.splitlines() if "Seq Scan" in line and "cost=0.00..0.00 " not in line]
+    return [line for line in scans if any(f" {table}" in line for table in LARGE)]
+
+
+async def test_every_list_and_load_is_index_backed(large: Database) -> None:
+    queries: list[tuple[str, dict[str, Any]]] = [
+        ("balances", {"namespace": "acme", **USER}),
+        ("ledger_page", LEDGER),
+        ("ledger_page", LEDGER | {"before_id": (1 << 40) + 5000, "start": NOW}),
+        ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}),
+        ("load_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}),
+    ]
+    shown = [EVERY, {"overdue": [False], "settled": []}, {"overdue": [True], "settled": ["expired"]}]
+    for statuses in shown:
+        queries.append(("holds_page", HOLDS | statuses))
+        queries.append(("user_holds_page", HOLDS | USER | statuses))
+        queries.append(("holds_page", HOLDS | statuses | {"before_time": NOW, "before_id": "o5"}))
+    for name, values in queries:
+        plan = await plan_of(large, statement(name), values)
+        assert whole_scans(plan) == [], f"{name} {values}\n{plan}"
+
+
+async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) -> None:
+    audit = {"namespace": "acme", "epoch": 1, "seq": 9, "before_id": 2**62}
+    seen = '[{"account": "u7:llm_call:tokens:", "balance": 1, "reserved": 1, "held": 1}]'
+    plan = await plan_of(large, statement("audit_accounts"), audit | {"seen": seen})
+    assert whole_scans(plan) == [], plan
+    staged = b"""
+        SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+        INSERT INTO staged_holds (namespace, hold_id, leg, status)
+        SELECT 'acme', 'o' || n, 0, 'released' FROM generate_series(1, 5000) AS n;
+        INSERT INTO staged_accounts (namespace, account)
+        SELECT 'acme', 'u' || n FROM generate_series(1, 5000) AS n;
+    """
+    for name in ("settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
+        plan = await plan_of(large, statement(name), None, before=staged)
+        assert whole_scans(plan) == [], f"{name}\n{plan}"
