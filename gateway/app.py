@@ -103,6 +103,7 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         calls,
         seen_ms=settings.idempotency_window_seconds * 1000,
         late_commit=settings.late_commit,
+        journal_max_entries=settings.journal_max_entries,
     )
     return Store(decider, reports, ledger, journal, shards, fence)
 

@@ -12,7 +12,7 @@
 --@hold
 --@expiry
 --@decide
-local body, late = ARGV[8], hold.expired or expiring[hold.id]
+local body, late = ARGV[8], hold.expired or expiring[KEYS[4]]
 if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS a commit has one actual amount for each leg') end
 if late and ARGV[7] == 'refuse' then answer = answer or {'SETTLED', posted, 'expired'} end
 for i, leg in ipairs(hold.legs) do
@@ -35,5 +35,7 @@ if not answer then
 end
 --@write
 call('HSET', KEYS[4], 'status', 'committed', 'settled_ms', now_text, 'late', late and '1' or '0', 'consumed', consumed)
+-- The posting of its expiry let the hold fade; what must be posted now must not fade before.
+if late then call('PERSIST', KEYS[4]) end
 for _, leg in ipairs(hold.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, hold.id) end
 --@remember

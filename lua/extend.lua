@@ -14,7 +14,7 @@
 --@decide
 local body, account, short = ARGV[8], nil, nil
 if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS an extension has one amount for each leg') end
-if hold.expired or expiring[hold.id] then answer = answer or {'SETTLED', posted, 'expired'} end
+if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
 for i, leg in ipairs(hold.legs) do
   local added = tonumber(ARGV[8 + i])
   account = leg.account

@@ -5,6 +5,7 @@
 --          | SETTLED posted not_found | STALE | LOAD
 -- ERRORS: none
 -- USES: guard
+-- FLAGS: allow-oom
 -- COST: O(1)
 --@guard
 local row = call('HMGET', KEYS[4], 'status', 'terms', 'settled_ms', 'late', 'consumed', 'body')

@@ -4,6 +4,7 @@
 -- RETURNS: POSTED posted | STALE
 -- ERRORS: none
 -- USES: guard
+-- FLAGS: allow-oom
 -- COST: O(holds + entries trimmed)
 --@guard
 for i = 3, #KEYS do

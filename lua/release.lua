@@ -13,7 +13,7 @@
 --@expiry
 --@decide
 local body = ARGV[7]
-if hold.expired or expiring[hold.id] then answer = answer or {'SETTLED', posted, 'expired'} end
+if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
 if not answer then
   head = 'release ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. hold.expires_text .. ' 0'
   for _, leg in ipairs(hold.legs) do

@@ -3,7 +3,7 @@
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body (account amount)...
 -- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
--- ERRORS: none of its own; XADD refuses an epoch that has been left
+-- ERRORS: LEGS, when an account is named twice
 -- USES: guard replay accounts expiry decide deny write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -11,6 +11,7 @@
 --@accounts
 local body = ARGV[8]
 for i = 9, #ARGV, 2 do touch(ARGV[3], ARGV[i]) end
+if #touched + #absent ~= (#ARGV - 8) / 2 then return redis.error_reply('LEGS a hold has each account once') end
 --@expiry
 --@decide
 local account, short

@@ -135,10 +135,10 @@ def server_names() -> list[str]:
 
 
 @contextlib.contextmanager
-def running_server(provider: Provider, *arguments: str) -> Iterator[RedisServer]:
+def running_server(provider: Provider, port: int = 0) -> Iterator[RedisServer]:
     """Run a server in a directory of its own for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="qg-test-") as directory:
-        server = start_redis(provider, Path(directory) / "data", arguments=arguments)
+        server = start_redis(provider, Path(directory) / "data", port=port)
         try:
             yield server
         finally:

@@ -85,7 +85,8 @@ def _exact(field: str, number: Decimal, scale: int) -> int | FieldError:
     exponent = int(exponent_given) + scale + len(digits) - len(text)
     if exponent < 0:
         return _too_precise(field, scale)
-    coefficient = int(text) * 10**exponent
+    power: int = 10**exponent
+    coefficient = int(text) * power
     if coefficient > MAX_SCALED:
         return _too_large(field, scale)
     return -coefficient if sign else coefficient

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
@@ -22,6 +23,7 @@ from gateway.store.replies import Reply, read_position
 from gateway.store.scripts import Script
 
 _ATTEMPTS = 64
+_FAULTS = 3  # a lost link or an unfenced server, in one call
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
 
 
@@ -70,13 +72,23 @@ class Calls:
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal; it outlives the entries themselves."""
         keys = self._keys[shard]
-        try:
-            rows = await self._link.call("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
-            posted = await self._link.call("HGET", keys.meta, "posted")
-        except StoreError as error:
-            raise _unavailable(f"Redis did not answer: {error}") from error
+        rows = await self._plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
+        posted = await self._plain("HGET", keys.meta, "posted")
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
+
+    async def unposted(self, shard: int) -> int:
+        """Count the entries of the shard's journal that are not in the ledger yet."""
+        keys = self._keys[shard]
+        head = await self.head(shard)
+        posted = await self._plain("HGET", keys.meta, "posted")
+        return head.seq - int(posted or -1)
+
+    async def _plain(self, *words: Word) -> Any:
+        try:
+            return await self._link.call(*words)
+        except StoreError as error:
+            raise _unavailable(f"Redis did not answer: {error}") from error
 
     def keys(self, shard: int) -> ShardKeys:
         """Give the keys of a shard in the epoch this process knows."""
@@ -105,6 +117,7 @@ class Calls:
         Raises MeterUnavailableError.
         """
         sha = self._shas[verb]
+        faults = 0
         for _ in range(_ATTEMPTS):
             keys = self._keys[shard]
             names = [keys.meta, keys.journal, keys.due]
@@ -117,12 +130,18 @@ class Calls:
                     "EVALSHA", sha, len(names), *names, keys.epoch, self._clock(), *args
                 )
             except StoreError as error:
+                faults += 1
+                if faults > _FAULTS:
+                    raise _unavailable(f"Redis did not decide: {error}") from error
                 await self._mend(error, repeatable=repeatable)
-                repeatable = False
                 continue
             if reply[0] not in _NOT_YET:
                 return reply
-            await self._prepare(keys, reply)
+            if reply[0] == "STALE":
+                faults += 1
+                await self._follow(shard, faults)
+            elif reply[0] == "LOAD":
+                await self._loader.load(keys, reply)
         raise _unavailable(f"no decision after {_ATTEMPTS} attempts")
 
     async def _mend(self, error: StoreError, *, repeatable: bool) -> None:
@@ -132,11 +151,11 @@ class Calls:
         elif not (isinstance(error, LinkLostError) and (repeatable or not error.sent)):
             raise _unavailable(f"Redis did not decide: {error}") from error
 
-    async def _prepare(self, keys: ShardKeys, reply: Reply) -> None:
-        if reply[0] == "LOAD":
-            await self._loader.load(keys, reply)
-        elif reply[0] == "STALE":
-            await self.open()
+    async def _follow(self, shard: int, faults: int) -> None:
+        """Learn the shard's epoch after the caller's was found to be another."""
+        if faults > _FAULTS:
+            raise MeterUnavailableError(f"shard {shard} is closed while Redis recovers", "recovering")
+        await self.open()
 
 
 def _unavailable(detail: str) -> MeterUnavailableError:

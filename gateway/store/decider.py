@@ -14,6 +14,7 @@ from gateway.domain.holds import Hold
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterValidationError
 from gateway.protocols import Call
+from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.pipeline import Word
 from gateway.store.replies import (
@@ -36,10 +37,19 @@ class RedisDecider:
         calls: runs scripts.
         seen_ms: how long an answer is remembered for its idempotency key.
         late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
+        journal_max_entries: how many unposted entries a shard may have before writes are held back.
     """
 
-    def __init__(self, calls: Calls, *, seen_ms: int, late_commit: str = "charge") -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        seen_ms: int,
+        late_commit: str = "charge",
+        journal_max_entries: int = 1_000_000,
+    ) -> None:
         self._calls = calls
+        self._backlog = Backlog(calls, journal_max_entries)
         self._seen_ms = seen_ms
         self._late_commit = late_commit
 
@@ -130,20 +140,23 @@ class RedisDecider:
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
 
     async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
-        namespace = namespace_text(call.namespace)
+        namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
+        await self._backlog.check(shard)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
         seen = f"{namespace}:{quote(call.key, safe='')}" if call.key else ""
         reply = await self._calls.run(
             verb,
-            shard_of(call.namespace),
+            shard,
             hold,
             seen,
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
             repeatable=bool(seen),
         )
-        if reply[0] == "MISMATCH":
+        if reply[0] == "DONE":
+            self._backlog.note(shard, reply[2], reply[1])
+        elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
-        if reply[0] == "OVERFLOW":
+        elif reply[0] == "OVERFLOW":
             raise _overflow(reply[2])
         return reply
 

@@ -16,9 +16,7 @@ from typing import NamedTuple
 _STEP = re.compile(r"^--@(\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--[^\n]*\n|\s+-- [^\n]*$", re.MULTILINE)
 
-# With this line a server that is out of memory refuses the script before it starts; without it the
-# script would stop at its first write that needs memory. fakeredis does not know the line.
-SHEBANG = "#!lua\n"
+_FLAGS = re.compile(r"^-- FLAGS: (.+)$", re.MULTILINE)
 
 
 class Script(NamedTuple):
@@ -50,10 +48,21 @@ def joined(verb: str) -> str:
     return _COMMENT.sub("", text)
 
 
+def shebang_of(verb: str) -> str:
+    """Give the first line of a script for a real server.
+
+    With it a server that is out of memory refuses the script before it starts; without it the script
+    would stop at its first write. A header row FLAGS lets a script run that frees memory or only reads.
+    fakeredis does not know the line.
+    """
+    flags = _FLAGS.search(source(verb))
+    return f"#!lua flags={flags[1]}\n" if flags else "#!lua\n"
+
+
 @cache
 def scripts(*, shebang: bool = True) -> dict[str, Script]:
     """Give every script by verb, for a real server or (without shebang) for fakeredis."""
-    texts = {verb: (SHEBANG if shebang else "") + joined(verb) for verb in verbs()}
+    texts = {verb: (shebang_of(verb) if shebang else "") + joined(verb) for verb in verbs()}
     return {
         verb: Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
         for verb, text in texts.items()
@@ -62,4 +71,4 @@ def scripts(*, shebang: bool = True) -> dict[str, Script]:
 
 def manifest() -> str:
     """Give what lua/manifest.txt must say: one line of SHA-1 and verb for each script."""
-    return "".join(f"{script.sha}  {verb}\n" for verb, script in scripts(shebang=False).items())
+    return "".join(f"{script.sha}  {verb}\n" for verb, script in scripts().items())

@@ -13,6 +13,9 @@ local function touch(ns, name)
   local key = prefix .. 'acct:' .. path
   local row = call('HMGET', key, 'balance', 'reserved', 'next_ms', 'absent')
   if not row[1] then
+    for i = 1, #absent do
+      if absent[i] == path then return nil end
+    end
     absent[#absent + 1] = path
     return nil
   end

@@ -1,6 +1,6 @@
 -- Returns to the touched accounts what their expired holds had reserved, before anything is decided.
 -- Nothing is written here: all reads come before the first write.
--- GIVES: expiries (list of id, ns, key, head, legs), expiring (id to true), more (one call was not enough)
+-- GIVES: expiries (list of id, ns, key, head, legs), expiring (hold's key to true), more (one call was not enough)
 -- ANSWERS: LOAD posted now '' path..., when an account is not in Redis
 -- USES: guard accounts
 local EXPIRE_LIMIT = 100
@@ -17,13 +17,14 @@ for i = 1, #touched do
         owner.next_ms, more = expires_ms, more or expires_ms <= now
         break
       end
-      if not expiring[id] then
-        local expiry = {id = id, ns = ns, key = prefix .. 'hold:' .. ns .. ':' .. id, expires_ms = expires_ms, legs = {}}
-        local legs = string.match(call('HGET', expiry.key, 'terms'), '^%S+ %S+ (.+)$')
+      local key = prefix .. 'hold:' .. ns .. ':' .. id
+      if not expiring[key] then
+        local expiry = {id = id, ns = ns, key = key, expires_ms = expires_ms, legs = {}}
+        local legs = string.match(call('HGET', key, 'terms'), '^%S+ %S+ (.+)$')
         for name, amount in string.gmatch(legs, '(%S+) (%S+)') do
           expiry.legs[#expiry.legs + 1] = {account = touch(ns, name), amount = amount}
         end
-        expiring[id] = true
+        expiring[key] = true
         expiries[#expiries + 1] = expiry
       end
     end

@@ -19,8 +19,12 @@ if id then
   local seq = string.match(id, '%d+$')
   for i = 1, #touched do
     local account = touched[i]
-    call('HSET', account.key, 'balance', account.balance_text, 'reserved', account.reserved_text, 'seq', seq)
-    if account.absent then
+    -- An account that was absent and still has nothing was only looked at, and stays absent.
+    local named = not account.absent or account.balance_text ~= '0' or account.reserved_text ~= '0'
+    if named then
+      call('HSET', account.key, 'balance', account.balance_text, 'reserved', account.reserved_text, 'seq', seq)
+    end
+    if named and account.absent then
       call('HDEL', account.key, 'absent')
       call('PERSIST', account.key)
     end

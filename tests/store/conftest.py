@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from desk import Desk
 from servers_under_test import FAKE, FakeServer, RealServer, ServerUnderTest, provider_names, running_server, server_names
 from shape import check_shape
+from stand import Stand
 
+from gateway.servers import RedisServer
 from gateway.store.pipeline import Link
 
 
@@ -51,3 +55,21 @@ def real_server(server: ServerUnderTest) -> RealServer:
     if not isinstance(server, RealServer):
         pytest.skip("fakeredis is no process")
     return server
+
+
+@pytest.fixture
+def stand(server: ServerUnderTest, link: Link) -> Stand:
+    """A store on an empty server that nobody has fenced yet."""
+    return Stand(server, link)
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server of one test's own, to be killed and frozen."""
+    providers = list(provider_names().values())
+    if not providers:
+        pytest.skip("no Redis or Valkey is installed")
+    with running_server(providers[0]) as running:
+        yield running
+        if running.running:
+            os.kill(running.pid, signal.SIGCONT)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
@@ -59,6 +59,11 @@ class Walk(RuleBasedStateMachine):
         """Pick a hold, one of the latest more often than not."""
         names = list(self.model.holds)
         return names[-1 - pick % len(names)] if pick % 3 == 0 else names[-1 - pick % min(len(names), 4)]
+
+    @initialize()
+    def begin_with_something(self) -> None:
+        for account in ACCOUNTS[:3]:
+            self.allocate(NAMESPACES[0], account, 100, "")
 
     @rule(ns=namespaces, account=accounts, amount=amounts, key=keys)
     def allocate(self, ns: str, account: str, amount: int, key: str) -> None:

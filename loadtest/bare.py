@@ -1,0 +1,181 @@
+"""Redis by itself, without gateway or ledger: opens a shard, times the scripts inside the server, weighs keys.
+
+Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any, NamedTuple
+
+import redis
+
+from gateway.domain.names import account_text, namespace_text, shard_of
+from gateway.store.keys import SCHEMA, ShardKeys
+from gateway.store.scripts import scripts
+from loadtest import sockets
+from loadtest.dialects import EVENT, UNIT, Script, reserve_calls, users
+
+_NAMESPACE = "bare"
+_EPOCH = 1
+_PLENTY = 10**15
+_CHUNK = 500
+_ON_THE_WAY = 100
+
+
+class ScriptTimes(NamedTuple):
+    """Microseconds of the server for one full reserve with its journal entry, batch by batch.
+
+    ``plain`` is without an idempotency key, ``keyed`` with one.
+    """
+
+    plain: list[float]
+    keyed: list[float]
+
+
+class Weights(NamedTuple):
+    """Bytes of memory. ``by_difference`` is used_memory before and after many, ``by_key`` MEMORY USAGE of one."""
+
+    by_difference: dict[str, float]
+    by_key: dict[str, int]
+
+
+@contextmanager
+def client(url: str) -> Iterator[redis.Redis]:
+    """Give a client that is closed at the end."""
+    made = redis.Redis.from_url(url)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def epoch_of(url: str, namespace: str) -> int:
+    """Give the epoch in which the shard of a namespace is open."""
+    with client(url) as made:
+        return int(made.hget(ShardKeys(shard_of(namespace), 0).meta, "epoch"))
+
+
+class Bare:
+    """One server with one shard open and nothing in it. Forgets everything the server held."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._redis: redis.Redis = redis.Redis.from_url(url)
+        self._keys = ShardKeys(shard_of(_NAMESPACE), _EPOCH)
+        self._scripts = scripts()
+        self.clear()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def clear(self) -> None:
+        """Forget everything, load the scripts, open the shard."""
+        self._redis.flushall()
+        for script in self._scripts.values():
+            self._redis.script_load(script.text)
+        self._redis.evalsha(
+            self._scripts["open"].sha, 2, self._keys.meta, self._keys.journal, _EPOCH, -1, SCHEMA
+        )
+
+    def script_times(self, batches: int, calls: int) -> ScriptTimes:
+        """Time full reserves on one account, with and without a key in turn. Empties the server first."""
+        self.clear()
+        self.install(1)
+        times = ScriptTimes([], [])
+        for _ in range(batches):
+            times.plain.append(self._timed(calls, keyed=False))
+            times.keyed.append(self._timed(calls, keyed=True))
+        return times
+
+    def _timed(self, calls: int, *, keyed: bool) -> float:
+        before = self._spent()
+        self.reserve(calls, 1, keyed=keyed)
+        after = self._spent()
+        return (after[1] - before[1]) / (after[0] - before[0])
+
+    def _spent(self) -> tuple[int, int]:
+        row: dict[str, Any] = self._redis.info("commandstats").get("cmdstat_evalsha", {})
+        return int(row.get("calls", 0)), int(row.get("usec", 0))
+
+    def reserve(self, number: int, accounts: int, *, keyed: bool) -> None:
+        """Make holds of 1, over the accounts in turn."""
+        dialect = Script(reserve_calls(_EPOCH, _NAMESPACE, accounts, keyed=keyed))
+        connection = sockets.Connection(sockets.address_of(self._url), dialect)
+        try:
+            answered = faults = 0
+            for start in range(0, number, _ON_THE_WAY):
+                sent = min(_ON_THE_WAY, number - start)
+                connection.begin([0.0] * sent)
+                while answered < start + sent:
+                    more = connection.answers()
+                    answered, faults = answered + more[0], faults + more[1]
+        finally:
+            connection.socket.close()
+        if faults:
+            raise AssertionError(f"{faults} of {number} reserves were not granted")
+
+    def install(self, accounts: int) -> None:
+        """Bring accounts into Redis as the ledger would know them."""
+        keys, now = self._keys, int(self._redis.time()[0]) * 1000
+        names = users(accounts)
+        for start in range(0, accounts, _CHUNK):
+            args: list[Any] = []
+            for name in names[start : start + _CHUNK]:
+                args += [account_text(name, EVENT, UNIT, None), 1, _PLENTY, 0, 0]
+            common = (_EPOCH, "", namespace_text(_NAMESPACE), now, 30_000)
+            self._redis.evalsha(
+                self._scripts["install"].sha, 3, keys.meta, keys.journal, keys.due, *common, *args
+            )
+
+    def weights(self, number: int) -> Weights:
+        """Weigh accounts, open holds on one account and on as many as holds, and keys: ``number`` of each."""
+        self.clear()
+        found: dict[str, float] = {}
+        steps = {
+            "account": lambda: self.install(number),
+            "hold, one on each account": lambda: self.reserve(number, number, keyed=False),
+            "hold, all on one account": lambda: self.reserve(number, 1, keyed=False),
+            "hold with idempotency key, all on one account": lambda: self.reserve(number, 1, keyed=True),
+        }
+        before = self._settled_memory()
+        for name, step in steps.items():
+            step()
+            found[f"journal entry of: {name}"] = self._journal_bytes() / number
+            after = self._settled_memory()
+            found[name], before = (after - before) / number, after
+        found["idempotency key"] = (
+            found.pop("hold with idempotency key, all on one account") - found["hold, all on one account"]
+        )
+        kept = {name: bytes_ for name, bytes_ in found.items() if not name.startswith("journal entry")}
+        kept["journal entry until it is posted"] = found["journal entry of: hold, one on each account"]
+        return Weights(kept, self._by_key())
+
+    def _journal_bytes(self) -> int:
+        return int(self._redis.memory_usage(self._keys.journal, samples=0) or 0)
+
+    def _settled_memory(self) -> int:
+        """Give used_memory once the journal is trimmed as after posting."""
+        last = self._redis.xrevrange(self._keys.journal, count=1)
+        if last:
+            seq = int(re.sub(rb".*-", b"", last[0][0]))
+            sha = self._scripts["posted"].sha
+            self._redis.evalsha(sha, 2, self._keys.meta, self._keys.journal, _EPOCH, "", seq, 60_000)
+        return int(self._redis.info("memory")["used_memory"])
+
+    def _by_key(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for kind in ("acct", "hold", "seen"):
+            for key in self._redis.scan_iter(match=f"{self._keys.prefix}{kind}:*", count=1000):
+                found[kind] = int(self._redis.memory_usage(key) or 0)
+                break
+        return found
+
+
+def quiet(batches: list[float]) -> float:
+    """Give the median of batches: one that was disturbed by the rest of the machine does not count."""
+    return median(batches)

@@ -1,0 +1,53 @@
+"""The bare ASGI echo: what the HTTP server itself costs, on the same settings as the gateway's. Nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+import uvloop
+
+_BACKLOG = 2048
+ANNOUNCED = "Echo serves on "
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request with its own body."""
+    if scope["type"] != "http":
+        return
+    body = (await receive())["body"]
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def config() -> uvicorn.Config:
+    """Give the settings of the gateway's own server (a test holds the two together)."""
+    return uvicorn.Config(
+        echo,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+    )
+
+
+async def _serve() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listening:
+        host, port = listening.getsockname()
+        sys.stderr.write(f"{ANNOUNCED}http://{host}:{port},\n")
+        sys.stderr.flush()
+        await uvicorn.Server(config()).serve(sockets=[listening])
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve())

@@ -1,0 +1,50 @@
+"""How much is measured: the sizes of a run. Nothing is measured here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Sizes(NamedTuple):
+    """The sizes of one run.
+
+    Attributes:
+        rounds: how often everything is measured, each time on fresh servers; figures are medians over rounds.
+        seconds: how long one closed loop is counted.
+        open_seconds: how long the arrivals of one open loop are counted.
+        warm_seconds: how long each loop runs before it is counted.
+        clients: numbers of clients, ascending.
+        accounts: how many accounts the load is spread over, where it is not on one.
+        batches: script batches per server and round, for the server's own time.
+        batch_calls: calls in each of these.
+        memory: accounts, holds and keys made to see what one takes.
+        layer_calls: calls timed for each layer of a request.
+    """
+
+    rounds: int
+    seconds: float
+    open_seconds: float
+    warm_seconds: float
+    clients: tuple[int, ...] = (1, 32, 256)
+    accounts: int = 1000
+    batches: int = 15
+    batch_calls: int = 2000
+    memory: int = 100_000
+    layer_calls: int = 5000
+
+
+QUICK = Sizes(rounds=1, seconds=0.5, open_seconds=0.5, warm_seconds=0.1, memory=20_000)
+FULL = Sizes(rounds=5, seconds=1.5, open_seconds=2.0, warm_seconds=0.3, batches=40, layer_calls=20_000)
+# Sees whether everything still runs; its figures mean nothing.
+TINY = Sizes(
+    rounds=1,
+    seconds=0.03,
+    open_seconds=0.03,
+    warm_seconds=0.005,
+    clients=(1, 4),
+    accounts=5,
+    batches=2,
+    batch_calls=50,
+    memory=200,
+    layer_calls=20,
+)

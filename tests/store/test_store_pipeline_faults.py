@@ -1,0 +1,198 @@
+"""A connection that breaks: who is told what, and that the next call finds a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.servers import RedisServer
+from gateway.store.errors import LinkLostError
+from gateway.store.pipeline import Pipeline
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[Behaviour], Awaitable[Pipeline]]
+
+PATIENCE_S = 5.0
+
+
+@pytest.fixture
+async def pipeline(own_server: RedisServer) -> AsyncIterator[Pipeline]:
+    made = Pipeline(own_server.url, timeout_s=0.2)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """Serve a socket that behaves as the test says; give a pipeline to it."""
+    path = str(tmp_path / "s")
+    opened: list[tuple[asyncio.Server, Pipeline]] = []
+
+    async def start(behaviour: Behaviour) -> Pipeline:
+        server = await asyncio.start_unix_server(behaviour, path)
+        opened.append((server, Pipeline(f"unix://{path}", timeout_s=0.2)))
+        return opened[-1][1]
+
+    yield start
+    for server, made in opened:
+        await made.close()
+        server.close()
+
+
+async def outcome(call: Awaitable[object]) -> object:
+    """Give what a call ends with, an error as a value; it must end."""
+    async with asyncio.timeout(PATIENCE_S):
+        return (await asyncio.gather(call, return_exceptions=True))[0]
+
+
+def lost(result: object, *, sent: bool) -> bool:
+    return isinstance(result, LinkLostError) and result.sent is sent
+
+
+async def test_a_killed_server_fails_what_is_in_flight_and_nothing_else(
+    own_server: RedisServer, pipeline: Pipeline
+) -> None:
+    assert await pipeline.call("INCR", "before") == 1
+    calls = [asyncio.ensure_future(pipeline.call("BLPOP", "none", 0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    own_server.kill()
+    for call in calls:
+        assert lost(await outcome(call), sent=True)
+    assert lost(await outcome(pipeline.call("PING")), sent=False)
+    own_server.start()
+    assert await pipeline.call("INCR", "before") == 2
+
+
+async def test_each_of_many_calls_after_a_loss_waits_for_one_new_connection(
+    own_server: RedisServer, pipeline: Pipeline
+) -> None:
+    await pipeline.call("PING")
+    own_server.kill()
+    own_server.start()
+    replies = [await outcome(pipeline.call("PING"))]  # the loss may not have been seen yet
+    replies += await asyncio.gather(*(pipeline.call("ECHO", f"{n}") for n in range(20)))
+    assert replies[1:] == [str(n) for n in range(20)]
+    assert len((await pipeline.call("CLIENT", "LIST")).strip().splitlines()) == 1
+
+
+async def test_a_frozen_server_is_given_up_and_found_again(
+    own_server: RedisServer, pipeline: Pipeline
+) -> None:
+    await pipeline.call("PING")
+    os.kill(own_server.pid, signal.SIGSTOP)
+    first, second = (asyncio.ensure_future(pipeline.call("INCR", "k")) for _ in range(2))
+    assert lost(await outcome(first), sent=True)
+    assert lost(await outcome(second), sent=True)
+    # It still takes connections, by its kernel, and never says a word.
+    assert lost(await outcome(pipeline.call("PING")), sent=False)
+    os.kill(own_server.pid, signal.SIGCONT)
+    assert await pipeline.call("PING") == "PONG"
+    assert await pipeline.call("GET", "k") in {None, "1", "2"}
+
+
+async def test_a_process_that_stood_still_itself_still_takes_its_answers(pipeline: Pipeline) -> None:
+    await pipeline.call("PING")
+    call = pipeline.call("ECHO", "late")
+    await asyncio.sleep(0)
+    time.sleep(0.6)  # noqa: ASYNC251 - the loop is to stand still for three times the bound
+    assert await call == "late"
+
+
+async def test_silence_between_calls_is_no_fault(pipeline: Pipeline) -> None:
+    connection = await pipeline.call("CLIENT", "ID")
+    await asyncio.sleep(0.7)
+    assert await pipeline.call("CLIENT", "ID") == connection
+
+
+@pytest.mark.xfail(strict=True, reason="a wire lost before the first call reaches it never answers", raises=TimeoutError)
+async def test_a_server_that_hangs_up_right_after_the_greeting(serve: Serve) -> None:
+    async def greet_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"+OK\r\n")
+        writer.close()
+
+    pipeline = await serve(greet_and_leave)
+    async with asyncio.timeout(2.0):
+        result = (await asyncio.gather(pipeline.call("PING"), return_exceptions=True))[0]
+    assert isinstance(result, LinkLostError)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"!?\r\n",
+        b"$9999999999999999\r\n",
+        b"$-7\r\n",
+        pytest.param(
+            b"+OK\r\n+OK\r\n",
+            marks=pytest.mark.xfail(strict=True, reason="as above: a wire lost in between never answers"),
+        ),
+    ],
+)
+async def test_a_server_that_talks_nonsense(serve: Serve, noise: bytes) -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(noise)
+
+    pipeline = await serve(nonsense)
+    assert isinstance(await outcome(pipeline.call("PING")), LinkLostError)
+
+
+async def test_a_server_that_hangs_up_in_the_middle_of_a_reply(serve: Serve) -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if b"SETNAME" in line:
+                await reader.readline()
+                await reader.readline()
+                writer.write(b"+OK\r\n")
+            if b"ECHO" in line:
+                writer.write(b"$1\r\na\r\n$100\r\nhalf of what was")
+                await writer.drain()
+                writer.close()
+                return
+
+    pipeline = await serve(half)
+    calls = [asyncio.ensure_future(pipeline.call("ECHO", "a")) for _ in range(2)]
+    assert await outcome(calls[0]) == "a"
+    assert lost(await outcome(calls[1]), sent=True)
+
+
+@pytest.mark.xfail(strict=True, reason="close cancels those who wait for the connection")
+async def test_closing_while_connecting_is_a_lost_link_too(serve: Serve) -> None:
+    reached = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+
+    pipeline = await serve(silent)
+    call = asyncio.ensure_future(pipeline.call("PING"))
+    await reached.wait()
+    await pipeline.close()
+    assert lost(await outcome(call), sent=False)
+
+
+@pytest.mark.xfail(strict=True, reason="each reconnect leaves the old timer running beside the new one")
+async def test_one_timer_watches_however_often_it_reconnected(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    watch = Pipeline._watch
+    monkeypatch.setattr(Pipeline, "_watch", lambda self: (looks.append(1), watch(self))[1])
+    pipeline = Pipeline(own_server.url, timeout_s=1.0)
+    killer = Pipeline(own_server.url, timeout_s=1.0)
+    for _ in range(10):
+        mine = await pipeline.call("CLIENT", "ID")
+        await killer.call("CLIENT", "KILL", "ID", mine)
+        await outcome(pipeline.call("PING"))
+    looks.clear()
+    await asyncio.sleep(1.1)  # four looks at most for each of the two
+    await pipeline.close()
+    await killer.close()
+    assert len(looks) <= 10
