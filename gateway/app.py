@@ -30,6 +30,7 @@ from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import scripts
+from gateway.store.server import volatility
 from gateway.store.shards import RedisShards
 from persistence.database import Database
 from persistence.fence import LedgerFence
@@ -72,7 +73,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
     """Connect to Redis and Postgres, bring the schema up to date, fence, and close again at the end.
 
     Raises MeterUnavailableError when one of the two does not answer, MigrationError when the schema is not
-    one this program knows.
+    one this program knows, SettingsError when the Redis could forget what it acknowledges.
     """
     async with AsyncExitStack() as closing:
         database = Database(_given(settings.database_url), max_size=settings.database_pool_size)
@@ -84,8 +85,19 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         closing.push_async_callback(link.close)
         reading = Pipeline(_given(settings.redis_url), timeout_s=timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
-        store = _joined(settings, database, link, reading)
-        yield store
+        await _check_redis(link, allowed=settings.allow_volatile_redis)
+        yield _joined(settings, database, link, reading)
+
+
+async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
+    reasons = await volatility(link)
+    for reason in reasons:
+        _log.warning("redis_may_forget", reason=reason)
+    if reasons and not allowed:
+        problem = "; ".join(reasons)
+        raise SettingsError(
+            [f"QUOTAGATE_REDIS_URL: {problem}; QUOTAGATE_ALLOW_VOLATILE_REDIS=1 uses it anyway"]
+        )
 
 
 def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pipeline) -> Store:

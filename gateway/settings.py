@@ -130,6 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         LogFormat, _word(LogFormat, "How to log; auto is console on a terminal, else json.")
     ] = "auto"
+    allow_volatile_redis: Annotated[
+        bool, _truth("Whether a Redis may be used that evicts keys or persists nothing; a warning then.")
+    ] = False
     flusher: Annotated[bool, _truth("Whether this process posts the journal to the ledger.")] = True
     flush_interval_ms: Annotated[
         int, _whole(1, 60_000, "How long the flusher lets a batch fill, in milliseconds.")

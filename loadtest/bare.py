@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
 from typing import Any, NamedTuple
 
 import redis
@@ -75,7 +74,7 @@ class Bare:
 
     def clear(self) -> None:
         """Forget everything, load the scripts, open the shard."""
-        self._redis.flushall()
+        self._redis.execute_command("FLUSHALL", "SYNC")
         for script in self._scripts.values():
             self._redis.script_load(script.text)
         self._redis.evalsha(
@@ -175,7 +174,3 @@ class Bare:
                 break
         return found
 
-
-def quiet(batches: list[float]) -> float:
-    """Give the median of batches: one that was disturbed by the rest of the machine does not count."""
-    return median(batches)

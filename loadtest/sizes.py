@@ -14,6 +14,8 @@ class Sizes(NamedTuple):
         open_seconds: how long the arrivals of one open loop are counted.
         warm_seconds: how long each loop runs before it is counted.
         clients: numbers of clients, ascending.
+        open_clients: those of them that are loaded in an open loop as well.
+        peer_clients: those of them at which peers are measured.
         accounts: how many accounts the load is spread over, where it is not on one.
         batches: script batches per server and round, for the server's own time.
         batch_calls: calls in each of these.
@@ -26,6 +28,8 @@ class Sizes(NamedTuple):
     open_seconds: float
     warm_seconds: float
     clients: tuple[int, ...] = (1, 32, 256)
+    open_clients: tuple[int, ...] = (1, 32, 256)
+    peer_clients: tuple[int, ...] = (1, 32, 256)
     accounts: int = 1000
     batches: int = 15
     batch_calls: int = 2000
@@ -33,15 +37,25 @@ class Sizes(NamedTuple):
     layer_calls: int = 5000
 
 
-QUICK = Sizes(rounds=1, seconds=0.5, open_seconds=0.5, warm_seconds=0.1, memory=20_000)
-FULL = Sizes(rounds=5, seconds=1.5, open_seconds=2.0, warm_seconds=0.3, batches=40, layer_calls=20_000)
+QUICK = Sizes(
+    rounds=1,
+    seconds=0.4,
+    open_seconds=0.5,
+    warm_seconds=0.1,
+    open_clients=(32,),
+    peer_clients=(32,),
+    memory=20_000,
+)
+FULL = Sizes(rounds=5, seconds=1.2, open_seconds=1.5, warm_seconds=0.2, batches=40, layer_calls=20_000)
 # Sees whether everything still runs; its figures mean nothing.
 TINY = Sizes(
     rounds=1,
-    seconds=0.03,
-    open_seconds=0.03,
+    seconds=0.05,
+    open_seconds=0.05,
     warm_seconds=0.005,
-    clients=(1, 4),
+    clients=(32, 256),
+    open_clients=(32,),
+    peer_clients=(32,),
     accounts=5,
     batches=2,
     batch_calls=50,

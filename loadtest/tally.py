@@ -45,6 +45,7 @@ class Figures(NamedTuple):
         p99_ms: 99 of 100 are.
         p999_ms: 999 of 1,000 are.
         count: answers counted.
+        made: all answers, with those of the warm-up.
         faults: answers that were not what was asked for, and calls without an answer.
     """
 
@@ -53,14 +54,15 @@ class Figures(NamedTuple):
     p99_ms: float
     p999_ms: float
     count: int
+    made: int
     faults: int
 
     @classmethod
-    def of(cls, latencies_s: Sequence[float], seconds: float, faults: int) -> Self:
+    def of(cls, latencies_s: Sequence[float], seconds: float, made: int, faults: int) -> Self:
         """Put figures together from the latencies counted in ``seconds``."""
         ordered = sorted(latencies_s)
         at = (1000 * percentile(ordered, share) for share in (0.5, 0.99, 0.999))
-        return cls(len(ordered) / seconds, *at, len(ordered), faults)
+        return cls(len(ordered) / seconds, *at, len(ordered), made, faults)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -78,15 +80,18 @@ class Tally:
         self._from = started + window.warm_seconds
         self.until = self._from + window.seconds
         self._latencies: list[float] = []
+        self._made = 0
         self._faults = 0
 
     def closed(self, called: float, ended: float) -> None:
         """Count a call of a closed loop."""
+        self._made += 1
         if self._from <= ended < self.until:
             self._latencies.append(ended - called)
 
     def opened(self, due: float, ended: float) -> None:
         """Count a call of an open loop."""
+        self._made += 1
         if self._from <= due < self.until:
             self._latencies.append(ended - due)
 
@@ -96,4 +101,4 @@ class Tally:
 
     def figures(self) -> Figures:
         """Give what was counted."""
-        return Figures.of(self._latencies, self._window.seconds, self._faults)
+        return Figures.of(self._latencies, self._window.seconds, self._made, self._faults)

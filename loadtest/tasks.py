@@ -67,6 +67,8 @@ class _Open:
         loop.add_signal_handler(signal.SIGALRM, self._arrive)
         try:
             self._arrive()
+            if not self._due and self._free == self._window.clients:
+                self._done.set()
             async with asyncio.timeout_at(loop.time() + self._tally.until - self._started + _ANSWER_S):
                 await self._done.wait()
         except TimeoutError:

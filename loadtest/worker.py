@@ -127,7 +127,7 @@ def _careful(act: tasks.Act) -> tasks.Act:
 
 @asynccontextmanager
 async def limits(redis_url: str) -> AsyncIterator[Perform]:
-    """The `limits` library on a Redis of its own."""
+    """The `limits` library, on the Redis that decides for us at other times."""
 
     async def perform(job: Job) -> Figures:
         act = limits_checks(redis_url, users(job["accounts"]))

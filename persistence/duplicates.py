@@ -10,7 +10,7 @@ from gateway.domain.names import shard_of
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.errors import JournalForkError
-from persistence.postings import Posting
+from persistence.postings import SETTLING, Posting
 from persistence.statements import statement
 from persistence.writing import copy_lines
 
@@ -18,6 +18,7 @@ _CREATE_TOLD = statement("create_told")
 _COMPARE_LEDGER = statement("compare_ledger")
 _COMPARE_HOLDS = statement("compare_holds")
 _FORGET_HOLDS = statement("forget_holds")
+_FORGET_SETTLEMENTS = statement("forget_settlements")
 
 
 async def drop_posted(connection: Connection, posting: Posting) -> None:
@@ -27,6 +28,7 @@ async def drop_posted(connection: Connection, posting: Posting) -> None:
     """
     await _drop_lines(connection, posting)
     await _forget_holds(connection, posting)
+    await _forget_settlements(connection, posting)
 
 
 async def _drop_lines(connection: Connection, posting: Posting) -> None:
@@ -60,5 +62,18 @@ async def _forget_holds(connection: Connection, posting: Posting) -> None:
         {
             "namespaces": [namespace for namespace, _, _ in known],
             "hold_ids": [hold_id for _, hold_id, _ in known],
+        },
+    )
+
+
+async def _forget_settlements(connection: Connection, posting: Posting) -> None:
+    settling = {key: last for key, last in posting.changed.items() if last.verb in SETTLING}
+    await connection.execute(
+        _FORGET_SETTLEMENTS,
+        {
+            "namespaces": [namespace for namespace, _ in settling],
+            "hold_ids": [hold_id for _, hold_id in settling],
+            "statuses": [SETTLING[last.verb] for last in settling.values()],
+            "settled": [time_field(last.at_ms) for last in settling.values()],
         },
     )

@@ -51,6 +51,9 @@ class _Wire(asyncio.Protocol):
 
     def call(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
+        if self.lost is not None:
+            future.set_exception(LinkLostError(self.lost, sent=False))
+            return future
         if not self._outgoing:
             self._loop.call_soon(self._send)
         self._outgoing.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # stubs say 1-tuple
@@ -66,12 +69,12 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while True:
-            reply = self._reader.gets()
-            if reply is False:
-                return
-            self._settle(self._waiting.popleft(), reply)
-            self._count()
+        try:
+            while (reply := self._reader.gets()) is not False:
+                self._settle(self._waiting.popleft(), reply)
+                self._count()
+        except (hiredis.ProtocolError, UnicodeDecodeError, IndexError) as error:
+            self.fail(f"what answers is no Redis: {error!r}")
 
     def _settle(self, future: asyncio.Future[Any], reply: Any) -> None:
         if future.done():  # the caller was cancelled; the server has acted all the same
@@ -154,8 +157,11 @@ class Pipeline:
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._connected)
-        wire = await asyncio.shield(self._connecting)
-        return await wire.call(words)
+        connecting = self._connecting
+        await asyncio.wait([connecting])
+        if connecting.cancelled():
+            raise LinkLostError("the connection was closed here", sent=False)
+        return await connecting.result().call(words)
 
     def _connected(self, task: asyncio.Task[_Wire]) -> None:
         self._connecting = None
@@ -204,9 +210,11 @@ class Pipeline:
 
     def _watch(self) -> None:
         """Look at the oldest call now and then: one timer serves all calls."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
         wire = self._wire
         if wire is None or wire.lost is not None:
-            self._watchdog = None
             return
         if wire.overdue(self._timeout_s):
             wire.fail(f"no answer within {self._timeout_s} s")

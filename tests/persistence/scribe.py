@@ -106,9 +106,7 @@ class Scribe:
         for account, amount, held, hold in changes:
             self.balances[account] = self.balances.get(account, 0) + amount
             self.reserved[account] = self.reserved.get(account, 0) + held
-            legs.append(
-                LegState(account, amount, held, hold, self.balances[account], self.reserved[account])
-            )
+            legs.append(LegState(account, amount, held, hold, self.balances[account], self.reserved[account]))
         return self._append(verb, hold_id, tuple(legs), body, late=late)
 
     def _append(

@@ -108,7 +108,9 @@ async def check(scribe: Scribe, ask: Ask) -> None:
     )
     assert dict(sums) == {account: n for account, n in touched.items() if account in dict(sums)}
     assert all(touched[account] == 0 for account in touched.keys() - dict(sums).keys())
-    open_holds = await ask("SELECT hold_id, account, amount FROM meter.open_holds WHERE namespace = %s", namespace)
+    open_holds = await ask(
+        "SELECT hold_id, account, amount FROM meter.open_holds WHERE namespace = %s", namespace
+    )
     held = {(hold, account): n for hold, legs in scribe.open.items() for account, n in legs.items()}
     assert {(hold, account): n for hold, account, n in open_holds} == held
     await check_chains(namespace, ask)

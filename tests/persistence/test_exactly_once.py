@@ -56,9 +56,7 @@ async def test_a_batch_posted_again_changes_nothing(ledger: Ledger, ask: Ask) ->
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 100])
-async def test_entries_found_booked_already_are_not_booked_twice(
-    ledger: Ledger, ask: Ask, step: int
-) -> None:
+async def test_entries_found_booked_already_are_not_booked_twice(ledger: Ledger, ask: Ask, step: int) -> None:
     """Only a watermark that was set back by hand leads here; the content decides then."""
     scribe = Scribe()
     a_bit_of_everything(scribe)
@@ -171,7 +169,9 @@ async def test_many_posters_of_the_same_batches_post_each_once(
     answers = await asyncio.gather(*(poster.post(batches) for poster in posters))
     posted = [shard for answer in answers for shard in answer]
     assert sorted(posted) == list(range(8))
-    booked = sum(1 for entry in scribes[0].entries for leg in entry.legs if leg.amount and entry.verb != "audit")
+    booked = sum(
+        1 for entry in scribes[0].entries for leg in entry.legs if leg.amount and entry.verb != "audit"
+    )
     assert await ask("SELECT count(*) FROM meter.ledger") == [(8 * booked,)]
 
 
@@ -198,7 +198,9 @@ async def test_a_crash_at_any_step_leaves_nothing(
     assert steps > 15, "the wrapper saw the statements and the copies"
     after = await everything(ask)
     assert after != before
-    assert (await ask("SELECT seq FROM meter.shards WHERE shard = %s", scribe.shard)) == [(second[-1][0].seq,)]
+    assert (await ask("SELECT seq FROM meter.shards WHERE shard = %s", scribe.shard)) == [
+        (second[-1][0].seq,)
+    ]
 
 
 def crash_after(patch: pytest.MonkeyPatch, crash_at: int) -> list[int]:

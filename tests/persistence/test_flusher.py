@@ -168,9 +168,7 @@ async def test_several_flushers_at_once_post_each_entry_once(
 async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, ask: Ask) -> None:
     scribe = Scribe()
     trade(scribe)
-    settled = sorted(
-        (e.namespace, e.hold_id) for e in scribe.entries if e.verb in {"commit", "release"}
-    )
+    settled = sorted((e.namespace, e.hold_id) for e in scribe.entries if e.verb in {"commit", "release"})
 
     class Dying(FakeJournal):
         dead = False
@@ -253,7 +251,9 @@ def spoil_a_row(scribe: Scribe) -> None:
 
 
 def invent_a_hold(scribe: Scribe) -> None:
-    scribe.entries[5] = scribe.entries[5]._replace(verb="release", hold_id="never", legs=scribe.entries[1].legs)
+    scribe.entries[5] = scribe.entries[5]._replace(
+        verb="release", hold_id="never", legs=scribe.entries[1].legs
+    )
 
 
 @pytest.mark.parametrize(

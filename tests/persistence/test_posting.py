@@ -218,7 +218,9 @@ async def test_a_batch_may_cross_months_and_event_times_may_lie_anywhere(ledger:
         ("meter.ledger_2026_01", -3, datetime.fromisoformat("2031-01-01")),
         ("meter.ledger_2026_03", -4, datetime.fromisoformat("2026-03-01")),
     ]
-    made = await ask("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass")
+    made = await ask(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass"
+    )
     months = ["2025_12", "2026_01", "2026_02", "2026_03", "2026_04"]
     assert sorted(made) == [(f"meter.ledger_{month}",) for month in months]
 

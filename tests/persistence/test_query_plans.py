@@ -44,7 +44,12 @@ PAGE = {"namespace": "acme", "limit": 100}
 USER = {"user_id": "u7", "first": "u7:", "beyond": "u7;"}
 NOW = "2025-11-20 03:00:00+00"
 HOLDS = PAGE | {"now": NOW, "before_time": "infinity", "before_id": ""}
-LEDGER = PAGE | {"account": ACCOUNT.format(7), "before_id": 2**63 - 1, "start": "-infinity", "beyond": "infinity"}
+LEDGER = PAGE | {
+    "account": ACCOUNT.format(7),
+    "before_id": 2**63 - 1,
+    "start": "-infinity",
+    "beyond": "infinity",
+}
 EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
 MANY = [ACCOUNT.format(n) for n in range(50)]
 
@@ -61,7 +66,9 @@ async def large(ledger: Ledger, database: Database) -> AsyncIterator[Database]:
     yield database
 
 
-async def plan_of(database: Database, query: bytes, values: dict[str, Any] | None, before: bytes = b"") -> str:
+async def plan_of(
+    database: Database, query: bytes, values: dict[str, Any] | None, before: bytes = b""
+) -> str:
     async with database.connection() as connection:
         await prepare(connection)
         async with connection.transaction():

@@ -1,5 +1,4 @@
--- Moves open holds to the settled ones; the row count says how many legs were found open. One that is
--- settled already in the very same way counts as well.
+-- Moves open holds to the settled ones; the row count says how many legs were found open.
 WITH moved AS (
     DELETE FROM meter.open_holds AS held
     USING staged_holds AS staged
@@ -11,14 +10,10 @@ WITH moved AS (
               staged.amount, staged.consumed, held.created_at, staged.expires_at, staged.settled_at,
               staged.late, held.body, staged.settled_body
 )
-INSERT INTO meter.settled_holds AS held (
+INSERT INTO meter.settled_holds (
     namespace, hold_id, leg, account, user_id, status, amount, consumed, created_at, expires_at, settled_at,
     late, body, settled_body
 )
 SELECT namespace, hold_id, leg, account, user_id, status, amount, consumed, created_at, expires_at, settled_at,
        late, body, settled_body
 FROM moved
-ON CONFLICT (namespace, hold_id, leg) DO UPDATE
-SET status = excluded.status
-WHERE (held.status, held.settled_at, held.consumed)
-      IS NOT DISTINCT FROM (excluded.status, excluded.settled_at, excluded.consumed)

@@ -1,0 +1,47 @@
+"""Looks at how a Redis server is set up, before it is trusted with quota. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from gateway.errors import MeterUnavailableError
+from gateway.store.errors import RefusedError, StoreError
+from gateway.store.pipeline import Link
+
+_log = structlog.get_logger("quotagate.store")
+
+_ASKED = ("maxmemory-policy", "appendonly", "save")
+
+
+async def volatility(link: Link) -> Sequence[str]:
+    """Say in sentences why this server could forget what it has acknowledged; nothing when it could not.
+
+    A server that does not show its configuration, as managed ones do not, gets the benefit of the doubt and
+    a warning. Raises MeterUnavailableError when it does not answer.
+    """
+    try:
+        found = {name: await _setting(link, name) for name in _ASKED}
+    except RefusedError as error:
+        _log.warning(
+            "redis_configuration_hidden", reason=str(error), advice="see to noeviction and persistence"
+        )
+        return []
+    except StoreError as error:
+        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+    return _reasons(found)
+
+
+async def _setting(link: Link, name: str) -> str:
+    words = await link.call("CONFIG", "GET", name)
+    return str(words[1]) if words else ""
+
+
+def _reasons(found: dict[str, str]) -> Sequence[str]:
+    reasons: list[str] = []
+    if found["maxmemory-policy"] not in {"", "noeviction"}:
+        reasons.append(f"maxmemory-policy is {found['maxmemory-policy']}: it may evict quota; set noeviction")
+    if found["appendonly"] == "no" and not found["save"]:
+        reasons.append("it persists nothing: a restart forgets; set appendonly yes")
+    return reasons

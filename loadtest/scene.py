@@ -1,0 +1,110 @@
+"""The processes of one round, all on this machine: both databases, the gateway with its flusher, the echo, workers.
+
+What is done with them is decided in run.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import psutil
+import redis
+
+from gateway.domain.names import shard_of
+from gateway.servers import start_servers
+from gateway.store.keys import ShardKeys
+from loadtest.children import Worker, announcing
+from loadtest.echo import ANNOUNCED
+
+_DRAIN_S = 120.0
+_POLL_S = 0.01
+
+
+class Scene(NamedTuple):
+    """What runs. ``pids`` are the processes whose work is seen: each with all its children, by name."""
+
+    redis_name: str
+    database_name: str
+    redis_url: str
+    database_url: str
+    gateway_url: str
+    echo_url: str
+    raw: Worker
+    meter: Worker
+    limits: Worker
+    postgres: Worker
+    pids: dict[str, int]
+    client: redis.Redis
+
+    def spent(self) -> dict[str, float]:
+        """Give the seconds of processor time each process has used so far."""
+        found = {name: _seconds(psutil.Process(pid)) for name, pid in self.pids.items()}
+        flushers = [child for child in psutil.Process(self.pids["gateway"]).children() if _is_flusher(child)]
+        found["flusher"] = sum(map(_seconds, flushers))
+        return found
+
+    def lag(self, namespace: str) -> int:
+        """Give how many entries of the namespace's shard are not yet in the ledger."""
+        keys = ShardKeys(shard_of(namespace), 0)
+        if not self.client.exists(keys.journal):
+            return 0
+        last = self.client.xinfo_stream(keys.journal)["last-generated-id"]
+        return int(last.decode().partition("-")[2]) - int(self.client.hget(keys.meta, "posted") or -1)
+
+    def drained(self, namespace: str) -> float:
+        """Wait until the ledger has everything; give the seconds that took."""
+        started = time.perf_counter()
+        while self.lag(namespace) > 0:
+            if time.perf_counter() - started > _DRAIN_S:
+                raise TimeoutError(f"the flusher did not catch up within {_DRAIN_S} s")
+            time.sleep(_POLL_S)
+        return time.perf_counter() - started
+
+
+@contextmanager
+def open_scene() -> Iterator[Scene]:
+    """Start everything on data that is kept nowhere; stop it at the end."""
+    with ExitStack() as opened:
+        servers = opened.enter_context(start_servers(None, ephemeral=True))
+        urls = servers.redis_url, servers.database_url
+        environ = dict(zip(("QUOTAGATE_REDIS_URL", "QUOTAGATE_DATABASE_URL"), urls, strict=True))
+        gateway_pid, gateway_url = opened.enter_context(
+            announcing("gateway", "serve", "--port", "0", phrase="Quotagate serves on ", environ=environ)
+        )
+        echo_pid, echo_url = opened.enter_context(announcing("loadtest.echo", phrase=ANNOUNCED, environ={}))
+        workers = {
+            name: opened.enter_context(Worker(name, *given))
+            for name, given in {"raw": (), "meter": urls, "limits": urls[:1], "postgres": urls[1:]}.items()
+        }
+        client = redis.Redis.from_url(servers.redis_url)
+        opened.callback(client.close)
+        yield Scene(
+            servers.servers["redis"].provider.name,
+            servers.servers["postgres"].provider.name,
+            *urls,
+            gateway_url,
+            echo_url,
+            **workers,
+            pids={
+                "redis": int(client.info("server")["process_id"]),
+                "postgres": servers.servers["postgres"].pid,
+                "gateway": gateway_pid,
+                "echo": echo_pid,
+                **{name: worker.pid for name, worker in workers.items()},
+            },
+            client=client,
+        )
+
+
+def _is_flusher(process: psutil.Process) -> bool:
+    return "flush" in process.cmdline()
+
+
+def _seconds(process: psutil.Process) -> float:
+    """Give the processor time of a process and of its children that are no flushers."""
+    times = process.cpu_times()
+    rest = (child for child in process.children() if process.pid and not _is_flusher(child))
+    return float(times.user + times.system) + sum(map(_seconds, rest))

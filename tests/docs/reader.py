@@ -1,0 +1,87 @@
+"""A reader of the documents, who pastes one block after another into a shell and an interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.docs.blocks import ROOT, Block
+
+SHOWN = "127.0.0.1:8080"
+
+_SHELL = """\
+set -aeuo pipefail
+[ ! -f "$STATE" ] || . "$STATE"
+{text}
+export -p > "$STATE"
+"""
+
+
+class Reader:
+    """Runs blocks in order: variables of the shell and names of the interpreter stay from block to block.
+
+    Args:
+        urls: the gateway by the mark of a block; its address replaces 127.0.0.1:8080.
+        environ: the environment of the shell.
+        home: an empty directory that is the reader's own.
+        own_curl: whether curl is ours even where the real one is installed.
+    """
+
+    def __init__(
+        self, urls: Mapping[str, str], environ: Mapping[str, str], home: Path, *, own_curl: bool = False
+    ) -> None:
+        self._addresses = {mark: urlsplit(url).netloc for mark, url in urls.items()}
+        programs = home / "bin"
+        programs.mkdir()
+        if own_curl or shutil.which("curl") is None:
+            curl = programs / "curl"
+            curl.write_text(
+                f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("curl_by_hand.py")}" "$@"\n'
+            )
+            curl.chmod(0o700)
+        path = f"{programs}:{Path(sys.executable).parent}:{environ['PATH']}"
+        self._environ = {**environ, "PATH": path, "HOME": str(home), "STATE": str(home / "state")}
+        self._printed = io.StringIO()
+        self._names: dict[str, Any] = {"print": functools.partial(print, file=self._printed)}
+
+    def run(self, block: Block) -> str:
+        """Run a block and give what it printed, with the addresses that the document shows."""
+        address = self._addresses[block.mark]
+        text = block.text.replace(SHOWN, address)
+        printed = self._shell(block, text) if block.kind == "sh" else self._python(block, text)
+        return printed.replace(address, SHOWN)
+
+    def _shell(self, block: Block, text: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", _SHELL.format(text=text)],
+            env=self._environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block.place} failed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _python(self, block: Block, text: str) -> str:
+        self._printed.seek(0)
+        self._printed.truncate()
+        code = compile(text, block.place, "exec")
+        # In a thread of its own, where an example may start an event loop.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self._exec, code).result(timeout=60)
+        return self._printed.getvalue()
+
+    def _exec(self, code: Any) -> None:
+        exec(code, self._names)  # noqa: S102 - running the examples is what this is for
+        asyncio.set_event_loop(None)
