@@ -56,7 +56,7 @@ async def postgres_pairs(
     async with pool:
         await pool.wait()
         async with pool.connection() as connection:
-            await connection.execute(_SCHEMA)
+            await connection.execute(_SCHEMA, prepare=False)
             async with connection.cursor() as cursor:
                 await cursor.executemany("INSERT INTO peer.accounts VALUES (%s, 10^15, 0)", [(name,) for name in names])
         yield _pairs_on(pool, names)

@@ -93,7 +93,7 @@ def open_scene() -> Iterator[Scene]:
                 "postgres": servers.servers["postgres"].pid,
                 "gateway": gateway_pid,
                 "echo": echo_pid,
-                **{name: worker.pid for name, worker in workers.items()},
+                **{f"worker {name}": worker.pid for name, worker in workers.items()},
             },
             client=client,
         )
@@ -104,7 +104,10 @@ def _is_flusher(process: psutil.Process) -> bool:
 
 
 def _seconds(process: psutil.Process) -> float:
-    """Give the processor time of a process and of its children that are no flushers."""
-    times = process.cpu_times()
-    rest = (child for child in process.children() if process.pid and not _is_flusher(child))
+    """Give the processor time of a process and of its children, flushers aside."""
+    try:
+        times = process.cpu_times()
+        rest = [child for child in process.children() if not _is_flusher(child)]
+    except psutil.NoSuchProcess:  # a backend of Postgres may end at any time, and its time with it
+        return 0.0
     return float(times.user + times.system) + sum(map(_seconds, rest))

@@ -50,9 +50,9 @@ class Figures(NamedTuple):
     """
 
     rate: float
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
     count: int
     made: int
     faults: int
@@ -60,15 +60,15 @@ class Figures(NamedTuple):
     @classmethod
     def of(cls, latencies_s: Sequence[float], seconds: float, made: int, faults: int) -> Self:
         """Put figures together from the latencies counted in ``seconds``."""
-        ordered = sorted(latencies_s)
-        at = (1000 * percentile(ordered, share) for share in (0.5, 0.99, 0.999))
+        ordered = [1000 * latency for latency in sorted(latencies_s)]
+        at = (percentile(ordered, share) for share in (0.5, 0.99, 0.999))
         return cls(len(ordered) / seconds, *at, len(ordered), made, faults)
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Give the smallest value with at least ``share`` of all at or below it; NaN when there is none."""
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """Give the smallest value with at least ``share`` of all at or below it; None when there is none."""
     if not ordered:
-        return math.nan
+        return None
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 

@@ -164,7 +164,7 @@ async def main(name: str, urls: list[str]) -> None:
         perform = await opened.enter_async_context(_WORKERS[name](*urls))
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
             result = await perform(msgspec.json.decode(line))
-            answer = msgspec.json.encode({"result": result._asdict() if isinstance(result, Figures) else result})
+            answer = msgspec.json.encode({"result": result})
             sys.stdout.buffer.write(answer + b"\n")
             sys.stdout.buffer.flush()
 

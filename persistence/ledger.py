@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from weakref import WeakSet
 
@@ -24,7 +23,6 @@ from persistence.writing import LINES_PER_TURN, clear, prepare, write
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.
 _LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-_FENCE_LOCK = 0x51756F7462  # "Quotb": next to that of the migrations
 
 
 class Ledger(Poster):
@@ -44,16 +42,6 @@ class Ledger(Poster):
         """Give the shards new epochs, never used before, with nothing posted in them yet (seq -1)."""
         async with self._database.transaction() as connection:
             return await raise_epochs(connection, shards)
-
-    @asynccontextmanager
-    async def fence_lock(self) -> AsyncIterator[None]:
-        """Let one fence run at a time, over all processes.
-
-        Raises MeterUnavailableError when another keeps the lock for longer than a statement may take.
-        """
-        async with self._database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_FENCE_LOCK,))
-            yield
 
     async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.

@@ -42,16 +42,9 @@ _HOUR_MS = 3_600_000
 
 Key = tuple[str, str]
 
-
-class _Body(Extras, frozen=True):
-    """``Extras`` as they are read from a body: msgspec reads no ``Raw`` that may be None."""
-
-    metadata: msgspec.Raw = msgspec.Raw()
-
-
-_NO_EXTRAS = _Body()
+_NO_EXTRAS = Extras()
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
-_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_extras = msgspec.json.Decoder(Extras).decode
 
 
 class _Booking(NamedTuple):
@@ -59,7 +52,7 @@ class _Booking(NamedTuple):
 
     entry: Entry
     leg: LegState
-    extras: _Body
+    extras: Extras
     event_ms: int
 
 
@@ -190,7 +183,7 @@ def _change_fields(last: Entry, leg: LegState) -> str:
     )
 
 
-def _extra_fields(extras: _Body) -> str:
+def _extra_fields(extras: Extras) -> str:
     """Give reference_id, actor_id, request_id, on_behalf_of, reason and metadata."""
     if extras is _NO_EXTRAS:
         return _NO_EXTRA_FIELDS
@@ -199,11 +192,11 @@ def _extra_fields(extras: _Body) -> str:
     return "\t".join((reference, *actor, json_field(bytes(extras.metadata))))
 
 
-def _extras(entry: Entry) -> _Body:
+def _extras(entry: Entry) -> Extras:
     if not entry.body:
         return _NO_EXTRAS
     try:
-        extras = _decode_body(entry.body)
+        extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:
             time_field(extras.event_time_ms)
     except (msgspec.MsgspecError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Whatever is written in whatever batches: the ledger's sums are the balances, the open holds the reserved."""
+"""However entries are batched: the ledger adds up to the balances, the open holds to what is reserved."""
 
 from __future__ import annotations
 
@@ -96,27 +96,24 @@ async def test_the_ledger_always_adds_up(ledger: Ledger, ask: Ask) -> None:
 
 
 async def check(scribe: Scribe, ask: Ask) -> None:
-    namespace = scribe.namespace
-    touched = {account: n for account, n in scribe.balances.items()}
-    rows = await ask("SELECT account, balance, reserved FROM meter.accounts WHERE namespace = %s", namespace)
-    assert {account: balance for account, balance, _ in rows} == touched
+    rows = await ask(
+        "SELECT account, balance, reserved FROM meter.accounts WHERE namespace = %s", scribe.namespace
+    )
+    assert {account: balance for account, balance, _ in rows} == scribe.balances
     assert {account: reserved for account, _, reserved in rows} == scribe.reserved
     sums = await ask(
         "SELECT account, (sum(amount) * 10::numeric ^ scale)::bigint FROM meter.ledger "
         "JOIN meter.accounts USING (namespace, account) WHERE namespace = %s GROUP BY account, scale",
-        namespace,
+        scribe.namespace,
     )
-    assert dict(sums) == {account: n for account, n in touched.items() if account in dict(sums)}
-    assert all(touched[account] == 0 for account in touched.keys() - dict(sums).keys())
-    open_holds = await ask(
-        "SELECT hold_id, account, amount FROM meter.open_holds WHERE namespace = %s", namespace
-    )
-    held = {(hold, account): n for hold, legs in scribe.open.items() for account, n in legs.items()}
-    assert {(hold, account): n for hold, account, n in open_holds} == held
-    await check_chains(namespace, ask)
+    assert dict.fromkeys(scribe.balances, 0) | dict(sums) == scribe.balances
+    holds = "SELECT hold_id, account, amount FROM meter.open_holds WHERE namespace = %s"
+    held = {(hold, account): amount for hold, account, amount in await ask(holds, scribe.namespace)}
+    assert held == {(hold, account): n for hold, legs in scribe.open.items() for account, n in legs.items()}
+    await check_history(scribe.namespace, ask)
 
 
-async def check_chains(namespace: str, ask: Ask) -> None:
+async def check_history(namespace: str, ask: Ask) -> None:
     broken = await ask(
         "SELECT * FROM (SELECT balance_after - amount AS before, "
         "coalesce(lag(balance_after) OVER (PARTITION BY account ORDER BY entry_id), 0) AS last "
@@ -124,7 +121,10 @@ async def check_chains(namespace: str, ask: Ask) -> None:
         namespace,
     )
     assert broken == []
-    usage = "SELECT account, entry_type, sum({}), {} FROM meter.{} WHERE namespace = %s GROUP BY 1, 2 ORDER BY 1, 2"
+    usage = (
+        "SELECT account, entry_type, sum({}), {} FROM meter.{} WHERE namespace = %s "
+        "GROUP BY 1, 2 ORDER BY 1, 2"
+    )
     rolled = await ask(usage.format("total", "sum(event_count)::bigint", "usage_hourly"), namespace)
     assert rolled == await ask(usage.format("amount", "count(*)", "ledger"), namespace)
     assert await ask("SELECT * FROM meter.audit_findings WHERE namespace = %s", namespace) == []

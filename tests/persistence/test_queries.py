@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -159,7 +160,9 @@ async def test_holds_are_listed_by_status_and_user(
         assert [hold async for hold in pages(queries, status, user, now_ms, size)] == found
 
 
-async def pages(queries: Queries, status: str | None, user: str | None, now_ms: int, size: int):  # type: ignore[no-untyped-def]
+async def pages(
+    queries: Queries, status: str | None, user: str | None, now_ms: int, size: int
+) -> AsyncIterator[Hold]:
     before = None
     while page := await queries.holds("acme", status, user, now_ms, size, before):
         assert len(page) <= size

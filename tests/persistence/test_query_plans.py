@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,23 +19,24 @@ ACCOUNT = "u{}:llm_call:tokens:"
 # Rows as the poster writes them: 200 users, each line and hold a tenth of a second after the last.
 FILL = """
 INSERT INTO meter.accounts
-SELECT 'acme', format('u%%s:llm_call:tokens:', n), 'u' || n, 'llm_call', 'tokens', NULL, 0, 5, 5, 1, 1, now(), now()
+SELECT 'acme', format('u%s:llm_call:tokens:', n), 'u' || n, 'llm_call', 'tokens', NULL, 0, 5, 5, 1, 1,
+       now(), now()
 FROM generate_series(1, 20000) AS n;
 INSERT INTO meter.ledger (namespace, entry_id, created_at, event_time, entry_type, account, user_id,
                           event_type, unit, amount, balance_after)
-SELECT 'acme', (1::bigint << 40) + n * 16, at, at, 'consumption', format('u%%s:llm_call:tokens:', n %% 200),
-       'u' || n %% 200, 'llm_call', 'tokens', -1, 0
+SELECT 'acme', (1::bigint << 40) + n * 16, at, at, 'consumption', format('u%s:llm_call:tokens:', n % 200),
+       'u' || n % 200, 'llm_call', 'tokens', -1, 0
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 40) AS at;
 INSERT INTO meter.settled_holds (namespace, hold_id, leg, account, user_id, status, amount, created_at,
                                  expires_at, settled_at, late)
-SELECT 'acme', 's' || n, 0, format('u%%s:llm_call:tokens:', n %% 200), 'u' || n %% 200,
-       CASE WHEN n %% 1000 = 0 THEN 'expired' ELSE 'committed' END, 1, at, at, at, false
+SELECT 'acme', 's' || n, 0, format('u%s:llm_call:tokens:', n % 200), 'u' || n % 200,
+       CASE WHEN n % 1000 = 0 THEN 'expired' ELSE 'committed' END, 1, at, at, at, false
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
 INSERT INTO meter.open_holds (namespace, hold_id, leg, account, user_id, amount, created_at, expires_at)
-SELECT 'acme', 'o' || n, 0, format('u%%s:llm_call:tokens:', n %% 200), 'u' || n %% 200, 1, at, at
+SELECT 'acme', 'o' || n, 0, format('u%s:llm_call:tokens:', n % 200), 'u' || n % 200, 1, at, at
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
 INSERT INTO meter.usage_hourly
-SELECT 'acme', format('u%%s:llm_call:tokens:', n %% 200), at, 'consumption', -1, 1
+SELECT 'acme', format('u%s:llm_call:tokens:', n % 200), at, 'consumption', -1, 1
 FROM generate_series(1, 20000) AS n, to_timestamp({start} + n * 3600) AS at;
 ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly;
 """
@@ -55,15 +55,15 @@ MANY = [ACCOUNT.format(n) for n in range(50)]
 
 
 @pytest.fixture
-async def large(ledger: Ledger, database: Database) -> AsyncIterator[Database]:
+async def large(ledger: Ledger, database: Database) -> Database:
     scribe = Scribe()
     for _ in range(3):
         scribe.allocate(ALICE, 1)
         scribe.at_ms += 31 * 86_400_000
     await ledger.post({scribe.shard: scribe.entries})
     async with database.connection() as connection:
-        await connection.execute(FILL.format(start=START_MS // 1000).replace("%%", "%").encode())
-    yield database
+        await connection.execute(FILL.format(start=START_MS // 1000).encode())
+    return database
 
 
 async def plan_of(

@@ -52,15 +52,16 @@ async def test_a_denial_without_holds_says_so(desk: Desk) -> None:
     assert read_denied(await desk.reserve("h", [(A, 1)])) == (0, -3, 0, 0, START_MS)
 
 
-@pytest.mark.xfail(strict=True, reason="reserve looks at each leg alone: 6 + 6 is granted on 10")
-async def test_one_account_in_two_legs_is_held_for_their_sum_or_refused(desk: Desk) -> None:
-    await desk.known(A, balance=10)
-    try:
-        reply = await desk.reserve("h", [(A, 6), (A, 6)])
-    except RefusedError:
-        return
-    await desk.link.call("FLUSHALL")
-    assert reply[0] == "DENIED"
+async def test_one_account_in_two_legs_is_refused(desk: Desk) -> None:
+    for legs in ([(A, 6), (A, 6)], [(A, 1), (B, 1), (A, 1)]):
+        with pytest.raises(RefusedError, match="LEGS"):
+            await desk.reserve("h", legs)
+    await desk.known(A, B, balance=10)
+    before = await desk.everything()
+    for legs in ([(A, 6), (A, 6)], [(A, 1), (B, 1), (A, 1)]):
+        with pytest.raises(RefusedError, match="LEGS"):
+            await desk.reserve("h", legs, key="k")
+    assert await desk.everything() == before
 
 
 async def test_a_commit_beyond_the_hold_may_take_the_balance_below_zero(desk: Desk) -> None:

@@ -50,7 +50,6 @@ async def test_a_change_is_refused_whole(full: Desk, verb: str) -> None:
 
 
 @FULL
-@pytest.mark.xfail(strict=True, reason="every script has the same shebang; posted and look need allow-oom")
 async def test_what_makes_room_and_what_only_reads_goes_on(full: Desk) -> None:
     assert (await full.posted(0))[0] == "POSTED"
     assert (await full.look("open"))[0] == "HOLD"

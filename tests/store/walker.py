@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ class Walker:
         self.ledger = FakeLedger()
         self.checked = FakeLedger()
         self.pending: list[Entry] = []
+        self.booked: dict[tuple[str, str], int] = defaultdict(int)
         self.shard = shard_of(NAMESPACES[0])
         server.clear()
         self.run(self._open())
@@ -136,25 +138,27 @@ class Walker:
             if entry.verb in {"reserve", "extend"}:
                 for leg in entry.legs:
                     assert leg.held == 0 or leg.balance >= leg.reserved, f"more held than available: {entry}"
+            for leg in entry.legs:
+                self.booked[entry.namespace, leg.account] += leg.amount
         if new and new[-1][1].verb != "expire":
             assert change_of(entries[-1]) == new[-1][1]
-        for ns in NAMESPACES:
-            for account in ACCOUNTS:
-                await self._check_account(ns, account)
+        names = [(ns, account) for ns in NAMESPACES for account in ACCOUNTS]
+        await asyncio.gather(*(self._check_account(*name) for name in names))
 
     async def _check_account(self, ns: str, account: str) -> None:
         money = self.model.money(ns, account)
         expected = money.balance, money.reserved
-        booked = sum(leg.amount for e in self.checked.entries for leg in e.legs if (e.namespace, leg.account) == (ns, account))
-        assert booked == money.balance
+        assert self.booked[ns, account] == money.balance, "the amounts do not add up to the balance"
         assert self.checked.accounts.get((ns, account), (0, 0)) == expected
-        path = path_of(ns, account)
-        balance, reserved = await self.link.call("HMGET", f"{self.keys.prefix}acct:{path}", "balance", "reserved")
-        if balance is None:
-            assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "not in Redis, not in the ledger"
+        key, path = self.keys.prefix, path_of(ns, account)
+        row, listed = await asyncio.gather(
+            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved"),
+            self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
+        )
+        if row[0] is None:
+            assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
-        assert (int(balance), int(reserved)) == expected
-        listed = await self.link.call("ZRANGE", f"{self.keys.prefix}holds:{path}", 0, -1)
+        assert (int(row[0]), int(row[1])) == expected
         assert set(listed) == {hold_id for hold_id, _ in self._open_on(ns, account)}
         assert money.reserved == sum(amount for _, amount in self._open_on(ns, account))
 

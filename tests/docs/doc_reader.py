@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import io
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.docs.blocks import ROOT, Block
+from doc_blocks import ROOT, Block
 
 SHOWN = "127.0.0.1:8080"
 
@@ -84,4 +83,3 @@ class Reader:
 
     def _exec(self, code: Any) -> None:
         exec(code, self._names)  # noqa: S102 - running the examples is what this is for
-        asyncio.set_event_loop(None)

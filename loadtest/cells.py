@@ -1,0 +1,43 @@
+"""What is measured in one round, cell by cell, and in which order. Nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from loadtest.sizes import Sizes
+
+SCRIPTS, METER, HTTP, ECHO = "scripts", "meter", "http", "echo"
+LIMITS, POSTGRES, POSTGRES_RELAXED = "limits", "postgres", "postgres, commits do not wait for the disk"
+RESERVE, CHECK, PAIR = "reserve", "check", "reserve + commit"
+CLOSED, OPEN = "closed", "open"
+
+
+class Cell(NamedTuple):
+    """One thing to measure: who does what, on how many accounts, for how many clients, in which loop."""
+
+    subject: str
+    verb: str
+    accounts: int
+    clients: int
+    loop: str = CLOSED
+    keyed: bool = False
+
+    def beside(self, subject: str) -> Cell:
+        """Give the same cell of another subject."""
+        return self._replace(subject=subject)
+
+
+def cells_of(sizes: Sizes) -> Iterator[Cell]:
+    """Yield every cell of a round: what is compared stands side by side, each open loop after its closed one."""
+    for accounts in (1, sizes.accounts):
+        for clients in sizes.clients:
+            yield from (Cell(who, RESERVE, accounts, clients) for who in (SCRIPTS, METER, ECHO, HTTP))
+            if clients in sizes.open_clients:
+                yield from (Cell(who, RESERVE, accounts, clients, OPEN) for who in (SCRIPTS, METER, ECHO, HTTP))
+    for clients in sizes.clients:
+        yield from (Cell(who, RESERVE, 1, clients, keyed=True) for who in (SCRIPTS, METER, HTTP))
+    for accounts in (1, sizes.accounts):
+        for clients in sizes.peer_clients:
+            yield from (Cell(who, CHECK, accounts, clients) for who in (LIMITS, METER))
+            yield from (Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))

@@ -1,0 +1,164 @@
+"""Runs the rounds: measures each cell, one at a time, on servers that are fresh in every round. Judges nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.servers import redis_providers, start_redis
+from loadtest.bare import Bare, ScriptTimes, Weights
+from loadtest.cells import (
+    CHECK,
+    CLOSED,
+    ECHO,
+    HTTP,
+    LIMITS,
+    METER,
+    OPEN,
+    PAIR,
+    POSTGRES,
+    RESERVE,
+    SCRIPTS,
+    Cell,
+    cells_of,
+)
+from loadtest.layers import layer_times
+from loadtest.scene import Scene, open_scene
+from loadtest.sizes import Sizes
+from loadtest.tally import Figures, Window
+
+# An open loop offers this share of what the closed loop before it could do.
+OPEN_SHARE = 0.5
+
+_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair"}
+_SCRIPT_CONNECTIONS = 4
+
+Tell = Callable[[str], None]
+
+
+class Sample(NamedTuple):
+    """One cell in one round.
+
+    Attributes:
+        figures: what the loop found.
+        lag: entries that were not in the ledger when the load ended.
+        drain_s: seconds until they were.
+        spent_us: microseconds of processor time per call, by process, until then.
+        offered: arrivals per second of an open loop.
+    """
+
+    figures: Figures
+    lag: int
+    drain_s: float
+    spent_us: dict[str, float]
+    offered: float | None
+
+
+class Results(NamedTuple):
+    """All of a run. Lists have one member per round."""
+
+    servers: dict[str, str]
+    scripts: dict[str, list[ScriptTimes]]
+    samples: dict[Cell, list[Sample]]
+    layers: list[dict[str, float]]
+    weights: dict[str, Weights]
+
+
+def run(sizes: Sizes, tell: Tell) -> Results:
+    """Measure everything."""
+    results = Results({}, defaultdict(list), defaultdict(list), [], {})
+    with _bare_servers() as bare:
+        for number in range(sizes.rounds):
+            tell(f"round {number + 1} of {sizes.rounds}: scripts inside each server")
+            for name, server in bare.items():
+                results.scripts[name].append(server.script_times(sizes.batches, sizes.batch_calls))
+            results.layers.append(layer_times(sizes.layer_calls))
+            _round(sizes, results, number, tell)
+        tell("memory")
+        for name, server in bare.items():
+            results.weights[name] = server.weights(sizes.memory)
+    return results
+
+
+@contextmanager
+def _bare_servers() -> Iterator[Mapping[str, Bare]]:
+    """Start every Redis and Valkey of this machine, each of a kind and version once."""
+    with ExitStack() as opened:
+        started: dict[str, Bare] = {}
+        for provider in redis_providers():
+            if provider.name not in started:
+                directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="qg-load-"))
+                server = start_redis(provider, Path(directory) / "data")
+                opened.callback(server.stop)
+                started[provider.name] = Bare(server.url)
+                opened.callback(started[provider.name].close)
+        yield started
+
+
+def _round(sizes: Sizes, results: Results, number: int, tell: Tell) -> None:
+    with open_scene() as scene:
+        results.servers.update(decides=scene.redis_name, remembers=scene.database_name)
+        capacity: dict[Cell, float] = {}
+        cells = list(cells_of(sizes))
+        for index, cell in enumerate(cells):
+            tell(f"round {number + 1} of {sizes.rounds}: {index + 1} of {len(cells)}: {cell.subject} {cell.verb}")
+            offered = None
+            if cell.loop == OPEN:
+                offered = max(1.0, OPEN_SHARE * capacity[cell._replace(loop=CLOSED)])
+            sample = _measure(scene, cell, sizes, offered, seed=number * len(cells) + index)
+            capacity[cell] = sample.figures.rate
+            results.samples[cell].append(sample)
+
+
+def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed: int) -> Sample:
+    """Measure one cell on accounts that nobody has used before."""
+    seconds = sizes.seconds if offered is None else sizes.open_seconds
+    window = Window(cell.clients, sizes.warm_seconds, seconds, offered)
+    namespace = f"load-{seed}"
+    job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
+    if cell.subject in {SCRIPTS, METER, HTTP}:
+        scene.meter.do(verb="fund", namespace=namespace, accounts=cell.accounts)
+        scene.drained(namespace)
+    before = scene.spent()
+    figures = msgspec.convert(_LOADS[cell.subject](scene, cell, job | {"namespace": namespace}), Figures)
+    lag = scene.lag(namespace)
+    drain_s = scene.drained(namespace)
+    after = scene.spent()
+    spent_us = {name: 1e6 * (after[name] - before[name]) / max(1, figures.made) for name in after}
+    return Sample(figures, lag, drain_s, spent_us, offered)
+
+
+def _load_scripts(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.raw.do(dialect="script", url=scene.redis_url, connections=_SCRIPT_CONNECTIONS, **job)
+
+
+def _load_meter(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.meter.do(verb=_VERBS[cell.verb], **job)
+
+
+def _load_http(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.raw.do(dialect="http", url=scene.gateway_url, proof='"granted":true', **job)
+
+
+def _load_echo(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.raw.do(dialect="http", url=scene.echo_url, proof='"amount":1', **job)
+
+
+def _load_limits(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.limits.do(**job)
+
+
+def _load_postgres(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
+    return scene.postgres.do(durable=cell.subject == POSTGRES, **job)
+
+
+_LOADS = defaultdict(
+    lambda: _load_postgres,
+    {SCRIPTS: _load_scripts, METER: _load_meter, HTTP: _load_http, ECHO: _load_echo, LIMITS: _load_limits},
+)

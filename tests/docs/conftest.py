@@ -1,0 +1,81 @@
+"""Gateways for the examples: each document has databases of its own, so that its answers are those shown."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+import psycopg
+import pytest
+from doc_reader import Reader
+
+from gateway.servers import RunningServers
+
+API_KEY = "a-key-for-the-documents"
+_SERVES_ON = "Quotagate serves on "
+
+_numbers = itertools.count(1)
+
+OpenReader = Callable[..., Reader]
+
+
+@pytest.fixture
+def open_reader(servers: RunningServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenReader]:
+    """Give a function that opens a reader on databases that nobody has used."""
+    with ExitStack() as running:
+
+        def opened(*, own_curl: bool = False) -> Reader:
+            environ = _environ(servers, next(_numbers))
+            for name, value in environ.items():
+                monkeypatch.setenv(name, value)
+            keyed = environ | {"QUOTAGATE_API_KEY": API_KEY}
+            urls = {"": running.enter_context(_gateway(environ)), "key": running.enter_context(_gateway(keyed))}
+            return Reader(urls, {"PATH": os.environ["PATH"], **keyed}, tmp_path, own_curl=own_curl)
+
+        yield opened
+
+
+def _environ(servers: RunningServers, number: int) -> dict[str, str]:
+    """Make databases of both kinds; give the settings of processes on them."""
+    name = f"docs_{number}"
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return {
+        "QUOTAGATE_REDIS_URL": servers.redis_url.replace("db=0", f"db={number}"),
+        "QUOTAGATE_DATABASE_URL": servers.database_url.replace("/quotagate?", f"/{name}?"),
+        "QUOTAGATE_FLUSH_INTERVAL_MS": "5",
+        "QUOTAGATE_REPORT_WAIT_MS": "10000",
+    }
+
+
+@contextmanager
+def _gateway(environ: Mapping[str, str]) -> Iterator[str]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", "--port", "0"],
+        env=clean | dict(environ),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            yield _url(process.stderr)
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def _url(said: IO[str]) -> str:
+    lines = []
+    for line in said:
+        if line.startswith(_SERVES_ON):
+            return line.removeprefix(_SERVES_ON).partition(",")[0]
+        lines.append(line)
+    raise AssertionError(f"the gateway did not start: {''.join(lines)}")

@@ -1,0 +1,65 @@
+"""A gateway on embedded servers that is stopped, killed and started again finds everything as it was."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from conftest import Run
+
+from gateway.client import MeterClient
+
+
+def serve(run: Run, data_dir: Path) -> tuple[object, MeterClient]:
+    command = run("serve", "--port", "0", DATA_DIR=str(data_dir))
+    return command, MeterClient(command.url(), namespace="acme")
+
+
+def test_a_stopped_gateway_finds_its_data_again(run: Run, data_dir: Path) -> None:
+    command, meter = serve(run, data_dir)
+    with meter:
+        meter.allocate("alice", "llm_call", 100, "tokens")
+        hold = meter.reserve("alice", "llm_call", 40, "tokens")
+    assert command.stop() == 0
+
+    _, meter = serve(run, data_dir)
+    with meter:
+        assert meter.commit(hold["reservation_id"], 25)["balance"] == 75
+        entries = meter.get_ledger("alice", "llm_call", "tokens")
+        assert [entry["amount"] for entry in entries] == [Decimal(-25), Decimal(100)]
+        assert meter.reconcile() == []
+
+
+def test_a_killed_gateway_leaves_nothing_in_the_way_and_nothing_is_lost(run: Run, data_dir: Path) -> None:
+    for _ in range(3):
+        command, meter = serve(run, data_dir)
+        with meter:
+            for _index in range(50):
+                meter.allocate("alice", "llm_call", 1, "tokens")
+            command.kill()
+    _, meter = serve(run, data_dir)
+    with meter:
+        assert meter.get_balance("alice", "llm_call", "tokens")["balance"] == 150
+        assert len(meter.get_ledger("alice", "llm_call", "tokens", limit=1000)) == 150
+        assert meter.reconcile() == []
+
+
+def test_a_second_gateway_on_the_same_data_is_told_so(run: Run, data_dir: Path) -> None:
+    first, meter = serve(run, data_dir)
+    with meter:
+        second = run("serve", "--port", "0", DATA_DIR=str(data_dir))
+        line = second.wait_for("quotagate: ")
+        assert str(data_dir) in line
+        assert str(first.process.pid) in line
+        assert second.process.wait(30) == 1
+        assert meter.allocate("alice", "llm_call", 1, "tokens")["balance"] == 1
+
+
+def test_a_taken_port_is_told_so(run: Run, data_dir: Path, tmp_path: Path) -> None:
+    command, meter = serve(run, data_dir)
+    with meter:
+        port = str(meter.base_url).rpartition(":")[2]
+        other = run("serve", "--port", port, DATA_DIR=str(tmp_path / "other"))
+        assert "cannot listen" in " ".join(other.said) or other.process.wait(30) == 1
+        assert any("cannot listen" in line and "--port" in line for line in other.said)
+    assert command.stop() == 0
