@@ -18,7 +18,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.domain.entries import Entry, Position
+from gateway.domain.entries import SEQ_FULL, Entry, Position
 from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
 from persistence.errors import JournalError
 
@@ -96,7 +96,7 @@ class LedgerFence:
 
 
 def _intact(row: ShardRow, state: ShardState) -> bool:
-    """Say whether the shard's Redis still holds everything the ledger has seen of it."""
-    if state.epoch != row.watermark.epoch or row.watermark.epoch == 0:
+    """Say whether the shard's Redis holds all that the ledger has seen of it, and has room to go on."""
+    if state.epoch != row.watermark.epoch or row.watermark.epoch == 0 or state.head.seq >= SEQ_FULL:
         return False
     return row.watermark.seq < 0 or state.head >= row.watermark

@@ -14,6 +14,8 @@ SEQ_SHIFT = 4
 EPOCH_SHIFT = 40
 SEQ_LIMIT = 1 << (EPOCH_SHIFT - SEQ_SHIFT)
 EPOCH_LIMIT = 1 << 13
+# A shard changes epoch well before its sequence would run into the bits of the epoch.
+SEQ_FULL = SEQ_LIMIT - (1 << 30)
 MAX_LEGS = 8
 
 

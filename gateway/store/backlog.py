@@ -6,6 +6,7 @@ bound does it ask, and it goes on asking until the flusher has caught up.
 
 from __future__ import annotations
 
+from gateway.domain.entries import SEQ_FULL
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
 from gateway.store.calls import Calls
@@ -14,16 +15,22 @@ _RETRY_AFTER_S = 1.0
 
 
 class Backlog:
-    """The unposted entries of each shard, against the bound on them."""
+    """The unposted entries of each shard, against the bound on them.
+
+    ``epoch_full`` says that a shard has used up the sequences of its epoch and must be given a new one.
+    """
 
     def __init__(self, calls: Calls, max_entries: int) -> None:
         self._calls = calls
         self._max_entries = max_entries
         self._entries = [0] * SHARDS
+        self.epoch_full = False
 
     def note(self, shard: int, identifier: str, posted: str) -> None:
         """Take in what a reply said: its entry's id, and the last sequence in the ledger."""
-        self._entries[shard] = int(identifier.rpartition("-")[2]) - int(posted)
+        seq = int(identifier.rpartition("-")[2])
+        self._entries[shard] = seq - int(posted)
+        self.epoch_full = self.epoch_full or seq >= SEQ_FULL
 
     async def check(self, shard: int) -> None:
         """Raise MeterUnavailableError (``ledger_backlog``) while the shard's journal is at its bound."""

@@ -135,6 +135,11 @@ class RedisDecider:
         """Give the last position of the shard's journal."""
         return await self._calls.head(shard)
 
+    async def _renew_epoch(self) -> None:
+        """Let the fence give a new epoch where one is full; the call at hand is already booked."""
+        self._backlog.epoch_full = False
+        await self._calls.open()
+
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
@@ -154,6 +159,8 @@ class RedisDecider:
         )
         if reply[0] == "DONE":
             self._backlog.note(shard, reply[2], reply[1])
+            if self._backlog.epoch_full:
+                await self._renew_epoch()
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
