@@ -2,9 +2,12 @@
 -- KEYS: meta journal
 -- ARGV: epoch posted schema
 -- RETURNS: OPEN
--- ERRORS: AHEAD, when the shard has already been opened in a later epoch
+-- ERRORS: AHEAD, when the shard has already been opened in a later epoch; NARROW, on a server with short integers
 -- USES:
 -- COST: O(1)
+if string.format('%d', 9007199254740991) ~= '9007199254740991' then
+  return redis.error_reply('NARROW this server counts in fewer than 64 bits')
+end
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'last_ms')
 if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then
   return redis.error_reply('AHEAD the shard is open in epoch ' .. meta[1])

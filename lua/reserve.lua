@@ -9,17 +9,18 @@
 --@guard
 --@replay
 --@accounts
-local body = ARGV[8]
+local body, legs = ARGV[8], (#ARGV - 8) / 2
 for i = 9, #ARGV, 2 do touch(ARGV[3], ARGV[i]) end
-if #touched + #absent ~= (#ARGV - 8) / 2 then return redis.error_reply('LEGS a hold has each account once') end
+if #touched + #absent ~= legs then return redis.error_reply('LEGS a hold has each account once') end
 --@expiry
 --@decide
 local account, short
-for i = 9, #ARGV, 2 do
-  account = touch(ARGV[3], ARGV[i])
-  local amount = tonumber(ARGV[i + 1])
-  if amount > account.balance - account.reserved then short = (i - 7) / 2; break end
-  if account.reserved + amount > MAX_AMOUNT then answer = {'OVERFLOW', posted, account.name}; break end
+for i = 1, legs do
+  account = touched[i] -- what else an expiry touched comes after the legs
+  local amount = tonumber(ARGV[8 + 2 * i])
+  if amount > account.balance - account.reserved then short = i; break end
+  account.reserved = account.reserved + amount
+  if account.reserved > MAX_AMOUNT then answer = {'OVERFLOW', posted, account.name}; break end
 end
 --@deny
 local expires_ms = now + tonumber(ARGV[7])
@@ -27,10 +28,10 @@ local expires_text = text(expires_ms)
 local terms = expires_text .. ' ' .. now_text
 if not answer then
   head = 'reserve ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. ARGV[6] .. ' ' .. expires_text .. ' 0'
-  for i = 9, #ARGV, 2 do
-    local amount_text = ARGV[i + 1]
-    account = touch(ARGV[3], ARGV[i])
-    account.reserved_text = text(account.reserved + tonumber(amount_text))
+  for i = 1, legs do
+    local amount_text = ARGV[8 + 2 * i]
+    account = touched[i]
+    account.reserved_text = text(account.reserved)
     if not account.next_ms or expires_ms < account.next_ms then
       account.next_ms, account.moved = expires_ms, true
     end
@@ -42,5 +43,5 @@ end
 --@write
 call('HSET', KEYS[4], 'terms', terms)
 if body ~= '' then call('HSET', KEYS[4], 'body', body) end
-for i = 1, (#ARGV - 8) / 2 do call('ZADD', prefix .. 'holds:' .. ARGV[3] .. ':' .. ARGV[7 + 2 * i], expires_text, ARGV[6]) end
+for i = 1, legs do call('ZADD', prefix .. 'holds:' .. touched[i].path, expires_text, ARGV[6]) end
 --@remember

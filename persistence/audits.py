@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from gateway.domain.entries import Entry, entry_id
+from gateway.domain.entries import Entry
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.statements import statement
@@ -27,9 +27,6 @@ async def run_audit(connection: Connection, entry: Entry) -> None:
     )
     if cursor.rowcount == 0:
         return
-    cursor = await connection.execute(
-        _COMPARE,
-        {**place, "before_id": entry_id(entry.position), "seen": msgspec.json.encode(seen).decode()},
-    )
+    cursor = await connection.execute(_COMPARE, {**place, "seen": msgspec.json.encode(seen).decode()})
     if cursor.rowcount:
         _log.warning("audit_found_differences", **place, findings=cursor.rowcount)

@@ -96,8 +96,8 @@ async def _change_holds(connection: Connection, posting: Posting) -> None:
 
 async def _misfit(connection: Connection) -> JournalForkError:
     cursor = await connection.execute(_FIND_MISFIT)
-    namespace, hold_id, told, known = await cursor.fetchone() or ("", "", "", "")
+    ((namespace, hold_id, told, known),) = await cursor.fetchall()
     return JournalForkError(
         shard_of(namespace),
-        f"hold {hold_id} is {told} to the journal, but the ledger knows it as {known or 'nothing'}",
+        f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known or 'nothing'}, or otherwise",
     )

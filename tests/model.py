@@ -202,12 +202,18 @@ class Model:
         self._expire(ns, [account])
         return self.money(ns, account)
 
-    def sweep(self, ns: str) -> int:
-        """Expire everything overdue, in every namespace; count those of one."""
-        overdue = [name for name in self.holds if self._overdue(name)]
-        for name in overdue:
-            self._expire_one(name)
-        return sum(owner == ns for owner, _ in overdue)
+    def sweep(self, ns: str, known: Iterable[AccountName]) -> int:
+        """Expire what is overdue on the known accounts, in every namespace; count the holds of one.
+
+        An account of such a hold becomes known by it.
+        """
+        reached, swept = set(known), 0
+        while names := [name for name in self.holds if self._overdue(name) and reached & self._owners(name)]:
+            for name in names:
+                reached |= self._owners(name)
+                swept += name[0] == ns
+                self._expire_one(name)
+        return swept
 
     def _move(self, verb: str, ns: str, account: str, amount: int, key: str, what: object) -> Answer:
         if (before := self._before(ns, key, what)) is not None:
@@ -241,6 +247,9 @@ class Model:
     def _overdue(self, name: HoldName) -> bool:
         hold = self.holds[name]
         return hold.status == "active" and hold.expires_ms <= self.now_ms
+
+    def _owners(self, name: HoldName) -> set[AccountName]:
+        return {(name[0], account) for account, _ in self.holds[name].legs}
 
     def _expire(self, ns: str, accounts: Iterable[str]) -> None:
         """Give back what has expired on any of the accounts, on all accounts of those holds."""

@@ -31,7 +31,8 @@ for i = 1, #touched do
   end
 end
 if #absent > 0 then return {'LOAD', posted, now_text, '', unpack(absent)} end
-for _, expiry in ipairs(expiries) do
+for i = 1, #expiries do
+  local expiry = expiries[i]
   local head = 'expire ' .. now_text .. ' ' .. expiry.ns .. ' ' .. expiry.id .. ' ' .. text(expiry.expires_ms) .. ' 0'
   for _, leg in ipairs(expiry.legs) do
     local account = leg.account

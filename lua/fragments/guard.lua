@@ -2,13 +2,16 @@
 -- GIVES: call, text(number), posted (text: last sequence in the ledger),
 --        now and now_text (Unix ms, never less than any the shard has seen), last_ms
 -- ANSWERS: STALE epoch, when the shard is not open in the caller's epoch (a closed one has no epoch)
-local call = redis.call
--- The one way for a number to leave: tostring and '..' round beyond 14 digits.
-local function text(number) return string.format('%.0f', number) end
+local call, tonumber, KEYS, ARGV = redis.call, tonumber, KEYS, ARGV -- a global is looked up by name at each use
+-- The one way for a number to leave: tostring and '..' round beyond 14 digits. '%d' is exact where a long has
+-- 64 bits, which `open` makes sure of, and takes a third of the time of '%.0f'.
+local function text(number) return string.format('%d', number) end
 local meta = call('HMGET', KEYS[1], 'epoch', 'posted', 'last_ms')
 if meta[1] ~= ARGV[1] then return {'STALE', meta[1] or ''} end
-local posted, last_ms, now = meta[2], tonumber(meta[3]), tonumber(ARGV[2])
-if not now then
+local posted, last_ms, now = meta[2], tonumber(meta[3]), nil
+if ARGV[2] ~= '' then
+  now = tonumber(ARGV[2])
+else
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end

@@ -5,7 +5,8 @@
 -- ANSWERS: answer, when the verb changes nothing; what had expired is written all the same
 -- USES: guard accounts expiry decide
 local id
-for _, expiry in ipairs(expiries) do
+for i = 1, #expiries do
+  local expiry = expiries[i]
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', expiry.head)
   call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text)
   for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
@@ -16,7 +17,7 @@ elseif head then
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head)
 end
 if id then
-  local seq = string.match(id, '%d+$')
+  local seq = string.sub(id, #ARGV[1] + 2)
   for i = 1, #touched do
     local account = touched[i]
     -- An account that was absent and still has nothing was only looked at, and stays absent.

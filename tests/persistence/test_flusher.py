@@ -164,6 +164,49 @@ async def test_several_flushers_at_once_post_each_entry_once(
     assert rows == [(balances, 6 * 40)]
 
 
+async def test_a_shard_that_somebody_else_holds_is_waited_for(
+    ledger: Ledger, database: Database, ask: Ask
+) -> None:
+    """Also where its entries do not all fit into the transaction that skips it."""
+    scribes = [Scribe(namespace_in(shard)) for shard in range(20)]
+    for scribe in scribes:
+        trade(scribe)
+    poster = Through(ledger)
+    flusher = quick(FakeJournal(*scribes), poster, batch_entries=100)
+    async with flushing(flusher):
+        async with database.transaction() as connection:
+            await connection.execute("SELECT 1 FROM meter.shards WHERE shard = 8 FOR UPDATE")
+            await until(lambda: [scribe.shard for scribe in scribes if scribe.entries] == [8])
+            seen = len(poster.calls)
+            await until(lambda: len(poster.calls) > seen + 2)
+        await until(lambda: scribes[8].entries == [])
+    assert any(0 < call.get(8, 0) < 100 // 8 for call in poster.calls), "it was cut"
+    assert flusher.stopped == {}
+    assert await booked(ask) == 20 * lines(10)
+
+
+async def test_another_flusher_at_work_while_this_one_starts_is_no_loss(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    journal = FakeJournal(scribe)
+
+    class Late(Through):
+        async def shard_rows(self) -> Sequence[ShardRow]:
+            rows = await super().shard_rows()
+            if entries := scribe.entries:
+                await self.ledger.post({scribe.shard: entries})
+                await journal.posted(scribe.shard, entries[-1].position, [])
+            return rows
+
+    flusher = quick(journal, Late(ledger))
+    async with flushing(flusher):
+        await until(lambda: scribe.entries == [])
+        trade(scribe)
+        await until(lambda: scribe.entries == [])
+    assert flusher.stopped == {}
+    assert await booked(ask) == lines(20)
+
+
 async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, ask: Ask) -> None:
     scribe = Scribe()
     trade(scribe)
@@ -261,7 +304,7 @@ def invent_a_hold(scribe: Scribe) -> None:
         (lose_an_entry, "continue at 1-4, but its next entry is 1-5"),
         (spoil_an_entry, "unreadable"),
         (spoil_a_row, "out of range"),
-        (invent_a_hold, "hold never is released to the journal, but the ledger knows it as nothing"),
+        (invent_a_hold, "tells hold never as released; the ledger knows it as nothing"),
     ],
 )
 async def test_a_shard_that_cannot_be_posted_stops_alone_and_says_why(

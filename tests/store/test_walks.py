@@ -187,10 +187,10 @@ class Walk(RuleBasedStateMachine):
             getattr(self.walker, what)()
 
 
-def walks(server: ServerUnderTest) -> settings:
-    examples = 5000 if LONG else (60 if server.name == FAKE else 20)
+def walks(server: ServerUnderTest, late_commit: str) -> settings:
+    quick = 24 if server.name == FAKE else 48  # a real server is the faster one here
     return settings(
-        max_examples=examples,
+        max_examples=5000 if LONG else quick // (1 if late_commit == "charge" else 3),
         stateful_step_count=100 if LONG else 50,
         deadline=None,
         derandomize=not LONG,
@@ -204,4 +204,4 @@ def walks(server: ServerUnderTest) -> settings:
 @pytest.mark.parametrize("late_commit", ["charge", "refuse"])
 def test_every_walk_agrees_with_the_model(server: ServerUnderTest, late_commit: str) -> None:
     machine = type("ThisWalk", (Walk,), {"server": server, "late_commit": late_commit})
-    run_state_machine_as_test(machine, settings=walks(server))
+    run_state_machine_as_test(machine, settings=walks(server, late_commit))

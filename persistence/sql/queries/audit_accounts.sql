@@ -1,4 +1,4 @@
--- Compares accounts as Redis saw them at one position with the ledger as posted up to there.
+-- Compares accounts as Redis saw them at one position with the ledger, which must be posted up to just there.
 -- held is the sum of the account's open holds according to Redis. Gives one row per finding.
 WITH seen AS (
     SELECT *
@@ -22,7 +22,7 @@ WITH seen AS (
     CROSS JOIN LATERAL (
         SELECT sum(line.amount) AS total
         FROM meter.ledger AS line
-        WHERE line.namespace = %(namespace)s AND line.account = seen.account AND line.entry_id < %(before_id)s
+        WHERE line.namespace = %(namespace)s AND line.account = seen.account
     ) AS booked
 )
 INSERT INTO meter.audit_findings (namespace, epoch, seq, account, issue_type, expected, actual)
