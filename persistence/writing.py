@@ -97,7 +97,6 @@ async def _change_holds(connection: Connection, posting: Posting) -> None:
 async def _misfit(connection: Connection) -> JournalForkError:
     cursor = await connection.execute(_FIND_MISFIT)
     ((namespace, hold_id, told, known),) = await cursor.fetchall()
-    return JournalForkError(
-        shard_of(namespace),
-        f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known or 'nothing'}, or otherwise",
-    )
+    known = known or "nothing"
+    reason = f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known}, or otherwise"
+    return JournalForkError(shard_of(namespace), reason)

@@ -48,7 +48,13 @@ class Command:
 
     def url(self) -> str:
         """Wait until it serves, and say where."""
-        return self.wait_for(_SERVES_ON).removeprefix(_SERVES_ON).partition(",")[0]
+        self.wait_for(_SERVES_ON)
+        return self.url_said()
+
+    def url_said(self) -> str:
+        """Say where it serves, once it has said so."""
+        line = next(line for line in self.said if line.startswith(_SERVES_ON))
+        return line.removeprefix(_SERVES_ON).partition(",")[0]
 
     def kill(self) -> None:
         """End it without a word, it and nothing else."""
