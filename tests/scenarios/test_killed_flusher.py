@@ -6,7 +6,7 @@ import random
 import threading
 from collections import Counter
 
-from conftest import Run
+from commands import Run
 
 from gateway.client import MeterClient
 from gateway.servers import RunningServers, start_servers

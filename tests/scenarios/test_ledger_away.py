@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from commands import Run
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError

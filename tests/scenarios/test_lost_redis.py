@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from commands import Run
 
 from gateway.client import MeterClient
 from gateway.servers import RunningServers, redis_providers, start_redis, start_servers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-from conftest import Run
+from commands import Run
 
 from gateway.client import MeterClient
 

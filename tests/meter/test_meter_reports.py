@@ -1,0 +1,181 @@
+"""Reports: they wait for the ledger, bounded, page by cursors, and say as of when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script
+
+from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.domain.entries import Position
+from gateway.domain.holds import Hold, HoldLeg
+from gateway.errors import MeterUnavailableError, MeterValidationError
+from gateway.meter import Meter
+from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
+
+HEAD = Position(2, 10)
+
+
+def line(number: int, **extras: Any) -> LedgerLine:
+    return LedgerLine(number, "consumption", ACCOUNT, -5, 95, AT_MS, AT_MS + 9, HOLD, Extras(**extras))
+
+
+def hold(number: int) -> Hold:
+    return Hold("acme", f"rsv_0_{number:024x}", "active", (HoldLeg(ACCOUNT, 5, None),), AT_MS, AT_MS + 9, None, late=False, body=b"")
+
+
+@pytest.fixture(autouse=True)
+def caught_up(script: Script) -> None:
+    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS)}
+
+
+async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
+    meter: Meter, script: Script
+) -> None:
+    behind = [(Position(1, 99), 5), (Position(2, 9), 6), (Position(2, 10), 7)]
+    script.answers |= {"watermark": behind, "balances": [[AccountRow(ACCOUNT, 100, 30)]]}
+    before = datetime.now(UTC)
+    answer = await meter.balances("alice")
+    assert [asked[0] for asked in script.asked] == ["head", "watermark", "watermark", "watermark", "balances"]
+    assert before.timestamp() - 1 <= datetime.fromisoformat(answer["as_of"]).timestamp() <= datetime.now(UTC).timestamp()
+    assert answer["balances"] == [
+        {
+            "event_type": "llm_call",
+            "resource": None,
+            "unit": "tokens",
+            "balance": 100,
+            "reserved": 30,
+            "available": 70,
+        }
+    ]
+
+
+async def test_a_ledger_that_stays_behind_is_reported_as_of_its_own_time(
+    meter: Meter, script: Script
+) -> None:
+    script.answers |= {"watermark": (Position(2, 9), AT_MS), "balances": [[]]}
+    assert await meter.balances(None) == {"balances": [], "as_of": AT}
+
+
+async def test_a_page_of_the_ledger_and_the_next(meter: Meter, script: Script) -> None:
+    lines = [line(number) for number in (50, 40, 30)]
+    script.answers |= {"ledger": [lines, lines[2:]]}
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    page = await meter.ledger(*WHOSE, "tokens", start_time=start, end_time=end, limit=2)
+    assert script.asked[-1] == ("ledger", "acme", ACCOUNT, start, end, 3, None)
+    assert [entry["id"] for entry in page["entries"]] == [50, 40]
+    cursor = page["next_cursor"]
+    assert cursor is not None
+    page = await meter.ledger(*WHOSE, "tokens", limit=2, cursor=cursor)
+    assert script.asked[-1] == ("ledger", "acme", ACCOUNT, None, None, 3, 40)
+    assert [entry["id"] for entry in page["entries"]] == [30]
+    assert page["next_cursor"] is None
+
+
+async def test_an_entry_of_the_ledger(meter: Meter, script: Script) -> None:
+    script.answers |= {"ledger": [[line(50, actor_id="ann", reference_id=7)]]}
+    [entry] = await meter.get_ledger(*WHOSE, "tokens")
+    assert entry == {
+        "id": 50,
+        "entry_type": "consumption",
+        "amount": -5,
+        "balance_after": 95,
+        "event_time": AT,
+        "created_at": "2026-03-01T12:00:00.009Z",
+        "user_id": "alice",
+        "event_type": "llm_call",
+        "unit": "tokens",
+        "resource": None,
+        "reservation_id": HOLD,
+        "reference_id": 7,
+        "actor_id": "ann",
+        "request_id": None,
+        "on_behalf_of": None,
+        "reason": None,
+        "metadata": None,
+    }
+
+
+async def test_a_page_of_holds_and_the_next(meter: Meter, script: Script) -> None:
+    holds = [hold(number) for number in (3, 2, 1)]
+    script.answers |= {"holds": [holds, holds[2:]]}
+    page = await meter.reservations("active", "alice", limit=2)
+    assert script.asked[-1][1:4] == ("acme", "active", "alice")
+    assert script.asked[-1][5:] == (3, None)
+    assert len(page["reservations"]) == 2
+    page = await meter.list_reservations(cursor=page["next_cursor"], limit=2)
+    assert script.asked[-1][5:] == (3, (AT_MS, holds[1].hold_id))
+    assert page["next_cursor"] is None
+    assert page["reservations"][0]["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "code"),
+    [
+        ({"limit": 0}, "limit", "VAL_NOT_POSITIVE"),
+        ({"limit": 10_001}, "limit", "VAL_LIMIT_TOO_LARGE"),
+        ({"limit": True}, "limit", "VAL_LIMIT_INVALID_TYPE"),
+        ({"limit": "5"}, "limit", "VAL_LIMIT_INVALID_TYPE"),
+        ({"cursor": "x"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": ""}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "ü"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "\ud800"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor(-1)}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor(2**63)}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor(1, 2, 3)}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor("a", 1)}, "cursor", "VAL_CURSOR_INVALID"),
+    ],
+    ids=range(12),
+)
+async def test_pages_that_cannot_be(
+    meter: Meter, script: Script, arguments: Any, field: str, code: str
+) -> None:
+    for call in (meter.ledger(*WHOSE, "tokens", **arguments), meter.reservations(**arguments)):
+        with pytest.raises(MeterValidationError) as caught:
+            await call
+        assert [(fault.field, fault.code) for fault in caught.value.errors] == [(field, code)]
+    assert script.asked == []
+
+
+@pytest.mark.xfail(strict=True, reason="a cursor that is no text raises AttributeError", raises=AttributeError)
+async def test_a_cursor_that_is_no_text(meter: Meter) -> None:
+    with pytest.raises(MeterValidationError):
+        await meter.ledger(*WHOSE, "tokens", cursor=5)  # type: ignore[arg-type]
+
+
+async def test_an_unknown_status_names_those_there_are(meter: Meter) -> None:
+    with pytest.raises(MeterValidationError, match="active, committed, expired, released"):
+        await meter.reservations("open")
+
+
+def test_cursors_of_one_list_are_none_of_the_other() -> None:
+    assert read_ledger_cursor(write_cursor(5)) == 5
+    assert read_holds_cursor(write_cursor(5, HOLD)) == (5, HOLD)
+    for read, cursor in ((read_ledger_cursor, write_cursor(5, HOLD)), (read_holds_cursor, write_cursor(5))):
+        with pytest.raises(MeterValidationError):
+            read(cursor)
+
+
+async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
+    meter: Meter, script: Script
+) -> None:
+    accounts = [f"u{number}:e:tokens:" for number in range(120)]
+    wrong = Mismatch("acme", ACCOUNT, "balance_mismatch", 10, 7)
+    script.answers |= {
+        "accounts": [accounts],
+        "audit": [Position(2, 11), None, Position(2, 12)],
+        "audits": [None, [wrong], [], None],
+    }
+    answer = await meter.reconciled()
+    assert answer["accounts_checked"] == 120
+    assert [len(asked[2]) for asked in script.asked if asked[0] == "audit"] == [50, 50, 20]
+    assert [found["discrepancy"] for found in answer["discrepancies"]] == [-3]
+
+
+async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Script) -> None:
+    script.answers |= {"accounts": [["a:b:c:"]], "audit": Position(2, 11), "audits": None}
+    with pytest.raises(MeterUnavailableError, match="flusher") as caught:
+        await meter.reconcile()
+    assert caught.value.code == "ledger_backlog"

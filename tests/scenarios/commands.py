@@ -1,0 +1,86 @@
+"""Processes of the command line, for scenarios: started, listened to, killed and stopped."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO
+
+_SERVES_ON = "Quotagate serves on "
+_START_S = 30
+_STOP_S = 30
+
+
+class Command:
+    """One running ``quotagate`` command and what it has said so far."""
+
+    def __init__(self, arguments: list[str], environ: dict[str, str]) -> None:
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *arguments],
+            env=clean | environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.said: list[str] = []
+        self._lines: queue.Queue[str] = queue.Queue()
+        assert self.process.stderr is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
+
+    def wait_for(self, beginning: str) -> str:
+        """Wait until it says a line that begins so; give the line."""
+        while True:
+            line = self._lines.get(timeout=_START_S)
+            if line.startswith(beginning):
+                return line
+            assert line, f"it ended: {self.said}"
+
+    def url(self) -> str:
+        """Wait until it serves, and say where."""
+        self.wait_for(_SERVES_ON)
+        return self.url_said()
+
+    def url_said(self) -> str:
+        """Say where it serves, once it has said so."""
+        line = next(line for line in self.said if line.startswith(_SERVES_ON))
+        return line.removeprefix(_SERVES_ON).partition(",")[0]
+
+    def kill(self) -> None:
+        """End it without a word, it and nothing else."""
+        self.process.send_signal(signal.SIGKILL)
+        self._ended()
+
+    def stop(self) -> int:
+        """Ask it to end, as an operator would; give its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._ended()
+
+    def _ended(self) -> int:
+        code = self.process.wait(_STOP_S)
+        self._reader.join(_STOP_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def end(self) -> None:
+        """Make sure that nothing is left of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self._ended()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.said.append(line.rstrip("\n"))
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put("")
+
+
+Run = Callable[..., Command]
