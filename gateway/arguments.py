@@ -15,10 +15,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.domain.amounts import MAX_SCALED, scale_of, to_scaled
+from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, scale_of, to_scaled
 from gateway.domain.fields import FieldError
 from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
 from gateway.domain.names import (
+    ACTOR_MAX_BYTES,
     EVENT_TYPE_MAX_CHARS,
     KEY_MAX_BYTES,
     RESOURCE_MAX_BYTES,
@@ -36,7 +37,8 @@ LIMIT_MAX = 10_000
 
 # Postgres' jsonb cannot hold U+0000. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+# Deterministic: the same metadata in another order is the same request to an idempotency key.
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -67,7 +69,7 @@ class Arguments:
         """Check event type and unit; give the unit's scale."""
         self.name("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS)
         self.name("unit", unit, max_chars=UNIT_MAX_CHARS)
-        return scale_of(unit) if isinstance(unit, str) else 0
+        return scale_of(unit) if isinstance(unit, str) else DEFAULT_SCALE
 
     def account(self, user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
         """Check user and resource, and give the account's text; "" when any part is wrong."""
@@ -190,6 +192,14 @@ class Arguments:
             self.fail("metadata", "VAL_METADATA_INVALID", "must not contain NaN or Infinity")
         return msgspec.Raw(encoded)
 
+    def actor(self, actor: Actor) -> Actor:
+        """Check who acts. Spaces at the edges are harmless in words that are only kept."""
+        for field, part in actor._asdict().items():
+            if part is not None:
+                text = part.strip(" ") if isinstance(part, str) else part
+                self.name(field, text, max_bytes=ACTOR_MAX_BYTES)
+        return actor
+
     def call(
         self, namespace: str, actor: Actor, key: object, parameters: Sequence[object], extras: Extras
     ) -> Call:
@@ -206,7 +216,7 @@ _NO_EXTRAS = Extras()
 
 
 def _body(actor: Actor, key: str | None, extras: Extras) -> bytes:
-    if key is None and extras == _NO_EXTRAS and actor == NOBODY:
+    if key is None and actor == NOBODY and extras == _NO_EXTRAS:
         return b""
     return _encode(msgspec.structs.replace(extras, idempotency_key=key, **actor._asdict()))
 

@@ -89,5 +89,5 @@ def _lane(operation: object) -> str:
         return ""
     if "reservation_id" in operation:
         return f"hold {operation['reservation_id']!r}"
-    account = [operation.get(part) for part in ("user_id", "event_type", "unit", "resource")]
+    account = [operation.get(part) or None for part in ("user_id", "event_type", "unit", "resource")]
     return f"account {account!r}"

@@ -33,7 +33,7 @@ def _read(cursor: str, shape: Any) -> Any:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
         return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=shape)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (AttributeError, binascii.Error, ValueError, TypeError) as error:
         raise MeterValidationError.one(
             "cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list"
         ) from error

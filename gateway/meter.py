@@ -7,7 +7,6 @@ says what came back in the words of the source API. It decides nothing and keeps
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
@@ -44,9 +43,10 @@ from gateway.domain.holds import (
     TTL_DEFAULT_SECONDS,
     hold_id_of,
 )
-from gateway.domain.names import USER_ID_MAX_BYTES, namespace_error, shard_of
+from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
+from gateway.nonces import nonce_hex
 from gateway.protocols import NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 
 Answer = TypeVar("Answer")
@@ -96,8 +96,12 @@ class Meter:
         on_behalf_of: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Say who acts from here on; it goes with every entry and hold."""
-        self._actor = Actor(actor_id, request_id, on_behalf_of, reason)
+        """Say who acts from here on; it goes with every entry and hold. Each part is at most 512 bytes."""
+        read = Arguments()
+        read.name("actor_id", actor_id, max_bytes=ACTOR_MAX_BYTES)
+        actor = read.actor(Actor(None, request_id, on_behalf_of, reason))
+        read.done()
+        self._actor = actor._replace(actor_id=actor_id)
 
     def clear_actor(self) -> None:
         """Forget who acts."""
@@ -187,7 +191,7 @@ class Meter:
         ttl_ms = read.ttl_ms(ttl_seconds)
         extras = Extras(metadata=read.metadata(metadata))
         call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras)
-        hold_id = hold_id_of((scale,), secrets.token_hex(12))
+        hold_id = hold_id_of((scale,), nonce_hex())
         decision = await self._observed(
             "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
         )

@@ -6,10 +6,10 @@ The usual way never comes here, for the watermark moves with the data.
 from __future__ import annotations
 
 from gateway.domain.entries import entry_position
-from gateway.domain.names import shard_of
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.errors import JournalForkError
+from persistence.names import shard_of_key
 from persistence.postings import SETTLING, Posting
 from persistence.statements import statement
 from persistence.writing import copy_lines
@@ -39,7 +39,7 @@ async def _drop_lines(connection: Connection, posting: Posting) -> None:
         if not same:
             epoch, seq = entry_position(identifier)
             raise JournalForkError(
-                shard_of(namespace), f"entry {epoch}-{seq} is booked already, with other content"
+                shard_of_key(namespace), f"entry {epoch}-{seq} is booked already, with other content"
             )
         del posting.booked[namespace, identifier]
     await connection.execute("DROP TABLE told_ledger")
@@ -56,7 +56,7 @@ async def _forget_holds(connection: Connection, posting: Posting) -> None:
     known = await cursor.fetchall()
     for namespace, hold_id, same in known:
         if not same:
-            raise JournalForkError(shard_of(namespace), f"hold {hold_id} exists already, made otherwise")
+            raise JournalForkError(shard_of_key(namespace), f"hold {hold_id} exists already, made otherwise")
     await connection.execute(
         _FORGET_HOLDS,
         {

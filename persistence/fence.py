@@ -20,7 +20,7 @@ import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
 from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
-from persistence.errors import JournalError
+from persistence.errors import JournalError, PostingRefusedError
 
 _log = structlog.get_logger("quotagate.fence")
 
@@ -89,8 +89,8 @@ class LedgerFence:
     async def _post(self, shard: int, entries: Sequence[Entry]) -> bool:
         try:
             await self._ledger.post({shard: entries})
-        except JournalError as error:
-            _log.exception("proven_loss", shard=shard, reason=error.reason)
+        except (JournalError, PostingRefusedError) as error:
+            _log.exception("proven_loss", shard=shard, reason=str(error))
             return False
         return True
 

@@ -15,10 +15,11 @@ from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
 from persistence.errors import PostingRefusedError
+from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting, check_verbs
 from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
-from persistence.writing import LINES_PER_TURN, clear, prepare, write
+from persistence.writing import LINES_PER_TURN, clear, keep_names, prepare, write
 
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.
@@ -89,22 +90,26 @@ async def _post_ready(
     if not ready:
         return {}
     await connection.execute(_LOOK_UP)
+    names: dict[Named, str] = {}
     for place, (entries, audits) in enumerate(_pieces(ready.values())):
         if place:
             await clear(connection)
-        await _write(connection, entries, careful=careful)
+        await _write(connection, entries, names, careful=careful)
         for audit in audits:
-            await run_audit(connection, audit)
+            await run_audit(connection, stored(audit, names))
+    await keep_names(connection, names)
     watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
     await advance(connection, watermarks)
     return watermarks
 
 
-async def _write(connection: Connection, entries: Iterable[Entry], *, careful: bool) -> None:
+async def _write(
+    connection: Connection, entries: Iterable[Entry], names: dict[Named, str], *, careful: bool
+) -> None:
     posting = Posting()
     waiting = iter(entries)
     while turn := list(islice(waiting, LINES_PER_TURN)):
-        posting.add(turn)
+        posting.add(stored(entry, names) for entry in turn)
         await asyncio.sleep(0)
     if careful:
         await drop_posted(connection, posting)

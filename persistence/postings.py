@@ -13,7 +13,6 @@ import msgspec
 
 from gateway.domain.entries import Entry, LegState, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
-from gateway.domain.names import shard_of
 from gateway.protocols import Extras
 from persistence.copytext import (
     NULL,
@@ -28,6 +27,7 @@ from persistence.copytext import (
     time_field,
 )
 from persistence.errors import EntryRefusedError
+from persistence.names import shard_of_key
 
 AUDIT = "audit"
 SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
@@ -206,5 +206,5 @@ def _extras(entry: Entry) -> Extras:
 
 def _refused(entry: Entry, reason: str, shard: int | None = None) -> EntryRefusedError:
     epoch, seq = entry.position
-    of_shard = shard_of(entry.namespace) if shard is None else shard
+    of_shard = shard_of_key(entry.namespace) if shard is None else shard
     return EntryRefusedError(of_shard, f"entry {epoch}-{seq} {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -11,7 +11,6 @@ import msgspec
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
-from gateway.domain.names import account_text
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -24,6 +23,7 @@ from gateway.protocols import (
 )
 from persistence.copytext import time_field
 from persistence.database import Database
+from persistence.names import FullNames, Named, account_key, keys_in, namespace_key, user_key, user_range
 from persistence.statements import statement
 
 _WATERMARK = statement("watermark")
@@ -35,6 +35,7 @@ _USER_HOLDS_PAGE = statement("user_holds_page")
 _LOAD_ACCOUNTS = statement("load_accounts")
 _LOAD_HOLDS = statement("load_holds")
 _AUDIT_FINDINGS = statement("audit_findings")
+_LONG_NAMES = statement("long_names")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -50,11 +51,12 @@ _SHOWN: Mapping[str | None, tuple[list[bool], list[str]]] = {
 }
 
 Row = tuple[Any, ...]
-Named = tuple[str, str]
 
 
 class Queries(Reports, StateSource):
     """Answers from Postgres. Every method is one statement, so one snapshot, and goes through an index.
+
+    Only where long names are among what was found, a second one reads these; they never change.
 
     All raise MeterUnavailableError when the database does not answer.
     """
@@ -69,12 +71,17 @@ class Queries(Reports, StateSource):
 
     async def balances(self, namespace: str, user_id: str | None) -> Sequence[AccountRow]:
         """Give every account of the user, or of the pool, by name."""
-        rows = await self._rows(_BALANCES, namespace=namespace, **_accounts_of(user_id))
-        return [AccountRow(*row) for row in rows]
+        key = namespace_key(namespace)
+        rows = await self._rows(_BALANCES, namespace=key, **user_range(user_id))
+        full = await self._full_names([namespace], [(key, account) for account, _, _ in rows])
+        return sorted(AccountRow(full.account(key, account), *numbers) for account, *numbers in rows)
 
     async def accounts(self, namespace: str) -> Sequence[str]:
         """Give the text of every account of the namespace, by name."""
-        return [account for (account,) in await self._rows(_ACCOUNT_NAMES, namespace=namespace)]
+        key = namespace_key(namespace)
+        rows = await self._rows(_ACCOUNT_NAMES, namespace=key)
+        full = await self._full_names([namespace], [(key, account) for (account,) in rows])
+        return sorted(full.account(key, account) for (account,) in rows)
 
     async def ledger(
         self,
@@ -88,8 +95,8 @@ class Queries(Reports, StateSource):
         """Give the newest entries with start <= event_time < end and id < before_id; None bounds nothing."""
         rows = await self._rows(
             _LEDGER_PAGE,
-            namespace=namespace,
-            account=account,
+            namespace=namespace_key(namespace),
+            account=account_key(account),
             before_id=_ANY_ID if before_id is None else before_id,
             start=start or "-infinity",
             beyond=end or "infinity",
@@ -112,7 +119,7 @@ class Queries(Reports, StateSource):
         """
         overdue, settled = _SHOWN[status]
         page = {
-            "namespace": namespace,
+            "namespace": namespace_key(namespace),
             "now": time_field(now_ms),
             "overdue": overdue,
             "settled": settled,
@@ -121,9 +128,11 @@ class Queries(Reports, StateSource):
             "limit": limit,
         }
         if user_id is None:
-            return list(_holds(await self._rows(_HOLDS_PAGE, **page)))
-        of_user = {"user_id": user_id, **_accounts_of(user_id)}
-        return list(_holds(await self._rows(_USER_HOLDS_PAGE, **page, **of_user)))
+            rows = await self._rows(_HOLDS_PAGE, **page)
+        else:
+            of_user = {"user_id": user_key(user_id), **user_range(user_id)}
+            rows = await self._rows(_USER_HOLDS_PAGE, **page, **of_user)
+        return list(_holds(rows, await self._full_names([namespace], _legs_of(rows))))
 
     async def count_open_holds(self) -> int:
         """Count the holds that are open in the ledger, over all namespaces."""
@@ -133,28 +142,45 @@ class Queries(Reports, StateSource):
     async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:
         """Give what the audit entry at ``upto`` found; None before it is posted."""
         del shard  # the namespace already says it
-        rows = await self._rows(_AUDIT_FINDINGS, namespace=namespace, epoch=upto.epoch, seq=upto.seq)
+        key = namespace_key(namespace)
+        rows = await self._rows(_AUDIT_FINDINGS, namespace=key, epoch=upto.epoch, seq=upto.seq)
         if not rows:
             return None
+        found = [row for row in rows if row[0] is not None]
+        full = await self._full_names([namespace], [(key, account) for account, *_ in found])
         return [
-            Mismatch(namespace, account, issue_type, int(expected), int(actual))
-            for account, issue_type, expected, actual in rows
-            if account is not None
+            Mismatch(namespace, full.account(key, account), issue_type, int(expected), int(actual))
+            for account, issue_type, expected, actual in found
         ]
 
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
         """Give the state of each (namespace, account text) that exists, with its open holds, whole."""
-        rows = await self._rows(_LOAD_ACCOUNTS, **_columns(wanted))
+        keys = {
+            (namespace_key(namespace), account_key(account)): (namespace, account)
+            for namespace, account in wanted
+        }
+        rows = await self._rows(_LOAD_ACCOUNTS, **_columns(keys))
+        legs = [row[4:] for row in rows if row[4] is not None]
+        full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
         for (namespace, account, balance, reserved), group in groupby(rows, key=lambda row: row[:4]):
-            holds = tuple(_holds(row[4:] for row in group if row[4] is not None))
-            states[namespace, account] = AccountState(account, balance, reserved, holds)
+            named = keys[namespace, account]
+            holds = tuple(_holds((row[4:] for row in group if row[4] is not None), full))
+            states[named] = AccountState(named[1], balance, reserved, holds)
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
         """Give each (namespace, hold id) that exists, settled or open."""
-        rows = await self._rows(_LOAD_HOLDS, **_columns(wanted))
-        return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows)}
+        keys = [(namespace_key(namespace), hold_id) for namespace, hold_id in wanted]
+        rows = await self._rows(_LOAD_HOLDS, **_columns(keys))
+        full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(rows))
+        return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows, full)}
+
+    async def _full_names(self, namespaces: Iterable[str], accounts: Iterable[Named]) -> FullNames:
+        """Read what the keys among the accounts, named as in the tables, stand for."""
+        keys = {(namespace, key) for namespace, account in accounts for key in keys_in(account)}
+        rows = await self._rows(_LONG_NAMES, **_columns(keys)) if keys else ()
+        return FullNames(namespaces, {(namespace, key): name for namespace, key, name in rows})
 
     async def _rows(self, query: bytes, **values: object) -> list[Row]:
         async with self._database.connection() as connection:
@@ -162,16 +188,20 @@ class Queries(Reports, StateSource):
             return await cursor.fetchall()
 
 
-def _holds(rows: Iterable[Row]) -> Iterator[Hold]:
+def _legs_of(rows: Iterable[Row]) -> Iterator[Named]:
+    return ((row[0], row[3]) for row in rows)
+
+
+def _holds(rows: Iterable[Row], full: FullNames) -> Iterator[Hold]:
     """Put the legs of holds together; each hold's are next to each other and in order."""
     for (namespace, hold_id), group in groupby(rows, key=lambda row: row[:2]):
         legs = list(group)
         _, _, status, _, _, _, created_at, expires_at, settled_at, late, body = legs[0]
         yield Hold(
-            namespace,
+            full.namespace(namespace),
             hold_id,
             status,
-            tuple(HoldLeg(account, amount, consumed) for _, _, _, account, amount, consumed, *_ in legs),
+            tuple(HoldLeg(full.account(namespace, leg[3]), *leg[4:6]) for leg in legs),
             _unix_ms(created_at),
             _unix_ms(expires_at),
             None if settled_at is None else _unix_ms(settled_at),
@@ -195,13 +225,7 @@ def _ledger_line(account: str, row: Row) -> LedgerLine:
     return LedgerLine(identifier, entry_type, account, amount, balance_after, *times, reservation_id, extras)
 
 
-def _accounts_of(user_id: str | None) -> dict[str, str]:
-    """Give the range of texts in which all accounts of a user lie, and no others."""
-    user = account_text(user_id, "", "", None).partition(":")[0]
-    return {"first": f"{user}:", "beyond": f"{user};"}
-
-
-def _columns(wanted: Sequence[Named]) -> dict[str, list[str]]:
+def _columns(wanted: Collection[Named]) -> dict[str, list[str]]:
     return {"namespaces": [named[0] for named in wanted], "names": [named[1] for named in wanted]}
 
 

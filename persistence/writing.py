@@ -7,12 +7,12 @@ that live as long as the connection, and applied from there as sets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from gateway.domain.names import shard_of
 from persistence.database import Connection
 from persistence.errors import JournalForkError
+from persistence.names import Named, shard_of_key
 from persistence.postings import Posting
 from persistence.statements import statement
 
@@ -29,6 +29,7 @@ _SETTLE_HOLDS = statement("settle_holds")
 _SETTLE_EXPIRED_HOLDS = statement("settle_expired_holds")
 _EXTEND_HOLDS = statement("extend_holds")
 _FIND_MISFIT = statement("find_misfit")
+_KEEP_NAMES = statement("keep_names")
 
 # The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
 LINES_PER_TURN = 500
@@ -53,6 +54,14 @@ async def write(connection: Connection, posting: Posting) -> None:
         await _apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
         await _apply(connection, _ADD_USAGE)
+
+
+async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
+    """Keep what the keys of long names stand for, by the namespace's key and their own."""
+    if names:
+        namespaces, keys = zip(*names, strict=True)
+        values = {"namespaces": list(namespaces), "keys": list(keys), "names": list(names.values())}
+        await connection.execute(_KEEP_NAMES, values)
 
 
 async def clear(connection: Connection) -> None:
@@ -99,4 +108,4 @@ async def _misfit(connection: Connection) -> JournalForkError:
     ((namespace, hold_id, told, known),) = await cursor.fetchall()
     known = known or "nothing"
     reason = f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known}, or otherwise"
-    return JournalForkError(shard_of(namespace), reason)
+    return JournalForkError(shard_of_key(namespace), reason)

@@ -229,9 +229,7 @@ class Model:
         first, answer = self.answers[ns, key]
         return answer if first == what else Clash()
 
-    def _short(
-        self, ns: str, legs: Sequence[tuple[str, int]], *, nothing_fits: bool = False
-    ) -> Short | None:
+    def _short(self, ns: str, legs: Sequence[tuple[str, int]], *, nothing_fits: bool = False) -> Short | None:
         for index, (account, amount) in enumerate(legs):
             money = self.money(ns, account)
             if amount > money.available and not (nothing_fits and amount == 0):

@@ -13,14 +13,13 @@ from itertools import count
 from secrets import token_hex
 from urllib.parse import unquote_to_bytes
 
-from gateway.domain.names import name_error
+from gateway.domain.names import ACTOR_MAX_BYTES, name_error
 from gateway.errors import FieldError, MeterValidationError
 from gateway.protocols import NOBODY, Actor
 
 Headers = Mapping[bytes, bytes]
 
 DEFAULT_NAMESPACE = "default"
-ACTOR_MAX_BYTES = 512
 
 _ACTOR = (
     ("actor_id", b"x-actor-id", "X-Actor-Id"),

@@ -68,13 +68,15 @@ class _Wire(asyncio.Protocol):
         self._outgoing.clear()
 
     def data_received(self, data: bytes) -> None:
+        next_reply, next_waiting = self._reader.gets, self._waiting.popleft
         self._reader.feed(data)
         try:
-            while (reply := self._reader.gets()) is not False:
-                self._settle(self._waiting.popleft(), reply)
-                self._count()
+            while (reply := next_reply()) is not False:
+                self._settle(next_waiting(), reply)
+                self._answered += 1
         except (hiredis.ProtocolError, UnicodeDecodeError, IndexError) as error:
             self.fail(f"what answers is no Redis: {error!r}")
+        self._count()
 
     def _settle(self, future: asyncio.Future[Any], reply: Any) -> None:
         if future.done():  # the caller was cancelled; the server has acted all the same
@@ -85,11 +87,10 @@ class _Wire(asyncio.Protocol):
             future.set_result(reply)
 
     def _count(self) -> None:
-        self._answered += 1
-        calls, sent_at = self._batches[0]
-        if self._answered == calls:
-            self._batches.popleft()
-            self._answered = 0
+        """Tell of every batch that is answered whole by now."""
+        while self._batches and self._answered >= self._batches[0][0]:
+            calls, sent_at = self._batches.popleft()
+            self._answered -= calls
             self._observe(calls, self._loop.time() - sent_at)
 
     def connection_lost(self, exc: Exception | None) -> None:

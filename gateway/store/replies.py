@@ -29,7 +29,6 @@ def read_entry(identifier: str, head: str, body: bytes) -> Entry:
     """
     words = head.split(" ")
     verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
-    legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
     return Entry(
         read_position(identifier),
         verb,
@@ -38,7 +37,7 @@ def read_entry(identifier: str, head: str, body: bytes) -> Entry:
         "" if hold_id == "-" else hold_id,
         int(expires_ms),
         late == "1",
-        legs,
+        _read_legs(words),
         body,
     )
 
@@ -93,6 +92,12 @@ def _read_hold_legs(words: Sequence[str], consumed: str) -> tuple[HoldLeg, ...]:
         HoldLeg(account, int(amount), charge)
         for account, amount, charge in zip(words[::2], words[1::2], charges, strict=True)
     )
+
+
+def _read_legs(words: list[str]) -> tuple[LegState, ...]:
+    if len(words) == _HEAD_WORDS + _LEG_WORDS:  # nearly every entry
+        return (_read_leg(words[_HEAD_WORDS:]),)
+    return tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
 
 
 def _read_leg(words: list[str]) -> LegState:

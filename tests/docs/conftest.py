@@ -13,6 +13,7 @@ from typing import IO
 
 import psycopg
 import pytest
+from doc_blocks import blocks_of
 from doc_reader import Reader
 
 from gateway.servers import RunningServers
@@ -26,17 +27,24 @@ OpenReader = Callable[..., Reader]
 
 
 @pytest.fixture
-def open_reader(servers: RunningServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenReader]:
-    """Give a function that opens a reader on databases that nobody has used."""
+def open_reader(
+    servers: RunningServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OpenReader]:
+    """Give a function that opens the reader of a document on databases that nobody has used."""
     with ExitStack() as running:
 
-        def opened(*, own_curl: bool = False) -> Reader:
+        def opened(document: str, *, own_curl: bool = False) -> Reader:
             environ = _environ(servers, next(_numbers))
             for name, value in environ.items():
                 monkeypatch.setenv(name, value)
             keyed = environ | {"QUOTAGATE_API_KEY": API_KEY}
-            urls = {"": running.enter_context(_gateway(environ)), "key": running.enter_context(_gateway(keyed))}
-            return Reader(urls, {"PATH": os.environ["PATH"], **keyed}, tmp_path, own_curl=own_curl)
+            urls = {
+                mark: running.enter_context(_gateway(keyed if mark else environ))
+                for mark in sorted({block.mark for block in blocks_of(document)})
+            }
+            reader = Reader(urls, {"PATH": os.environ["PATH"], **keyed}, tmp_path, own_curl=own_curl)
+            running.callback(reader.close)
+            return reader
 
         yield opened
 

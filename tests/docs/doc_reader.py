@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 from doc_blocks import ROOT, Block
+
+from gateway.client import MeterClient
 
 SHOWN = "127.0.0.1:8080"
 
@@ -52,12 +55,18 @@ class Reader:
         self._printed = io.StringIO()
         self._names: dict[str, Any] = {"print": functools.partial(print, file=self._printed)}
 
+    def close(self) -> None:
+        """Close the connections that the examples left open, as the end of their program would."""
+        for value in self._names.values():
+            if isinstance(value, MeterClient):
+                value.close()
+
     def run(self, block: Block) -> str:
         """Run a block and give what it printed, with the addresses that the document shows."""
         address = self._addresses[block.mark]
         text = block.text.replace(SHOWN, address)
-        printed = self._shell(block, text) if block.kind == "sh" else self._python(block, text)
-        return printed.replace(address, SHOWN)
+        run = {"sh": self._shell, "python": self._python, "sql": self._sql}[block.kind]
+        return run(block, text).replace(address, SHOWN)
 
     def _shell(self, block: Block, text: str) -> str:
         done = subprocess.run(
@@ -81,5 +90,9 @@ class Reader:
             pool.submit(self._exec, code).result(timeout=60)
         return self._printed.getvalue()
 
+    def _sql(self, _block: Block, text: str) -> str:
+        with psycopg.connect(self._environ["QUOTAGATE_DATABASE_URL"]) as connection:
+            return str(connection.execute(text.encode()).fetchall())
+
     def _exec(self, code: Any) -> None:
-        exec(code, self._names)  # noqa: S102 - running the examples is what this is for
+        exec(code, self._names)

@@ -25,7 +25,7 @@ def shaped(text: str) -> str:
 
 
 def same_json(shown: str, real: str) -> tuple[str, str]:
-    """Give both in the form in which they must be equal. ``…`` in what is shown stands for more of the same."""
+    """Give both in the form in which they must be equal; ``…`` in what is shown stands for more."""
     wanted, found = json.loads(shown, parse_float=str), json.loads(real, parse_float=str)
     return _laid_out(_without_more(wanted)), _laid_out(_cut(found, wanted))
 

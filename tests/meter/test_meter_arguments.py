@@ -21,7 +21,9 @@ async def faults(call: Any) -> list[tuple[str, str]]:
     with pytest.raises(MeterValidationError) as caught:
         await call
     assert caught.value.code == caught.value.errors[0].code
-    assert caught.value.message == "; ".join(f"{fault.field}: {fault.detail}" for fault in caught.value.errors)
+    assert caught.value.message == "; ".join(
+        f"{fault.field}: {fault.detail}" for fault in caught.value.errors
+    )
     return [(fault.field, fault.code) for fault in caught.value.errors]
 
 
@@ -210,11 +212,21 @@ def test_a_meter_has_a_namespace(script: Script, namespace: Any) -> None:
 
 
 anything = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text(max_size=30), st.binary(max_size=3)
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.decimals(),
+    st.text(max_size=30),
+    st.binary(max_size=3),
 )
 
 
-@given(st.fixed_dictionaries({name: anything for name in ("user_id", "event_type", "amount", "unit", "resource")}))
+@given(
+    st.fixed_dictionaries(
+        {name: anything for name in ("user_id", "event_type", "amount", "unit", "resource")}
+    )
+)
 async def test_nothing_but_a_validation_error_comes_of_bad_arguments(arguments: Any) -> None:
     script = Script()
     script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}

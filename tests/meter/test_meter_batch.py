@@ -134,8 +134,16 @@ async def test_different_accounts_travel_together(meter: Meter, script: Script) 
         (allocation(colour="red"), "colour", "VAL_UNKNOWN_FIELD"),
         ({"op": "allocate", "user_id": "a", "event_type": "e", "unit": "t"}, "amount", "VAL_AMOUNT_NULL"),
         ({"op": "commit", "actual_amount": 5}, "reservation_id", "VAL_RESERVATION_ID_NULL"),
-        ({"op": "commit", "reservation_id": 5, "actual_amount": 5}, "reservation_id", "VAL_RESERVATION_ID_INVALID_TYPE"),
-        ({"op": "commit", "reservation_id": [5], "actual_amount": 5}, "reservation_id", "VAL_RESERVATION_ID_INVALID_TYPE"),
+        (
+            {"op": "commit", "reservation_id": 5, "actual_amount": 5},
+            "reservation_id",
+            "VAL_RESERVATION_ID_INVALID_TYPE",
+        ),
+        (
+            {"op": "commit", "reservation_id": [5], "actual_amount": 5},
+            "reservation_id",
+            "VAL_RESERVATION_ID_INVALID_TYPE",
+        ),
         (allocation(user_id=["a"]), "user_id", "VAL_USER_ID_INVALID_TYPE"),
         (allocation(0), "amount", "VAL_NOT_POSITIVE"),
     ],

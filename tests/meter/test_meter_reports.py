@@ -23,7 +23,17 @@ def line(number: int, **extras: Any) -> LedgerLine:
 
 
 def hold(number: int) -> Hold:
-    return Hold("acme", f"rsv_0_{number:024x}", "active", (HoldLeg(ACCOUNT, 5, None),), AT_MS, AT_MS + 9, None, late=False, body=b"")
+    return Hold(
+        "acme",
+        f"rsv_0_{number:024x}",
+        "active",
+        (HoldLeg(ACCOUNT, 5, None),),
+        AT_MS,
+        AT_MS + 9,
+        None,
+        late=False,
+        body=b"",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +49,11 @@ async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
     before = datetime.now(UTC)
     answer = await meter.balances("alice")
     assert [asked[0] for asked in script.asked] == ["head", "watermark", "watermark", "watermark", "balances"]
-    assert before.timestamp() - 1 <= datetime.fromisoformat(answer["as_of"]).timestamp() <= datetime.now(UTC).timestamp()
+    assert (
+        before.timestamp() - 1
+        <= datetime.fromisoformat(answer["as_of"]).timestamp()
+        <= datetime.now(UTC).timestamp()
+    )
     assert answer["balances"] == [
         {
             "event_type": "llm_call",
@@ -139,7 +153,9 @@ async def test_pages_that_cannot_be(
     assert script.asked == []
 
 
-@pytest.mark.xfail(strict=True, reason="a cursor that is no text raises AttributeError", raises=AttributeError)
+@pytest.mark.xfail(
+    strict=True, reason="a cursor that is no text raises AttributeError", raises=AttributeError
+)
 async def test_a_cursor_that_is_no_text(meter: Meter) -> None:
     with pytest.raises(MeterValidationError):
         await meter.ledger(*WHOSE, "tokens", cursor=5)  # type: ignore[arg-type]

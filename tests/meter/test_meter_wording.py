@@ -23,7 +23,10 @@ SETTLED = ["not_found", "committed", "released", "expired"]
 
 
 async def test_allocate_and_adjust(meter: Meter, script: Script) -> None:
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 105, 7), "adjust": done("adjust", -5, 0, 0, -5, 0)}
+    script.answers = {
+        "allocate": done("allocate", 5, 0, 0, 105, 7),
+        "adjust": done("adjust", -5, 0, 0, -5, 0),
+    }
     assert await meter.allocate(*WHOSE, 5, "tokens") == {"balance": 105, "entry_id": ENTRY}
     assert script.asked[0][2:] == (ACCOUNT, 5)
     assert await meter.adjust(*WHOSE, "-5", "tokens") == {"balance": -5, "entry_id": ENTRY}

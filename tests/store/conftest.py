@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from desk import Desk
-from servers_under_test import FAKE, FakeServer, RealServer, ServerUnderTest, provider_names, running_server, server_names
+from servers_under_test import (
+    FAKE,
+    FakeServer,
+    RealServer,
+    ServerUnderTest,
+    provider_names,
+    running_server,
+    server_names,
+)
 from shape import check_shape
 from stand import Stand
 

@@ -147,9 +147,7 @@ class Desk:
     async def audit(self, *accounts: str, at: Word = "") -> Reply:
         return await self.run("audit", [self.keys.due], at or self.now, self.ns, *accounts)
 
-    async def install(
-        self, *args: Word, ticket: Word = "", absent_ms: int = 30_000, at: Word = ""
-    ) -> Reply:
+    async def install(self, *args: Word, ticket: Word = "", absent_ms: int = 30_000, at: Word = "") -> Reply:
         sent = (at or self.now, self.ns, ticket or self.now, absent_ms, *args)
         return await self.run("install", [self.keys.due], *sent)
 
@@ -159,7 +157,9 @@ class Desk:
         sent = (self.now, self.ns, ticket or self.now, keep_ms, status, *args)
         return await self.run("recall", [self.keys.due, self.hold_key(hold_id)], *sent)
 
-    async def posted(self, seq: int, *hold_ids: str, keep_ms: int = 60_000, epoch: Word | None = None) -> Reply:
+    async def posted(
+        self, seq: int, *hold_ids: str, keep_ms: int = 60_000, epoch: Word | None = None
+    ) -> Reply:
         names = [self.hold_key(hold_id) for hold_id in hold_ids]
         return await self.run("posted", names, "", seq, keep_ms, epoch=epoch)
 

@@ -103,7 +103,9 @@ def _check_holds(kinds: dict[str, dict[str, tuple[Any, int]]]) -> None:
             if "status" in fields:
                 assert hold_id not in listed, f"{path} is {fields['status']} and still listed on {owner}"
             elif owner in kinds["acct"]:
-                assert listed.get(hold_id) == expires_ms, f"{path} is open and not listed on {owner}: {listed}"
+                assert listed.get(hold_id) == expires_ms, (
+                    f"{path} is open and not listed on {owner}: {listed}"
+                )
         if "status" not in fields:
             assert ttl_ms == -1, f"the open hold {path} would fade"
         elif fields["status"] == "committed":

@@ -11,7 +11,9 @@ LATER = START_MS + 60_000
 LIMIT = 100  # of lua/fragments/expiry.lua
 
 
-async def reserve_many(desk: Desk, count: int, *accounts: str, prefix: str = "h", ttl_ms: int = 60_000) -> None:
+async def reserve_many(
+    desk: Desk, count: int, *accounts: str, prefix: str = "h", ttl_ms: int = 60_000
+) -> None:
     for number in range(count):
         reply = await desk.reserve(f"{prefix}{number}", [(account, 1) for account in accounts], ttl_ms)
         assert reply[0] == "DONE"
@@ -35,7 +37,9 @@ async def test_what_has_expired_is_available_to_the_decision_that_finds_it(desk:
     if verb == "balance":
         assert read_standing(await desk.balance(A)).reserved == 0
     elif verb == "reserve":
-        assert read_done(await desk.reserve("new", [(A, 100)]), b"").entry.legs == ((A, 0, 100, 100, 100, 100),)
+        assert read_done(await desk.reserve("new", [(A, 100)]), b"").entry.legs == (
+            (A, 0, 100, 100, 100, 100),
+        )
     elif verb == "consume":
         assert read_done(await desk.consume(A, 100, check=1), b"").entry.legs == ((A, -100, 0, 0, 0, 0),)
     else:

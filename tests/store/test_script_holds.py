@@ -18,7 +18,12 @@ async def test_a_hold_over_three_accounts_is_made_and_charged_as_one(desk: Desk)
     assert (done.entry.hold_id, done.entry.expires_ms) == ("h", LATER)
     assert done.entry.legs == ((A, 0, 10, 10, 100, 10), (B, 0, 20, 20, 100, 20), (C, 0, 30, 30, 100, 30))
     hold, now_ms = read_hold("acme", "h", await desk.look("h", at=START_MS + 5))
-    assert (hold.status, hold.created_ms, hold.expires_ms, now_ms) == ("active", START_MS, LATER, START_MS + 5)
+    assert (hold.status, hold.created_ms, hold.expires_ms, now_ms) == (
+        "active",
+        START_MS,
+        LATER,
+        START_MS + 5,
+    )
     assert [(leg.account, leg.amount, leg.consumed) for leg in hold.legs] == [
         (A, 10, None),
         (B, 20, None),

@@ -34,7 +34,9 @@ async def test_an_account_comes_with_its_open_holds(desk: Desk) -> None:
 
 
 async def test_several_accounts_come_in_one_call(desk: Desk) -> None:
-    await desk.install(A, 1, 7, 0, 0, B, 1, 50, 5, 1, "h", LATER, f"{LATER} {START_MS} {B} 5", "", "c:x:y:", 0, 0, 0, 0)
+    await desk.install(
+        A, 1, 7, 0, 0, B, 1, 50, 5, 1, "h", LATER, f"{LATER} {START_MS} {B} 5", "", "c:x:y:", 0, 0, 0, 0
+    )
     assert [await desk.standing(account) for account in (A, B, "c:x:y:")] == [(7, 0), (50, 5), (0, 0)]
 
 
@@ -182,7 +184,10 @@ async def test_posting_lets_settled_holds_fade_and_open_ones_not(desk: Desk) -> 
     await desk.release("released")
     await desk.sweep(at=START_MS + 1000)
     await desk.posted(6, "open", "committed", "released", "expired", "unknown", keep_ms=5000)
-    ttls = {h: await desk.link.call("PTTL", desk.hold_key(h)) for h in ("open", "committed", "released", "expired")}
+    ttls = {
+        h: await desk.link.call("PTTL", desk.hold_key(h))
+        for h in ("open", "committed", "released", "expired")
+    }
     assert ttls["open"] == -1
     assert all(0 < ttls[h] <= 5000 for h in ("committed", "released", "expired")), ttls
     assert await desk.link.call("EXISTS", desk.hold_key("unknown")) == 0

@@ -33,7 +33,10 @@ NASTY = (
 async def test_a_name_survives_a_whole_life(desk: Desk, name: str) -> None:
     desk = Desk(desk.link, desk.scripts, name[:1024])
     await desk.open()
-    account, other = account_text(name, name[:256], name[:64], name), account_text(None, name[:256], "t", None)
+    account, other = (
+        account_text(name, name[:256], name[:64], name),
+        account_text(None, name[:256], "t", None),
+    )
     assert parse_account(account) == (name, name[:256], name[:64], name)
     await desk.known(account, other, balance=100)
     body = '{"metadata":{"ü":"\\u0022 ☃ 🦀"}}'
@@ -58,9 +61,7 @@ async def test_a_name_survives_a_whole_life(desk: Desk, name: str) -> None:
         (("%", "25"), ("%25", "")),
     ],
 )
-async def test_no_two_names_share_an_account(
-    desk: Desk, one: tuple[str, str], two: tuple[str, str]
-) -> None:
+async def test_no_two_names_share_an_account(desk: Desk, one: tuple[str, str], two: tuple[str, str]) -> None:
     first, second = (account_text(user or None, "e", "t", resource) for user, resource in (one, two))
     await desk.known(first, second)
     await desk.allocate(first, 1)

@@ -233,7 +233,9 @@ async def test_an_account_with_very_many_expired_holds_still_answers(stand: Stan
     assert (await stand.decider.standing("acme", ACCOUNT))[:2] == (10_000, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="the count of accounts examined ends the sweep, not that of holds left")
+@pytest.mark.xfail(
+    strict=True, reason="the count of accounts examined ends the sweep, not that of holds left"
+)
 async def test_expire_expires_every_overdue_hold_of_one_account(stand: Stand) -> None:
     await overdue(stand, 250)
     assert await stand.decider.expire("acme") == 250

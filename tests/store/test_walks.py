@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
@@ -60,7 +66,9 @@ class Walk(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.walker.close()
 
-    def both(self, verb: str, ns: str, key: str, what: object, answer: Any, *args: Any, **kwargs: Any) -> None:
+    def both(
+        self, verb: str, ns: str, key: str, what: object, answer: Any, *args: Any, **kwargs: Any
+    ) -> None:
         method = getattr(self.decider, verb)
         self.walker.change(ns, key, (verb, what), lambda call: method(call, *args, **kwargs), answer)
 

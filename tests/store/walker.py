@@ -197,7 +197,9 @@ class Walker:
     def sweep(self, ns: str) -> None:
         """A sweep sees the accounts that are in Redis; others wait until they are touched."""
         due = self.ask("ZRANGE", self.keys.due, 0, -1)
-        known = [(owner, account) for owner in NAMESPACES for account in ACCOUNTS if path_of(owner, account) in due]
+        known = [
+            (owner, account) for owner in NAMESPACES for account in ACCOUNTS if path_of(owner, account) in due
+        ]
         swept = self.run(self.decider.expire(ns))
         assert swept == self.model.sweep(ns, known)
         self.check()
