@@ -33,9 +33,10 @@ from gateway.errors import MeterValidationError
 from gateway.protocols import NO_METADATA, NOBODY, Actor, Call, Extras
 
 METADATA_MAX_BYTES = 16 * 1024
+METADATA_MAX_DEPTH = 32
 LIMIT_MAX = 10_000
 
-# Postgres' jsonb cannot hold U+0000. An even run of backslashes before the escape means it is none.
+# Postgres cannot read U+0000 out of JSON. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # Deterministic: the same metadata in another order is the same request to an idempotency key.
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
@@ -176,6 +177,9 @@ class Arguments:
             self.fail("metadata", "VAL_METADATA_INVALID_TYPE", "must be an object")
             return NO_METADATA
         try:
+            if _depth(value) > METADATA_MAX_DEPTH:
+                self.fail("metadata", "VAL_METADATA_TOO_DEEP", f"must nest at most {METADATA_MAX_DEPTH} deep")
+                return NO_METADATA
             encoded = _encode(value)
             _decode_object(encoded)  # a Decimal may be NaN, or beyond what any reader can take
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
@@ -225,6 +229,22 @@ def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
     """Stand for a verb and its parameters. Who acts is not part of it: a retry may come from elsewhere."""
     digest = hashlib.blake2b(_encode([parameters, extras]), digest_size=12)
     return digest.hexdigest()
+
+
+def _depth(value: object) -> int:
+    """Count how deep objects and lists nest, no further than it matters."""
+    level: list[object] = [value]
+    depth = 0
+    while level and depth <= METADATA_MAX_DEPTH:
+        inner: list[object] = []
+        for part in level:
+            if isinstance(part, Mapping):
+                inner += part.values()
+            elif isinstance(part, list | tuple):
+                inner += part
+        level = [part for part in inner if isinstance(part, Mapping | list | tuple)]
+        depth += 1
+    return depth
 
 
 def _has_non_finite(value: object) -> bool:

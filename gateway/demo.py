@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ async def _gateway(tell: Callable[[str], None]) -> AsyncIterator[str]:
     """Run ``quotagate serve --ephemeral`` as anyone would; give its URL."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve", "--ephemeral", "--host", "127.0.0.1", "--port", "0"),
+        env=_environ(),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -43,6 +45,11 @@ async def _gateway(tell: Callable[[str], None]) -> AsyncIterator[str]:
         await _end(process)
         if relaying is not None:
             await relaying
+
+
+def _environ() -> dict[str, str]:
+    """Give our environment without Quotagate's settings: a demonstration never touches anyone's databases."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
 
 
 async def _url(process: asyncio.subprocess.Process, tell: Callable[[str], None]) -> str:

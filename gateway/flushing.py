@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,7 @@ _log = structlog.get_logger("quotagate.flushing")
 
 _RESTART_FIRST_S = 0.2
 _RESTART_LAST_S = 5.0
+_HEALTHY_S = 60.0  # after this long alive, the next death is the first again
 
 
 @asynccontextmanager
@@ -37,15 +39,26 @@ async def flusher_process(settings: Settings) -> AsyncIterator[None]:
 async def _watch(settings: Settings) -> None:
     pause_s = _RESTART_FIRST_S
     while True:
-        process = await _start(settings)
-        try:
-            code = await process.wait()
-        except asyncio.CancelledError:
-            await _drain(process, settings.drain_seconds)
-            raise
-        _log.error("flusher_died", exit_code=code, restart_in_s=pause_s)
+        started = time.monotonic()
+        reason = await _run_once(settings)
+        if time.monotonic() - started > _HEALTHY_S:
+            pause_s = _RESTART_FIRST_S
+        _log.error("flusher_died", reason=reason, restart_in_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _RESTART_LAST_S)
+
+
+async def _run_once(settings: Settings) -> str:
+    """Run the flusher until it ends; say why it did."""
+    try:
+        process = await _start(settings)
+    except OSError as error:
+        return f"it could not be started: {error}"
+    try:
+        return f"exit code {await process.wait()}"
+    except asyncio.CancelledError:
+        await _drain(process, settings.drain_seconds)
+        raise
 
 
 async def _start(settings: Settings) -> asyncio.subprocess.Process:

@@ -1,1 +1,1 @@
-"""Measures Quotagate beside what a user would pick instead. Nothing here is shipped, and no test asks for speed."""
+"""Measures Quotagate beside what a user would pick instead. Not shipped; no test asks for speed."""

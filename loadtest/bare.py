@@ -1,12 +1,11 @@
-"""Redis by itself, without gateway or ledger: opens a shard, times the scripts inside the server, weighs keys.
+"""Redis by itself, without gateway or ledger: opens a shard, times scripts in the server, weighs keys.
 
 Nothing is judged here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -36,7 +35,7 @@ class ScriptTimes(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Bytes of memory. ``by_difference`` is used_memory before and after many, ``by_key`` MEMORY USAGE of one."""
+    """Bytes: ``by_difference`` of used_memory before and after many, ``by_key`` MEMORY USAGE of one."""
 
     by_difference: dict[str, float]
     by_key: dict[str, int]
@@ -55,7 +54,7 @@ def client(url: str) -> Iterator[redis.Redis]:
 def epoch_of(url: str, namespace: str) -> int:
     """Give the epoch in which the shard of a namespace is open."""
     with client(url) as made:
-        return int(made.hget(ShardKeys(shard_of(namespace), 0).meta, "epoch"))
+        return int(made.hget(ShardKeys(shard_of(namespace), 0).meta, "epoch") or 0)
 
 
 class Bare:
@@ -66,6 +65,7 @@ class Bare:
         self._redis: redis.Redis = redis.Redis.from_url(url)
         self._keys = ShardKeys(shard_of(_NAMESPACE), _EPOCH)
         self._scripts = scripts()
+        self._entry_bytes = 0.0
         self.clear()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Bare:
 
     def clear(self) -> None:
         """Forget everything, load the scripts, open the shard."""
-        self._redis.execute_command("FLUSHALL", "SYNC")
+        self._redis.execute_command("FLUSHALL", "SYNC")  # type: ignore[no-untyped-call]
         for script in self._scripts.values():
             self._redis.script_load(script.text)
         self._redis.evalsha(
@@ -132,38 +132,39 @@ class Bare:
             )
 
     def weights(self, number: int) -> Weights:
-        """Weigh accounts, open holds on one account and on as many as holds, and keys: ``number`` of each."""
+        """Weigh accounts, open holds on as many accounts and on one, and keys: ``number`` of each."""
         self.clear()
-        found: dict[str, float] = {}
-        steps = {
-            "account": lambda: self.install(number),
-            "hold, one on each account": lambda: self.reserve(number, number, keyed=False),
-            "hold, all on one account": lambda: self.reserve(number, 1, keyed=False),
-            "hold with idempotency key, all on one account": lambda: self.reserve(number, 1, keyed=True),
+        account = self._weighed(number, lambda: self.install(number))
+        spread = self._weighed(number, lambda: self.reserve(number, number, keyed=False))
+        entry = self._entry_bytes
+        hot = self._weighed(number, lambda: self.reserve(number, 1, keyed=False))
+        keyed = self._weighed(number, lambda: self.reserve(number, 1, keyed=True))
+        found = {
+            "account": account,
+            "open hold, one on each account": spread,
+            "open hold, all on one account": hot,
+            "idempotency key": keyed - hot,
+            "journal entry, until it is posted": entry,
         }
-        before = self._settled_memory()
-        for name, step in steps.items():
-            step()
-            found[f"journal entry of: {name}"] = self._journal_bytes() / number
-            after = self._settled_memory()
-            found[name], before = (after - before) / number, after
-        found["idempotency key"] = (
-            found.pop("hold with idempotency key, all on one account") - found["hold, all on one account"]
-        )
-        kept = {name: bytes_ for name, bytes_ in found.items() if not name.startswith("journal entry")}
-        kept["journal entry until it is posted"] = found["journal entry of: hold, one on each account"]
-        return Weights(kept, self._by_key())
+        return Weights(found, self._by_key())
 
-    def _journal_bytes(self) -> int:
-        return int(self._redis.memory_usage(self._keys.journal, samples=0) or 0)
+    def _weighed(self, number: int, step: Callable[[], None]) -> float:
+        """Give the bytes a step has added for each of ``number``, once its journal is posted."""
+        before = self._used()
+        step()
+        self._entry_bytes = int(self._redis.memory_usage(self._keys.journal, samples=0) or 0) / number
+        self._post()
+        return (self._used() - before) / number
 
-    def _settled_memory(self) -> int:
-        """Give used_memory once the journal is trimmed as after posting."""
-        last = self._redis.xrevrange(self._keys.journal, count=1)
+    def _post(self) -> None:
+        """Trim the journal as after posting."""
+        last: Any = self._redis.xrevrange(self._keys.journal, count=1)
         if last:
-            seq = int(re.sub(rb".*-", b"", last[0][0]))
-            sha = self._scripts["posted"].sha
-            self._redis.evalsha(sha, 2, self._keys.meta, self._keys.journal, _EPOCH, "", seq, 60_000)
+            seq = int(last[0][0].partition(b"-")[2])
+            names = (self._keys.meta, self._keys.journal)
+            self._redis.evalsha(self._scripts["posted"].sha, 2, *names, _EPOCH, "", seq, 60_000)
+
+    def _used(self) -> int:
         return int(self._redis.info("memory")["used_memory"])
 
     def _by_key(self) -> dict[str, int]:
@@ -173,4 +174,3 @@ class Bare:
                 found[kind] = int(self._redis.memory_usage(key) or 0)
                 break
         return found
-

@@ -29,12 +29,15 @@ class Cell(NamedTuple):
 
 
 def cells_of(sizes: Sizes) -> Iterator[Cell]:
-    """Yield every cell of a round: what is compared stands side by side, each open loop after its closed one."""
+    """Yield every cell of a round: what is compared side by side, open loops after their closed ones."""
+    all_four = (SCRIPTS, METER, ECHO, HTTP)
     for accounts in (1, sizes.accounts):
         for clients in sizes.clients:
-            yield from (Cell(who, RESERVE, accounts, clients) for who in (SCRIPTS, METER, ECHO, HTTP))
+            yield from (Cell(who, RESERVE, accounts, clients) for who in all_four)
             if clients in sizes.open_clients:
-                yield from (Cell(who, RESERVE, accounts, clients, OPEN) for who in (SCRIPTS, METER, ECHO, HTTP))
+                yield from (
+                    Cell(who, RESERVE, accounts, clients, OPEN) for who in (SCRIPTS, METER, ECHO, HTTP)
+                )
     for clients in sizes.clients:
         yield from (Cell(who, RESERVE, 1, clients, keyed=True) for who in (SCRIPTS, METER, HTTP))
     for accounts in (1, sizes.accounts):

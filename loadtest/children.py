@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, Queue
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -22,14 +22,16 @@ class ChildError(Exception):
 
 
 @contextmanager
-def announcing(module: str, *words: str, phrase: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+def announcing(
+    module: str, *words: str, phrase: str, environ: Mapping[str, str]
+) -> Iterator[tuple[int, str]]:
     """Run ``python -m module words`` until the end of the context; give its process id and URL.
 
     ``phrase`` is what it writes to stderr before its URL and a comma.
     """
     kept = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
     command = [sys.executable, "-m", module, *words]
-    with subprocess.Popen(command, env=kept | environ, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env={**kept, **environ}, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process.pid, _url_of(process.stderr, phrase, module)
         finally:
@@ -75,7 +77,7 @@ class Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self._process.pid
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

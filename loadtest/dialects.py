@@ -51,7 +51,9 @@ class Http:
         return 1, 0 if good else 1
 
 
-def http_requests(host: str, namespace: str, accounts: int, *, keyed: bool, first: int) -> Callable[[], bytes]:
+def http_requests(
+    host: str, namespace: str, accounts: int, *, keyed: bool, first: int
+) -> Callable[[], bytes]:
     """Give a function that gives the next POST /v1/reservations, over the accounts in turn from ``first``."""
     texts = [_http_request(host, namespace, user) for user in users(accounts)]
     turns = cycle(texts[first % accounts :] + texts[: first % accounts])
@@ -77,7 +79,8 @@ class Script:
 
     def request(self) -> bytes:
         """Give the next call."""
-        return hiredis.pack_command(tuple(next(self._calls)))  # type: ignore[arg-type]  # stubs say 1-tuple
+        packed: bytes = hiredis.pack_command(tuple(next(self._calls)))  # type: ignore[arg-type]  # stubs say 1-tuple
+        return packed
 
     def feed(self, data: bytes) -> tuple[int, int]:
         """Take bytes; an answer other than DONE is a fault."""

@@ -1,4 +1,4 @@
-"""The bare ASGI echo: what the HTTP server itself costs, on the same settings as the gateway's. Nothing else."""
+"""The bare ASGI echo: what the HTTP server itself costs on the settings of the gateway. Nothing else."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ async def _measured(calls: int) -> dict[str, float]:
         "meter: word the answer": saying,
         "store: choose script, keys and arguments": deciding - reading,
         "store: pack the command": _best(calls, lambda: hiredis.pack_command(words)),
-        "store: unpack the reply": _best(calls, lambda: (reader.feed(_WIRE), reader.gets())),
+        "store: unpack the reply": _best(calls, lambda: _fed(reader)),
         "store: read the entry": reading,
     }
 
@@ -121,6 +121,11 @@ def _words() -> Any:
     names = (keys.meta, keys.journal, keys.due, f"{keys.hold_prefix}{_NAMESPACE}:{_HOLD}")
     args = (keys.epoch, "", _NAMESPACE, "", 3_600_000, _HOLD, 300_000, b"", _ACCOUNT, 1)
     return ("EVALSHA", scripts()["reserve"].sha, len(names), *names, *args)
+
+
+def _fed(reader: hiredis.Reader) -> Any:
+    reader.feed(_WIRE)
+    return reader.gets()
 
 
 async def _receive() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a user would pick instead: the `limits` library, and row locks in Postgres. Nothing of ours is used here."""
+"""What a user would pick instead: the `limits` library, row locks in Postgres. Nothing of ours is used."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from loadtest.tasks import Act
 
 _WINDOW = limits.parse("1000000000 per minute")
 _POOL = 32
+_FUND = "INSERT INTO peer.accounts VALUES (%s, 10^15, 0)"
+_SQL = files("loadtest") / "peer_sql"
 _SCHEMA, _RESERVE, _COMMIT = (
-    files("loadtest").joinpath("peer_sql", name).read_text() for name in ("schema.sql", "reserve.sql", "commit.sql")
+    _SQL.joinpath(f"{name}.sql").read_text() for name in ("schema", "reserve", "commit")
 )
 
 
@@ -58,7 +60,7 @@ async def postgres_pairs(
         async with pool.connection() as connection:
             await connection.execute(_SCHEMA, prepare=False)
             async with connection.cursor() as cursor:
-                await cursor.executemany("INSERT INTO peer.accounts VALUES (%s, 10^15, 0)", [(name,) for name in names])
+                await cursor.executemany(_FUND, [(name,) for name in names])
         yield _pairs_on(pool, names)
 
 

@@ -1,4 +1,4 @@
-"""Runs the rounds: measures each cell, one at a time, on servers that are fresh in every round. Judges nothing."""
+"""Runs the rounds: measures cell by cell, on servers that are fresh in every round. Judges nothing."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ def _round(sizes: Sizes, results: Results, number: int, tell: Tell) -> None:
         capacity: dict[Cell, float] = {}
         cells = list(cells_of(sizes))
         for index, cell in enumerate(cells):
-            tell(f"round {number + 1} of {sizes.rounds}: {index + 1} of {len(cells)}: {cell.subject} {cell.verb}")
+            place = f"round {number + 1} of {sizes.rounds}, {index + 1} of {len(cells)}"
+            tell(f"{place}: {cell.subject} {cell.verb}")
             offered = None
             if cell.loop == OPEN:
                 offered = max(1.0, OPEN_SHARE * capacity[cell._replace(loop=CLOSED)])
@@ -123,7 +124,7 @@ def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed
     namespace = f"load-{seed}"
     job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
     if cell.subject in {SCRIPTS, METER, HTTP}:
-        scene.meter.do(verb="fund", namespace=namespace, accounts=cell.accounts)
+        scene.workers["meter"].do(verb="fund", namespace=namespace, accounts=cell.accounts)
         scene.drained(namespace)
     before = scene.spent()
     figures = msgspec.convert(_LOADS[cell.subject](scene, cell, job | {"namespace": namespace}), Figures)
@@ -135,27 +136,29 @@ def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed
 
 
 def _load_scripts(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.raw.do(dialect="script", url=scene.redis_url, connections=_SCRIPT_CONNECTIONS, **job)
+    return scene.workers["raw"].do(
+        dialect="script", url=scene.redis_url, connections=_SCRIPT_CONNECTIONS, **job
+    )
 
 
 def _load_meter(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.meter.do(verb=_VERBS[cell.verb], **job)
+    return scene.workers["meter"].do(verb=_VERBS[cell.verb], **job)
 
 
 def _load_http(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.raw.do(dialect="http", url=scene.gateway_url, proof='"granted":true', **job)
+    return scene.workers["raw"].do(dialect="http", url=scene.gateway_url, proof='"granted":true', **job)
 
 
 def _load_echo(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.raw.do(dialect="http", url=scene.echo_url, proof='"amount":1', **job)
+    return scene.workers["raw"].do(dialect="http", url=scene.echo_url, proof='"amount":1', **job)
 
 
 def _load_limits(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.limits.do(**job)
+    return scene.workers["limits"].do(**job)
 
 
 def _load_postgres(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.postgres.do(durable=cell.subject == POSTGRES, **job)
+    return scene.workers["postgres"].do(durable=cell.subject == POSTGRES, **job)
 
 
 _LOADS = defaultdict(

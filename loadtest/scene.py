@@ -1,4 +1,4 @@
-"""The processes of one round, all on this machine: both databases, the gateway with its flusher, the echo, workers.
+"""The processes of a round, all on this machine: databases, gateway with flusher, echo, workers.
 
 What is done with them is decided in run.py.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import redis
 
 from gateway.domain.names import shard_of
@@ -32,10 +32,7 @@ class Scene(NamedTuple):
     database_url: str
     gateway_url: str
     echo_url: str
-    raw: Worker
-    meter: Worker
-    limits: Worker
-    postgres: Worker
+    workers: dict[str, Worker]
     pids: dict[str, int]
     client: redis.Redis
 
@@ -75,10 +72,8 @@ def open_scene() -> Iterator[Scene]:
             announcing("gateway", "serve", "--port", "0", phrase="Quotagate serves on ", environ=environ)
         )
         echo_pid, echo_url = opened.enter_context(announcing("loadtest.echo", phrase=ANNOUNCED, environ={}))
-        workers = {
-            name: opened.enter_context(Worker(name, *given))
-            for name, given in {"raw": (), "meter": urls, "limits": urls[:1], "postgres": urls[1:]}.items()
-        }
+        given = {"raw": (), "meter": urls, "limits": urls[:1], "postgres": urls[1:]}
+        workers = {name: opened.enter_context(Worker(name, *words)) for name, words in given.items()}
         client = redis.Redis.from_url(servers.redis_url)
         opened.callback(client.close)
         yield Scene(
@@ -87,7 +82,7 @@ def open_scene() -> Iterator[Scene]:
             *urls,
             gateway_url,
             echo_url,
-            **workers,
+            workers,
             pids={
                 "redis": int(client.info("server")["process_id"]),
                 "postgres": servers.servers["postgres"].pid,

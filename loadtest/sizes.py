@@ -31,8 +31,8 @@ class Sizes(NamedTuple):
     open_clients: tuple[int, ...] = (1, 32, 256)
     peer_clients: tuple[int, ...] = (1, 32, 256)
     accounts: int = 1000
-    batches: int = 15
-    batch_calls: int = 2000
+    batches: int = 40
+    batch_calls: int = 500
     memory: int = 100_000
     layer_calls: int = 5000
 
@@ -46,7 +46,7 @@ QUICK = Sizes(
     peer_clients=(32,),
     memory=20_000,
 )
-FULL = Sizes(rounds=5, seconds=1.2, open_seconds=1.5, warm_seconds=0.2, batches=40, layer_calls=20_000)
+FULL = Sizes(rounds=5, seconds=1.2, open_seconds=1.5, warm_seconds=0.2, batches=60, layer_calls=20_000)
 # Sees whether everything still runs; its figures mean nothing.
 TINY = Sizes(
     rounds=1,

@@ -29,7 +29,7 @@ class Dialect(Protocol):
         ...
 
     def feed(self, data: bytes) -> tuple[int, int]:
-        """Take bytes from the server; give how many answers they complete, and how many of these are faults."""
+        """Take bytes from the server; give how many answers they complete, and how many are faults."""
         ...
 
 
@@ -82,9 +82,7 @@ def load(connections: Sequence[Connection], window: Window, seed: int) -> Figure
             connection.socket.close()
 
 
-def _closed(
-    selector: selectors.BaseSelector, connections: Iterable[Connection], window: Window
-) -> Figures:
+def _closed(selector: selectors.BaseSelector, connections: Iterable[Connection], window: Window) -> Figures:
     started = time.perf_counter()
     tally = Tally(window, started)
     for connection in connections:
@@ -135,5 +133,5 @@ def _open(
 
 
 def _wait(selector: Any, seconds: float) -> None:
-    """Wait until something can be read. epoll counts in whole milliseconds; select, asked about it, does not."""
+    """Wait until something can be read. epoll counts in milliseconds; select, asked about it, does not."""
     select.select([selector.fileno()], [], [], max(0.0, seconds))

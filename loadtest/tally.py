@@ -15,7 +15,7 @@ class Window(NamedTuple):
         clients: connections or tasks, each with one call at a time.
         warm_seconds: load that is not counted, first.
         seconds: load that is counted.
-        rate: arrivals per second of an open loop; None for a closed one, where each client calls again at once.
+        rate: arrivals per second of an open loop; None for a closed one, where clients call again at once.
     """
 
     clients: int
@@ -44,7 +44,7 @@ class Figures(NamedTuple):
         p50_ms: half of the latencies are below it.
         p99_ms: 99 of 100 are.
         p999_ms: 999 of 1,000 are.
-        count: answers counted.
+        counted: answers counted.
         made: all answers, with those of the warm-up.
         faults: answers that were not what was asked for, and calls without an answer.
     """
@@ -53,7 +53,7 @@ class Figures(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     p999_ms: float | None
-    count: int
+    counted: int
     made: int
     faults: int
 
@@ -61,8 +61,8 @@ class Figures(NamedTuple):
     def of(cls, latencies_s: Sequence[float], seconds: float, made: int, faults: int) -> Self:
         """Put figures together from the latencies counted in ``seconds``."""
         ordered = [1000 * latency for latency in sorted(latencies_s)]
-        at = (percentile(ordered, share) for share in (0.5, 0.99, 0.999))
-        return cls(len(ordered) / seconds, *at, len(ordered), made, faults)
+        p50, p99, p999 = (percentile(ordered, share) for share in (0.5, 0.99, 0.999))
+        return cls(len(ordered) / seconds, p50, p99, p999, len(ordered), made, faults)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
@@ -73,7 +73,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 
 class Tally:
-    """Counts the calls of one loop: those of a closed loop by when they end, of an open one by when they are due."""
+    """Counts the calls of a loop: of a closed one by when they end, of an open one by when they are due."""
 
     def __init__(self, window: Window, started: float) -> None:
         self._window = window

@@ -1,7 +1,7 @@
 """A worker process: loads one thing, job after job, as JSON lines on its standard input ask for.
 
-``python -m loadtest.worker NAME URL...``. It answers each line with ``{"result": ...}``. What is loaded and in
-which order is decided in run.py.
+``python -m loadtest.worker NAME URL...``. It answers each line with ``{"result": ...}``. What is loaded
+and in which order is decided in run.py.
 """
 
 from __future__ import annotations

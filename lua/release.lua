@@ -24,6 +24,6 @@ if not answer then
   end
 end
 --@write
-call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text)
+call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
 for _, leg in ipairs(hold.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, hold.id) end
 --@remember

@@ -1,7 +1,7 @@
 -- Expires the holds of accounts that nobody touches, those longest overdue first.
 -- KEYS: meta journal due
 -- ARGV: epoch at namespace limit
--- RETURNS: SWEPT posted expired examined | STALE | LOAD
+-- RETURNS: SWEPT posted expired more | STALE | LOAD
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
 -- USES: guard accounts expiry decide write
 -- COST: O(limit), and O(log n) for each expired hold; every namespace is swept, one is counted, '' counts all
@@ -15,7 +15,8 @@ local expired = 0
 for _, expiry in ipairs(expiries) do
   if ARGV[3] == '' or ARGV[3] == expiry.ns then expired = expired + 1 end
 end
-answer = {'SWEPT', posted, text(expired), text(#overdue)}
+more = more or #overdue >= tonumber(ARGV[4])
+answer = {'SWEPT', posted, text(expired), more and '1' or '0'}
 -- An account whose first hold was settled early is overdue in name only; its next time is put right here.
 for i = 1, #expiries == 0 and #touched or 0 do
   local account = touched[i]

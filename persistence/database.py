@@ -82,5 +82,6 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(
-            "SELECT set_config('statement_timeout', %s, false)", (str(self._statement_timeout_ms),)
+            "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
+            (str(self._statement_timeout_ms),),
         )

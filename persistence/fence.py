@@ -19,8 +19,9 @@ from typing import Protocol
 import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
+from gateway.errors import MeterUnavailableError
 from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
-from persistence.errors import JournalError, PostingRefusedError
+from persistence.errors import JournalError, JournalGapError, PostingRefusedError
 
 _log = structlog.get_logger("quotagate.fence")
 
@@ -30,8 +31,8 @@ _READ_ENTRIES = 2000
 class Epochs(Poster, Protocol):
     """The fence's side of the ledger: what the flusher has, and new epochs."""
 
-    async def raise_epochs(self, shards: Sequence[int]) -> Mapping[int, int]:
-        """Give the shards new epochs, never used before, with nothing posted in them yet."""
+    async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
+        """Give the shards that still stand where they were seen new epochs, with nothing posted in them."""
         ...
 
 
@@ -59,38 +60,53 @@ class LedgerFence:
             rows = {row.shard: row for row in await self._ledger.shard_rows()}
             states = await self._store.states()
             lost = [shard for shard, row in rows.items() if not _intact(row, states[shard])]
-            marks = {shard: row.watermark for shard, row in rows.items()}
+            marks = {shard: row.watermark for shard, row in rows.items() if shard not in lost}
             if lost:
                 marks |= await self._renew(lost, rows)
             await self._store.open(marks)
         return {shard: mark.epoch for shard, mark in marks.items()}
 
     async def _renew(self, lost: Sequence[int], rows: Mapping[int, ShardRow]) -> Mapping[int, Position]:
-        """Close the shards, post what survives of their journals, and give them new epochs."""
+        """Close the shards, post what survives of their journals, and give them new epochs.
+
+        A shard whose journal holds what cannot be posted stays closed, and out of the answer: its entries
+        are there, and a new epoch would leave them behind.
+        """
         used = [shard for shard in lost if rows[shard].watermark.epoch > 0]
         if used:
             _log.warning("epoch_raised", shards=used, reason="Redis does not hold what the ledger has seen")
         await self._store.close(lost)
-        await self._drain(lost)
-        epochs = await self._ledger.raise_epochs(lost)
+        blocked = await self._drain(lost)
+        seen = {row.shard: row.watermark for row in await self._ledger.shard_rows() if row.shard in lost}
+        epochs = await self._ledger.raise_epochs({s: mark for s, mark in seen.items() if s not in blocked})
+        if len(epochs) + len(blocked) < len(lost):
+            raise MeterUnavailableError("another process is recovering the same shards", "recovering")
         return {shard: Position(epoch, -1) for shard, epoch in epochs.items()}
 
-    async def _drain(self, shards: Sequence[int]) -> None:
-        """Post the entries that survive beyond the watermark, so far as they follow it without a gap."""
-        left = set(shards)
+    async def _drain(self, shards: Sequence[int]) -> set[int]:
+        """Post the entries that survive beyond the watermark, so far as they follow it without a gap.
+
+        Gives the shards whose entries are there and cannot be posted.
+        """
+        left, blocked = set(shards), set[int]()
         while left:
             marks = {row.shard: row.watermark for row in await self._ledger.shard_rows() if row.shard in left}
             found = await self._journal.read(marks, _READ_ENTRIES, 0)
             left &= set(found)
             for shard, entries in found.items():
-                if not await self._post(shard, entries):
+                if not await self._post(shard, entries, blocked):
                     left.discard(shard)
+        return blocked
 
-    async def _post(self, shard: int, entries: Sequence[Entry]) -> bool:
+    async def _post(self, shard: int, entries: Sequence[Entry], blocked: set[int]) -> bool:
         try:
             await self._ledger.post({shard: entries})
-        except (JournalError, PostingRefusedError) as error:
+        except JournalGapError as error:
             _log.exception("proven_loss", shard=shard, reason=str(error))
+            return False
+        except (JournalError, PostingRefusedError) as error:
+            _log.exception("shard_stays_closed", shard=shard, reason=str(error))
+            blocked.add(shard)
             return False
         return True
 

@@ -39,10 +39,13 @@ class Ledger(Poster):
         async with self._database.connection() as connection:
             return await shard_rows(connection)
 
-    async def raise_epochs(self, shards: Sequence[int]) -> Mapping[int, int]:
-        """Give the shards new epochs, never used before, with nothing posted in them yet (seq -1)."""
+    async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
+        """Give shards new epochs, never used before, with watermark seq -1: nothing posted in them.
+
+        Only those that still stand where they were seen are given one, and are in the answer.
+        """
         async with self._database.transaction() as connection:
-            return await raise_epochs(connection, shards)
+            return await raise_epochs(connection, seen)
 
     async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.

@@ -199,7 +199,7 @@ def _extras(entry: Entry) -> Extras:
         extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:
             time_field(extras.event_time_ms)
-    except (msgspec.MsgspecError, OverflowError) as error:
+    except (msgspec.MsgspecError, OverflowError, RecursionError) as error:
         raise _refused(entry, f"has a body that cannot be booked: {error}") from error
     return extras
 

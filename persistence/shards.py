@@ -33,9 +33,14 @@ async def advance(connection: Connection, watermarks: Mapping[int, Position]) ->
     await connection.execute(_ADVANCE, {"shards": shards, "seqs": [watermarks[s].seq for s in shards]})
 
 
-async def raise_epochs(connection: Connection, shards: Iterable[int]) -> Mapping[int, int]:
-    """Give each shard a new epoch, never used before, in which nothing is posted yet (seq -1)."""
-    cursor = await connection.execute(_RAISE_EPOCHS, {"shards": list(shards)})
+async def raise_epochs(connection: Connection, seen: Mapping[int, Position]) -> Mapping[int, int]:
+    """Give each shard that still stands where it was seen a new epoch, with nothing posted in it (seq -1)."""
+    values = {
+        "shards": list(seen),
+        "epochs": [mark.epoch for mark in seen.values()],
+        "seqs": [mark.seq for mark in seen.values()],
+    }
+    cursor = await connection.execute(_RAISE_EPOCHS, values)
     return {shard: epoch async for shard, epoch in cursor}
 
 

@@ -38,16 +38,15 @@ class FakeLink:
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(LinkLostError("the link was closed", sent=False))
+            return future
         try:
-            if self._closed:
-                raise LinkLostError("the link was closed", sent=False)
             future.set_result(self._client.execute_command(*words))
         except redis.exceptions.NoScriptError as error:
             future.set_exception(UnfencedError(f"NOSCRIPT {error}"))
         except redis.exceptions.ResponseError as error:
             future.set_exception(RefusedError(str(error)))
-        except LinkLostError as error:
-            future.set_exception(error)
         return future
 
     async def close(self) -> None:
@@ -55,7 +54,7 @@ class FakeLink:
 
 
 class ServerUnderTest(Protocol):
-    """A server of the suite. ``real`` says whether it is a process; ``scripts`` are joined as it wants them."""
+    """A server of the suite: whether it is a process, and the scripts joined as it wants them."""
 
     name: str
     real: bool

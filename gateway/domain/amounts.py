@@ -16,8 +16,8 @@ _MAX_EXPONENT = 16  # 1E+17 is beyond 2^53 in any scale
 DEFAULT_SCALE = 6
 WHOLE_UNITS = frozenset({"tokens", "requests", "calls", "bytes", "pages", "count"})
 
-# The caller's own decimal context may round to three places; this one never has to.
-_EXACT = Context(prec=40)
+# The caller's own decimal context may round to three places, or take a word for NaN; this one does neither.
+_EXACT = Context(prec=40, traps=[InvalidOperation])
 
 Amount = int | float | Decimal | str
 
@@ -62,7 +62,7 @@ def _decimal(value: object) -> Decimal | None:
         return Decimal(value)
     if isinstance(value, float | str):
         try:
-            return Decimal(repr(value) if isinstance(value, float) else value)
+            return Decimal(repr(value) if isinstance(value, float) else value, _EXACT)
         except InvalidOperation:
             return None
     return None

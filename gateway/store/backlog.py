@@ -32,10 +32,12 @@ class Backlog:
         self._entries[shard] = seq - int(posted)
         self.epoch_full = self.epoch_full or seq >= SEQ_FULL
 
+    def is_at_bound(self, shard: int) -> bool:
+        """Say whether the shard's journal was at its bound when it was last heard of."""
+        return self._entries[shard] >= self._max_entries
+
     async def check(self, shard: int) -> None:
-        """Raise MeterUnavailableError (``ledger_backlog``) while the shard's journal is at its bound."""
-        if self._entries[shard] < self._max_entries:
-            return
+        """Ask how long the journal is now; raise MeterUnavailableError (``ledger_backlog``) at the bound."""
         self._entries[shard] = await self._calls.unposted(shard)
         if self._entries[shard] >= self._max_entries:
             raise MeterUnavailableError(

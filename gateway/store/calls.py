@@ -22,8 +22,8 @@ from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, read_position
 from gateway.store.scripts import Script
 
-_ATTEMPTS = 64
-_FAULTS = 3  # a lost link or an unfenced server, in one call
+_FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
+_LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
 
 
@@ -117,8 +117,8 @@ class Calls:
         Raises MeterUnavailableError.
         """
         sha = self._shas[verb]
-        faults = 0
-        for _ in range(_ATTEMPTS):
+        attempts = _Attempts()
+        while True:
             keys = self._keys[shard]
             names = [keys.meta, keys.journal, keys.due]
             if hold:
@@ -130,19 +130,25 @@ class Calls:
                     "EVALSHA", sha, len(names), *names, keys.epoch, self._clock(), *args
                 )
             except StoreError as error:
-                faults += 1
-                if faults > _FAULTS:
-                    raise _unavailable(f"Redis did not decide: {error}") from error
+                attempts.failed(error)
                 await self._mend(error, repeatable=repeatable)
                 continue
             if reply[0] not in _NOT_YET:
                 return reply
-            if reply[0] == "STALE":
-                faults += 1
-                await self._follow(shard, faults)
-            elif reply[0] == "LOAD":
-                await self._loader.load(keys, reply)
-        raise _unavailable(f"no decision after {_ATTEMPTS} attempts")
+            await self._prepare(keys, reply, attempts)
+
+    async def _prepare(self, keys: ShardKeys, reply: Reply, attempts: _Attempts) -> None:
+        """Remove what kept a script from deciding. AGAIN needs nothing: every call has got further."""
+        if reply[0] == "LOAD":
+            attempts.loaded()
+            try:
+                await self._loader.load(keys, reply, self._clock())
+            except StoreError as error:
+                attempts.failed(error)
+                await self._mend(error, repeatable=True)
+        elif reply[0] == "STALE":
+            attempts.stale(keys)
+            await self.open()
 
     async def _mend(self, error: StoreError, *, repeatable: bool) -> None:
         """Make ready for another attempt, or raise what ends the call."""
@@ -151,11 +157,33 @@ class Calls:
         elif not (isinstance(error, LinkLostError) and (repeatable or not error.sent)):
             raise _unavailable(f"Redis did not decide: {error}") from error
 
-    async def _follow(self, shard: int, faults: int) -> None:
-        """Learn the shard's epoch after the caller's was found to be another."""
-        if faults > _FAULTS:
-            raise MeterUnavailableError(f"shard {shard} is closed while Redis recovers", "recovering")
-        await self.open()
+
+class _Attempts:
+    """How often one call has been made in vain, and for which reason; ends it when that is too often."""
+
+    __slots__ = ("_faults", "_loads")
+
+    def __init__(self) -> None:
+        self._faults = 0
+        self._loads = 0
+
+    def failed(self, error: StoreError) -> None:
+        """Count an attempt that a fault of the link or the server ended."""
+        self._faults += 1
+        if self._faults > _FAULTS:
+            raise _unavailable(f"Redis did not decide: {error}") from error
+
+    def stale(self, keys: ShardKeys) -> None:
+        """Count an attempt in an epoch that is not the shard's."""
+        self._faults += 1
+        if self._faults > _FAULTS:
+            raise MeterUnavailableError(f"{keys.meta} is closed while Redis recovers", "recovering")
+
+    def loaded(self) -> None:
+        """Count an attempt that found something absent."""
+        self._loads += 1
+        if self._loads > _LOADS:
+            raise _unavailable(f"what the call needs was still absent after {_LOADS} loads")
 
 
 def _unavailable(detail: str) -> MeterUnavailableError:

@@ -119,11 +119,11 @@ class RedisDecider:
         return await self._sweep(shard, "")
 
     async def _sweep(self, shard: int, counted: str) -> int:
-        expired, examined = 0, _SWEEP_ACCOUNTS
-        while examined >= _SWEEP_ACCOUNTS:
+        expired, more = 0, True
+        while more:
             args = (counted, _SWEEP_ACCOUNTS)
             reply = await self._calls.run("sweep", shard, "", "", args, repeatable=True)
-            expired, examined = expired + int(reply[2]), int(reply[3])
+            expired, more = expired + int(reply[2]), reply[3] == "1"
         return expired
 
     async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
@@ -146,7 +146,8 @@ class RedisDecider:
 
     async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
         namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
-        await self._backlog.check(shard)
+        if self._backlog.is_at_bound(shard):
+            await self._backlog.check(shard)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
         seen = f"{namespace}:{quote(call.key, safe='')}" if call.key else ""
         reply = await self._calls.run(
@@ -164,12 +165,12 @@ class RedisDecider:
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
-            raise _overflow(reply[2])
+            raise _overflow("actual_amount" if verb == "commit" else "amount", reply[2])
         return reply
 
 
-def _overflow(account: str) -> MeterValidationError:
+def _overflow(field: str, account: str) -> MeterValidationError:
     unit = parse_account(account).unit
     return MeterValidationError.one(
-        "amount", "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
+        field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
     )

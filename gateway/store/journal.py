@@ -59,9 +59,9 @@ class RedisJournal:
         for start in range(0, len(names) or 1, _HOLDS_PER_CALL):
             chunk = names[start : start + _HOLDS_PER_CALL]
             # The watermark moves with the last chunk only: a crash before it repeats them all.
-            seq = upto.seq if start + _HOLDS_PER_CALL >= len(names) else -1
+            advance = int(start + _HOLDS_PER_CALL >= len(names))
             names_sent: list[Word] = [2 + len(chunk), keys.meta, keys.journal, *chunk]
-            args = (upto.epoch, "", seq, self._settled_ms)
+            args = (upto.epoch, "", upto.seq, self._settled_ms, advance)
             await _call(self._writing, "EVALSHA", self._posted, *names_sent, *args)
 
     async def posted_marks(self) -> Mapping[int, Position]:

@@ -8,7 +8,7 @@ local id
 for i = 1, #expiries do
   local expiry = expiries[i]
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', expiry.head)
-  call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text)
+  call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
   for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
 end
 if head and body ~= '' then

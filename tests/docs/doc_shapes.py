@@ -59,8 +59,8 @@ def _without_more(value: Any) -> Any:
 def _cut(found: Any, wanted: Any) -> Any:
     """Take away from what was found what the document leaves out."""
     if isinstance(found, dict) and isinstance(wanted, dict):
-        kept = {name for name in found if name in wanted or _MORE not in wanted}
-        return {name: _cut(part, wanted.get(name)) for name, part in found.items() if name in kept}
+        asked = wanted if _MORE in wanted else found
+        return {name: _cut(part, wanted.get(name)) for name, part in found.items() if name in asked}
     if isinstance(found, list) and isinstance(wanted, list):
         kept = found[: len(wanted) - 1] if _MORE in wanted else found
         return [_cut(part, wanted[at] if at < len(wanted) else None) for at, part in enumerate(kept)]

@@ -14,7 +14,21 @@ _TOKEN = re.compile(
 
 KEYWORDS = frozenset(
     [
-        *("and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil"),
+        *(
+            "and",
+            "break",
+            "do",
+            "else",
+            "elseif",
+            "end",
+            "false",
+            "for",
+            "function",
+            "if",
+            "in",
+            "local",
+            "nil",
+        ),
         *("not", "or", "repeat", "return", "then", "true", "until", "while"),
     ]
 )
@@ -107,7 +121,7 @@ def free_names(text: str) -> set[str]:
 
 
 def _declares(words: list[str], place: int) -> bool:
-    """Whether the name stands in ``local a, b``, ``for a, b``, ``local function a`` or ``function f(a, b)``."""
+    """Whether the name stands after ``local`` or ``for``, or among a function's own names."""
     while place >= 1:
         place -= 1
         if words[place] in {"local", "for"} or (words[place] == "function" and words[place - 1] == "local"):

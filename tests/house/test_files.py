@@ -1,4 +1,4 @@
-"""Every file of the project: of a readable size, with a first sentence, and silent about where it was made."""
+"""Every file of the project: readable in size, with a first sentence, silent about where it was made."""
 
 from __future__ import annotations
 

@@ -73,11 +73,7 @@ async def test_answers_come_in_input_order_whoever_is_done_first(meter: Meter, s
     [
         (allocation(1), allocation(2)),
         (allocation(1, user_id=None), allocation(2, user_id=None)),
-        pytest.param(
-            allocation(1, resource=""),
-            allocation(2),
-            marks=pytest.mark.xfail(strict=True, reason="no resource and an empty one are two lanes"),
-        ),
+        (allocation(1, resource=""), allocation(2)),
         (
             {"op": "commit", "reservation_id": HOLD, "actual_amount": 1},
             {"op": "release", "reservation_id": HOLD},

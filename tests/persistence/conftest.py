@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from scribe import Ask, renew
 
 from gateway.servers import postgres_providers, start_postgres
 from persistence.database import Database
 from persistence.ledger import Ledger
 from persistence.migrations import migrate
 from persistence.queries import Queries
-
-Ask = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 _numbers = count()
 
@@ -84,7 +83,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def ledger(database: Database) -> Ledger:
     """Give the ledger of a database whose shards are all in epoch 1, with nothing posted."""
     made = Ledger(database)
-    await made.raise_epochs(range(128))
+    await renew(made, range(128))
     return made
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from conftest import Ask
-from scribe import ALICE, Scribe
+from scribe import ALICE, Ask, Scribe
 
 from persistence.ledger import Ledger
 

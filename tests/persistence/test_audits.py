@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Ask
-from scribe import ALICE, BOB, MONEY, Scribe
+from scribe import ALICE, BOB, MONEY, Ask, Scribe
 
 from gateway.domain.entries import Entry
 from gateway.protocols import Mismatch

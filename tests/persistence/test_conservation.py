@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import Ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scribe import ALICE, BOB, MONEY, POOL, Scribe
+from scribe import ALICE, BOB, MONEY, POOL, Ask, Scribe, renew
 
 from persistence.ledger import Ledger
 
@@ -71,7 +70,7 @@ async def test_the_ledger_always_adds_up(ledger: Ledger, ask: Ask) -> None:
         nonlocal walks
         walks += 1
         scribe = Scribe(namespace=f"walk{walks}")
-        await ledger.raise_epochs([scribe.shard])
+        await renew(ledger, [scribe.shard])
         rows = {row.shard: row for row in await ledger.shard_rows()}
         scribe.epoch = rows[scribe.shard].watermark.epoch
         path = Walk(scribe)

@@ -8,8 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Ask
-from scribe import ALICE, BOB, MONEY, START_MS, Scribe, namespace_in
+from scribe import ALICE, BOB, MONEY, START_MS, Ask, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
@@ -134,7 +133,7 @@ async def test_a_new_epoch_begins_at_nothing_posted(ledger: Ledger, ask: Ask) ->
     scribe = Scribe()
     scribe.allocate(ALICE, 1)
     await ledger.post({scribe.shard: scribe.entries})
-    assert await ledger.raise_epochs([scribe.shard]) == {scribe.shard: 2}
+    assert await renew(ledger, [scribe.shard]) == {scribe.shard: 2}
     rows = {row.shard: row for row in await ledger.shard_rows()}
     assert len(rows) == 128
     assert rows[scribe.shard].watermark == Position(2, -1)

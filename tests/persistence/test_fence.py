@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from gateway.domain.entries import SEQ_FULL, Entry, LegState, Position
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import ShardRow, ShardState
-from persistence.errors import JournalGapError
+from persistence.errors import EntryRefusedError, JournalError, JournalGapError
 from persistence.fence import LedgerFence
 
 NOTHING = Position(0, -1)
@@ -29,7 +29,7 @@ class World:
         self.stored = dict(states)
         self.entries: dict[int, list[Entry]] = {}
         self.done: list[str] = []
-        self.refuse_post = False
+        self.refusal: type[JournalError] | None = None
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
@@ -42,14 +42,14 @@ class World:
 
     async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
         for shard, batch in batches.items():
-            if self.refuse_post:
-                raise JournalGapError(shard, "a sequence is missing")
+            if self.refusal:
+                raise self.refusal(shard, "for the test")
             self.done.append(f"post {shard}")
             self.rows[shard] = batch[-1].position
         return {shard: self.rows[shard] for shard in batches}
 
-    async def raise_epochs(self, shards: Iterable[int]) -> Mapping[int, int]:
-        raised = {shard: self.rows[shard].epoch + 1 for shard in shards}
+    async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
+        raised = {shard: mark.epoch + 1 for shard, mark in seen.items() if self.rows[shard] == mark}
         self.rows |= {shard: Position(epoch, -1) for shard, epoch in raised.items()}
         self.done.append(f"raise {sorted(raised)}")
         return raised
@@ -134,9 +134,32 @@ async def test_what_survives_of_a_journal_is_posted_before_the_epoch_is_left() -
 async def test_a_gap_in_what_survives_stops_neither_the_fence_nor_the_other_shards() -> None:
     world = World({0: Position(3, 1)}, {0: ShardState(None, 1, Position(3, 9))})
     world.entries[0] = [entry(3, 9)]
-    world.refuse_post = True
+    world.refusal = JournalGapError
     assert await world.fence().raise_up() == {0: 4}
     assert world.done == ["lock", "close [0]", "raise [0]", "open [0]", "unlock"]
+
+
+async def test_entries_that_are_there_and_cannot_be_posted_keep_their_shard_closed() -> None:
+    kept = ShardState(5, 7, Position(5, 7))
+    world = World({0: Position(3, 1), 1: Position(5, 7)}, {0: ShardState(None, 1, Position(3, 2)), 1: kept})
+    world.entries[0] = [entry(3, 2)]
+    world.refusal = EntryRefusedError
+    assert await world.fence().raise_up() == {1: 5}
+    assert world.rows[0] == Position(3, 1)
+    assert world.done == ["lock", "close [0]", "raise []", "open [1]", "unlock"]
+
+
+async def test_a_shard_that_moved_on_meanwhile_is_not_left_behind() -> None:
+    class Raced(World):
+        async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
+            self.rows[0] = Position(4, 12)  # another fence, after ours lost its lock
+            return await super().raise_epochs(seen)
+
+    world = Raced({0: Position(3, 1)}, {0: ShardState(None, 1, Position(3, 1))})
+    with pytest.raises(MeterUnavailableError) as raced:
+        await world.fence().raise_up()
+    assert raced.value.code == "recovering"
+    assert world.rows[0] == Position(4, 12)
 
 
 async def test_a_fence_that_could_not_open_is_simply_run_again() -> None:

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from conftest import Ask
-from scribe import ALICE, BOB, FakeJournal, Scribe, namespace_in
+from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
@@ -391,7 +390,7 @@ async def test_a_running_flusher_follows_a_shard_into_its_new_epoch(ledger: Ledg
     async with flushing(flusher):
         trade(old)
         await until(lambda: old.entries == [])
-        await ledger.raise_epochs([old.shard])
+        await renew(ledger, [old.shard])
         left_behind = old.allocate(ALICE, 1_000_000)
         new = Scribe(epoch=2)
         new.balances, new.reserved = dict(old.balances), dict(old.reserved)

@@ -8,10 +8,9 @@ from itertools import count
 from random import Random
 
 import pytest
-from conftest import Ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scribe import ALICE, START_MS, TTL_MS, Scribe
+from scribe import ALICE, START_MS, TTL_MS, Ask, Scribe, renew
 
 from gateway.domain.entries import Entry
 from gateway.domain.holds import Hold, HoldLeg
@@ -141,7 +140,7 @@ async def test_whatever_the_names_all_comes_back_as_it_went_in(ledger: Ledger, q
 
     async def walk(namespace: str, wanted: Sequence[str]) -> None:
         scribe = Scribe(f"{namespace}-{next(walks)}")
-        await ledger.raise_epochs([scribe.shard])
+        await renew(ledger, [scribe.shard])
         scribe.epoch = next(row for row in await ledger.shard_rows() if row.shard == scribe.shard)[1].epoch
         seen = Told(scribe, wanted)
         await post(ledger, scribe)
@@ -265,7 +264,7 @@ async def test_long_namespaces_with_the_same_beginning_are_never_mixed_up(
         scribe.allocate(ALICE, amount)
         scribe.reserve({ALICE: 1}, hold_id="the_same")
     for scribe in scribes:
-        await ledger.raise_epochs([scribe.shard])
+        await renew(ledger, [scribe.shard])
         scribe.entries = [
             entry._replace(position=entry.position._replace(epoch=2)) for entry in scribe.entries
         ]

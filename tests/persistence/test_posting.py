@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import Ask
-from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Scribe
+from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe
 
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.entries import Position, entry_id

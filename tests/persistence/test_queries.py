@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from conftest import Ask
-from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Scribe
+from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe
 
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg

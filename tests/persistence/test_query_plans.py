@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Ask
-from scribe import ALICE, START_MS, Scribe
+from scribe import ALICE, START_MS, Ask, Scribe
 
 from persistence.database import Database
 from persistence.ledger import Ledger

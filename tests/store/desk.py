@@ -158,10 +158,10 @@ class Desk:
         return await self.run("recall", [self.keys.due, self.hold_key(hold_id)], *sent)
 
     async def posted(
-        self, seq: int, *hold_ids: str, keep_ms: int = 60_000, epoch: Word | None = None
+        self, seq: int, *hold_ids: str, keep_ms: int = 60_000, advance: int = 1, epoch: Word | None = None
     ) -> Reply:
         names = [self.hold_key(hold_id) for hold_id in hold_ids]
-        return await self.run("posted", names, "", seq, keep_ms, epoch=epoch)
+        return await self.run("posted", names, "", seq, keep_ms, advance, epoch=epoch)
 
     async def known(self, *accounts: str, balance: int = 0) -> None:
         """Bring accounts into Redis as the ledger would know them, without holds."""

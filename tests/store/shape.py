@@ -26,7 +26,7 @@ _TYPES = {
 _FIELDS = {
     "meta": {"epoch", "posted", "last_ms", "schema"},
     "acct": {"balance", "reserved", "seq", "next_ms", "absent"},
-    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed"},
+    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
 }
 _STATUSES = {"committed", "released", "expired", "absent"}
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")

@@ -180,7 +180,7 @@ async def test_a_late_commit_is_charged_and_says_so(desk: Desk, swept: bool) -> 
     await desk.reserve("h", [(A, 10)])
     desk.now = LATER
     if swept:
-        assert await desk.sweep() == ["SWEPT", "-1", "1", "1"]
+        assert await desk.sweep() == ["SWEPT", "-1", "1", "0"]
     done = read_done(await desk.commit("h", 7, key="k"), b"")
     assert done.entry.late
     assert done.entry.legs == ((A, -7, 0, 10, 93, 0),)

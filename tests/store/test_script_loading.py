@@ -212,6 +212,12 @@ async def test_an_audit_states_what_redis_holds(desk: Desk) -> None:
     assert (await desk.entries())[-1] == entry
 
 
+async def test_time_does_not_go_back_behind_an_audit(desk: Desk) -> None:
+    await desk.known(A, balance=100)
+    await desk.audit(A, at=START_MS + 5)
+    assert read_standing(await desk.balance(A, at=START_MS)).now_ms == START_MS + 5
+
+
 async def test_an_audit_tells_what_has_gone_wrong(desk: Desk) -> None:
     await desk.known(A, balance=100)
     await desk.reserve("h", [(A, 10)])

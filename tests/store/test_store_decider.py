@@ -133,7 +133,6 @@ async def test_beyond_the_largest_number_is_a_fault_of_the_amount(stand: Stand) 
     assert (await stand.decider.standing("acme", account))[:2] == (LARGEST, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="every overflow is told of the field amount, which commit has not")
 async def test_a_commit_beyond_the_largest_number_names_the_field_of_commit(stand: Stand) -> None:
     await stand.decider.allocate(call(), ACCOUNT, 1)
     await stand.decider.reserve(call(), hold_id(1), 60_000, legs(1))

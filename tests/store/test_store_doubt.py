@@ -1,4 +1,4 @@
-"""Calls whose answer is lost on the way: nobody knows whether the server acted, and nothing may be done twice."""
+"""Calls whose answer is lost on the way: nobody knows if the server acted, and nothing is done twice."""
 
 from __future__ import annotations
 

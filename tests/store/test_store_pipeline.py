@@ -74,7 +74,7 @@ async def test_megabytes_travel_both_ways(pipeline: Pipeline) -> None:
 
 async def test_what_is_asked_in_one_tick_shares_a_round_trip(real_server: RealServer) -> None:
     trips: list[int] = []
-    pipeline = Pipeline(real_server.url, observe=lambda calls, seconds: trips.append(calls))
+    pipeline = Pipeline(real_server.url, observe=lambda calls, _: trips.append(calls))
     await pipeline.call("PING")
     trips.clear()
     await asyncio.gather(*(pipeline.call("PING") for _ in range(50)))
@@ -153,7 +153,7 @@ async def test_tcp_addresses_with_names_passwords_and_databases(tcp_server: tupl
             assert await link.call("PING") == "PONG"
         for url in (f"redis://:wrong@127.0.0.1:{port}", f"redis://127.0.0.1:{port}"):
             async with connected(url) as link:
-                with pytest.raises(LinkLostError, match="WRONGPASS|NOAUTH|authentication") as lost:
+                with pytest.raises(LinkLostError, match=r"WRONGPASS|NOAUTH|authentication") as lost:
                     await link.call("PING")
                 assert not lost.value.sent
 

@@ -261,7 +261,7 @@ class Walker:
         self.ask("SCRIPT", "FLUSH")
 
     def lose_everything(self) -> None:
-        """Lose all of Redis when all of it is posted: a new epoch begins, keys are forgotten, sums are not."""
+        """Lose all of Redis when all is posted: a new epoch begins, keys are forgotten, sums are not."""
         self.flush()
         self.ask("FLUSHALL")
         self.model.forget_answers()

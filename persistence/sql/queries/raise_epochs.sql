@@ -1,4 +1,6 @@
-UPDATE meter.shards
-SET epoch = epoch + 1, seq = -1, updated_at = now()
-WHERE shard IN (SELECT shard FROM meter.shards WHERE shard = ANY (%(shards)s) ORDER BY shard FOR UPDATE)
-RETURNING shard, epoch
+-- Only shards that still stand where the caller saw them: whoever drained another state must look again.
+UPDATE meter.shards AS s
+SET epoch = s.epoch + 1, seq = -1, updated_at = now()
+FROM unnest(%(shards)s::smallint[], %(epochs)s::integer[], %(seqs)s::bigint[]) AS seen (shard, epoch, seq)
+WHERE s.shard = seen.shard AND s.epoch = seen.epoch AND s.seq = seen.seq
+RETURNING s.shard, s.epoch

@@ -1,0 +1,58 @@
+"""A whole run with tiny counts, on real servers: everything runs, and nothing is missing in the report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import serving
+from gateway.servers import redis_providers
+from gateway.settings import Settings
+from loadtest import echo
+from loadtest.cells import Cell, cells_of
+from loadtest.sizes import TINY
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtest", "--tiny", "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(next(tmp_path.iterdir()).read_text())
+    run = kept["run"]
+    measured = [Cell(*(row[name] for name in Cell._fields)) for row in run["rows"]]
+    assert measured == list(cells_of(TINY))
+    assert [row for row in run["rows"] if row["faults"]] == []
+    servers = {provider.name for provider in redis_providers()}
+    assert {row["server"] for row in run["scripts"]} == set(run["memory"]) == servers
+    assert all(us > 0 for us in run["layers_us"].values())
+    assert len(kept["verdicts"]) == 3 + len(servers)
+    for title in (
+        "Reserves per second",
+        "Latency of a reserve",
+        "Beside what else",
+        "Bytes of Redis",
+        "Targets",
+    ):
+        assert title in done.stdout
+
+
+def test_the_echo_is_served_on_the_settings_of_the_gateway() -> None:
+    ours, bare = serving._uvicorn(echo.echo, Settings()), echo.config()
+    for name in (
+        "loop",
+        "ws",
+        "lifespan",
+        "access_log",
+        "server_header",
+        "date_header",
+        "backlog",
+        "workers",
+    ):
+        assert getattr(ours, name) == getattr(bare, name), name

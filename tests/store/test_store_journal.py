@@ -1,0 +1,261 @@
+"""The flusher's, the fence's and the operator's side of Redis: journal, shards, backlog, configuration."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from desk import NEIGHBOUR, A, Desk
+from servers_under_test import RealServer, ServerUnderTest
+from stand import ACCOUNT, Stand, call, hold_id, legs
+
+from gateway.domain.entries import Position
+from gateway.domain.names import SHARDS, shard_of
+from gateway.errors import MeterUnavailableError
+from gateway.store.decider import RedisDecider
+from gateway.store.journal import UNREADABLE, RedisJournal
+from gateway.store.pipeline import Link, Word
+from gateway.store.server import volatility
+from gateway.store.shards import RedisShards
+
+OTHER = "default"
+
+
+@pytest.fixture
+def journal(server: ServerUnderTest, link: Link) -> RedisJournal:
+    return RedisJournal(link, link, server.scripts, settled_ms=60_000)
+
+
+async def test_entries_are_read_in_order_after_a_position(desk: Desk, journal: RedisJournal) -> None:
+    await desk.known(A)
+    for amount in range(1, 8):
+        await desk.allocate(A, amount, body='{"reason":"ü"}' if amount == 3 else "")
+    found = await journal.read({desk.shard: Position(1, -1)}, 5, 0)
+    assert [entry.position for entry in found[desk.shard]] == [(1, seq) for seq in range(5)]
+    assert [entry.legs[0].amount for entry in found[desk.shard]] == [1, 2, 3, 4, 5]
+    assert found[desk.shard][2].body == '{"reason":"ü"}'.encode()
+    found = await journal.read({desk.shard: Position(1, 4)}, 5, 0)
+    assert [entry.position.seq for entry in found[desk.shard]] == [5, 6]
+    assert await journal.read({desk.shard: Position(1, 6)}, 5, 0) == {}
+
+
+async def test_many_shards_are_read_at_once_each_from_its_own_position(
+    desk: Desk, journal: RedisJournal
+) -> None:
+    other = Desk(desk.link, desk.scripts, OTHER)
+    await other.open()
+    for each in (desk, other):
+        await each.known(A)
+        for _ in range(3):
+            await each.allocate(A, 1)
+    found = await journal.read(
+        {desk.shard: Position(1, 1), other.shard: Position(1, -1), 7: Position(0, -1)}, 9, 0
+    )
+    assert {shard: len(entries) for shard, entries in found.items()} == {desk.shard: 1, other.shard: 3}
+
+
+async def test_a_new_epoch_is_read_from_its_first_entry(desk: Desk, journal: RedisJournal) -> None:
+    await desk.known(A)
+    await desk.allocate(A, 1)
+    await desk.open(2)
+    await desk.known(A, balance=1)
+    await desk.allocate(A, 2)
+    found = await journal.read({desk.shard: Position(2, -1)}, 9, 0)
+    assert [entry.position for entry in found[desk.shard]] == [(2, 0)]
+    found = await journal.read({desk.shard: Position(1, -1)}, 9, 0)
+    assert [entry.position for entry in found[desk.shard]] == [(1, 0), (2, 0)]
+
+
+async def test_a_read_waits_for_the_first_entry(desk: Desk, server: ServerUnderTest) -> None:
+    if not server.real:
+        pytest.skip("fakeredis would block the loop")
+    reading = server.link()
+    journal = RedisJournal(reading, desk.link, server.scripts, settled_ms=1)
+    await desk.known(A)
+    waiting = asyncio.ensure_future(journal.read({desk.shard: Position(1, -1)}, 9, 5000))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await desk.allocate(A, 1)
+    assert len((await waiting)[desk.shard]) == 1
+    assert await journal.read({desk.shard: Position(1, 0)}, 9, 1) == {}
+    await reading.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        "nonsense",
+        "allocate x acme - 0 0",
+        "allocate 1 acme - 0 0 a 1 2",
+        "allocate 1 acme - 0 0 a 1 2 3 4 x",
+    ],
+)
+async def test_an_entry_nobody_can_read_is_given_as_such(
+    desk: Desk, journal: RedisJournal, head: str
+) -> None:
+    await desk.link.call("XADD", desk.keys.journal, "1-*", "head", head)
+    await desk.link.call("XADD", desk.keys.journal, "1-*", "other", "field")
+    found = (await journal.read({desk.shard: Position(1, -1)}, 9, 0))[desk.shard]
+    assert [(entry.position.seq, entry.verb) for entry in found] == [(0, UNREADABLE), (1, UNREADABLE)]
+    assert found[0].body == head.encode()
+
+
+async def test_the_watermark_moves_after_every_settled_hold_was_let_go(
+    desk: Desk, journal: RedisJournal
+) -> None:
+    await desk.known(A, balance=2000)
+    names = [f"h{number}" for number in range(510)]
+    for name in names:
+        await desk.reserve(name, [(A, 1)])
+        await desk.release(name)
+    last = Position(1, 1019)
+    settled = [("acme", name) for name in names]
+    for _ in range(2):
+        await journal.posted(desk.shard, last, settled)
+        ttls = await asyncio.gather(*(desk.link.call("PTTL", desk.hold_key(name)) for name in names))
+        assert min(ttls) > 0
+        assert (await journal.posted_marks())[desk.shard] == last
+    await journal.posted(desk.shard, Position(1, 5), [])
+    assert (await journal.posted_marks())[desk.shard] == last
+
+
+async def test_posting_in_an_epoch_that_was_left_changes_nothing(desk: Desk, journal: RedisJournal) -> None:
+    await desk.known(A)
+    await desk.allocate(A, 1)
+    await desk.open(2)
+    before = await desk.everything()
+    await journal.posted(desk.shard, Position(1, 0), [("acme", "h")])
+    assert await desk.everything() == before
+
+
+async def test_heads_and_marks_of_all_shards(desk: Desk, journal: RedisJournal) -> None:
+    await desk.known(A)
+    await desk.allocate(A, 1)
+    assert await journal.heads() == {desk.shard: Position(1, 0)}
+    marks = await journal.posted_marks()
+    assert len(marks) == SHARDS
+    assert marks.pop(desk.shard) == Position(1, -1)
+    assert set(marks.values()) == {Position(0, -1)}
+
+
+async def test_a_redis_that_is_away_is_unavailable(server: ServerUnderTest, link: Link) -> None:
+    gone = server.link()
+    await gone.close()
+    if server.real:
+        pytest.skip("a closed link of a real server connects again")
+    journal = RedisJournal(gone, gone, server.scripts, settled_ms=1)
+    with pytest.raises(MeterUnavailableError):
+        await journal.read({1: Position(1, -1)}, 9, 0)
+    with pytest.raises(MeterUnavailableError):
+        await journal.posted(1, Position(1, 0), [])
+    with pytest.raises(MeterUnavailableError):
+        await RedisShards(gone, server.scripts).states()
+
+
+async def test_the_life_of_a_shard_as_its_fence_sees_it(server: ServerUnderTest, link: Link) -> None:
+    shards = RedisShards(link, server.scripts)
+    shard = shard_of("acme")
+    states = await shards.states()
+    assert len(states) == SHARDS
+    assert set(states.values()) == {(None, -1, (0, -1))}
+    await shards.open({shard: Position(3, -1), 5: Position(1, 40)})
+    hashes = [script.sha for script in server.scripts.values()]
+    assert await link.call("SCRIPT", "EXISTS", *hashes) == [1] * len(hashes)
+    desk = Desk(link, server.scripts)
+    desk.epoch = 3
+    await desk.known(A)
+    await desk.allocate(A, 1)
+    await desk.posted(0)
+    await link.call("XTRIM", desk.keys.journal, "MAXLEN", 0)
+    states = await shards.states()
+    assert states[shard] == (3, 0, (3, 0)), "the head outlives the entries"
+    assert states[5] == (1, 40, (0, -1))
+    await shards.close([shard, 5])
+    assert [(await shards.states())[each].epoch for each in (shard, 5)] == [None, None]
+    assert (await desk.balance(A))[0] == "STALE"
+    await shards.open({shard: Position(4, -1)})
+    assert (await shards.states())[shard] == (4, -1, (3, 0))
+    with pytest.raises(MeterUnavailableError, match="AHEAD"):
+        await shards.open({shard: Position(2, -1)})
+
+
+async def test_the_scripts_are_loaded_when_every_shard_is_open(server: ServerUnderTest, link: Link) -> None:
+    order: list[str] = []
+
+    class Listening:
+        def call(self, *words: str | bytes | int) -> asyncio.Future[object]:
+            order.append(str(words[0]))
+            return link.call(*words)
+
+        async def close(self) -> None: ...
+
+    await RedisShards(Listening(), server.scripts).open({1: Position(1, -1), 2: Position(1, -1)})
+    assert order == ["EVAL", "EVAL", *["SCRIPT"] * len(server.scripts)]
+
+
+async def test_writes_wait_while_the_journal_is_at_its_bound(stand: Stand, journal: RedisJournal) -> None:
+    decider = RedisDecider(stand.calls, seen_ms=1000, journal_max_entries=3)
+    for _ in range(3):
+        await decider.allocate(call(), ACCOUNT, 5)
+    for _ in range(2):
+        with pytest.raises(MeterUnavailableError) as caught:
+            await decider.reserve(call(), hold_id(1), 1000, legs(1))
+        assert (caught.value.code, caught.value.status) == ("ledger_backlog", 503)
+    assert (await decider.standing("acme", ACCOUNT))[:2] == (15, 0)
+    assert await decider.look("acme", hold_id(1)) is None
+    await journal.posted(stand.shard, Position(1, 0), [])
+    await decider.allocate(call(), ACCOUNT, 5)
+    with pytest.raises(MeterUnavailableError):
+        await decider.allocate(call(), ACCOUNT, 5)
+    await journal.posted(stand.shard, Position(1, 3), [])
+    for _ in range(3):
+        await decider.consume(call(), ACCOUNT, 1, check=True)
+
+
+async def test_a_backlog_of_one_shard_holds_back_no_other(stand: Stand) -> None:
+    other = shard_of(OTHER)
+    stand.fence.epochs[other] = 1
+    decider = RedisDecider(stand.calls, seen_ms=1000, journal_max_entries=1)
+    await decider.allocate(call(), ACCOUNT, 5)
+    with pytest.raises(MeterUnavailableError):
+        await decider.allocate(call()._replace(namespace=NEIGHBOUR), ACCOUNT, 5)
+    await decider.allocate(call()._replace(namespace=OTHER), ACCOUNT, 5)
+
+
+class Configured:
+    """A link to a server of which only the configuration is asked."""
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = {"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}
+        self._settings |= {name.replace("_", "-"): value for name, value in settings.items()}
+
+    def call(self, *words: Word) -> asyncio.Future[object]:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        name = str(words[2])
+        future.set_result([name, self._settings[name]])
+        return future
+
+    async def close(self) -> None: ...
+
+
+async def test_a_server_that_could_forget_is_told_apart() -> None:
+    assert await volatility(Configured()) == []
+    assert await volatility(Configured(appendonly="no", save="3600 1")) == []
+    (reason,) = await volatility(Configured(maxmemory_policy="allkeys-lru"))
+    assert "allkeys-lru" in reason
+    (reason,) = await volatility(Configured(appendonly="no"))
+    assert "appendonly" in reason
+    assert len(await volatility(Configured(appendonly="no", maxmemory_policy="volatile-ttl"))) == 2
+
+
+async def test_the_servers_we_start_forget_nothing(real_server: RealServer, link: Link) -> None:
+    assert await volatility(link) == []
+
+
+async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the_doubt(
+    server: ServerUnderTest, link: Link
+) -> None:
+    if server.real:
+        pytest.skip("shows its configuration")
+    assert await volatility(link) == []
