@@ -17,7 +17,6 @@ import structlog
 from gateway.api.asgi import api_app
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.fast import FastLane
-from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
@@ -28,11 +27,12 @@ from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
-from gateway.store.pipeline import Pipeline
+from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
 from gateway.store.server import volatility
 from gateway.store.shards import RedisShards
 from persistence.database import Database
+from persistence.errors import MigrationError
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger
@@ -70,23 +70,37 @@ class Store(NamedTuple):
 
 @asynccontextmanager
 async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[Store]:
-    """Connect to Redis and Postgres, bring the schema up to date, fence, and close again at the end.
+    """Connect to Redis and Postgres, bring the schema up to date, and close again at the end.
 
-    Raises MeterUnavailableError when one of the two does not answer, MigrationError when the schema is not
-    one this program knows, SettingsError when the Redis could forget what it acknowledges.
+    Raises MeterUnavailableError when one of the two does not answer, SettingsError when one of them cannot
+    be used: a URL nobody understands, a schema this program does not know, a Redis that could forget.
     """
     async with AsyncExitStack() as closing:
         database = Database(_given(settings.database_url), max_size=settings.database_pool_size)
         await database.open()
         closing.push_async_callback(database.close)
-        await migrate(_given(settings.database_url))
+        await _migrate(_given(settings.database_url))
         timeout_s = settings.redis_timeout_ms / 1000
-        link = Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observer.round_trip)
+        link = _link(settings, timeout_s, observer.round_trip)
         closing.push_async_callback(link.close)
-        reading = Pipeline(_given(settings.redis_url), timeout_s=timeout_s + _READ_BLOCK_MS / 1000)
+        reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
         yield _joined(settings, database, link, reading)
+
+
+async def _migrate(database_url: str) -> None:
+    try:
+        await migrate(database_url)
+    except MigrationError as error:
+        raise SettingsError([f"QUOTAGATE_DATABASE_URL: {error}"]) from error
+
+
+def _link(settings: Settings, timeout_s: float, observe: RoundTripObserver = unobserved) -> Pipeline:
+    try:
+        return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
+    except ValueError as error:
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: is not understood: {error}"]) from error
 
 
 async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
@@ -191,7 +205,7 @@ class StoreHealth(Health):
         lag = [
             ShardLag(shard, state.head, marks[shard])
             for shard, state in states.items()
-            if shard in marks and _behind(state.head, marks[shard])
+            if shard in marks and state.head.seq >= 0
         ]
         closed = [shard for shard, state in states.items() if state.epoch is None]
         if closed:
@@ -210,10 +224,6 @@ class StoreHealth(Health):
         except MeterError as error:
             faults[part] = error.message
         return None
-
-
-def _behind(head: Position, mark: Position) -> bool:
-    return head.epoch == mark.epoch and head.seq > mark.seq
 
 
 async def _sweep(decider: RedisDecider, interval_s: float) -> None:

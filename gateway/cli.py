@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ Result = TypeVar("Result")
 
 def main() -> None:
     """Run the command line; faults that a person can mend are one clear message and exit code 1."""
+    # From the first moment on, a stop cleans up: embedded servers are running before the gateway is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli()
     except (SettingsError, MeterError, ServersError) as error:
@@ -78,6 +81,8 @@ def serve(
     """
     overrides = {"host": host, "port": port, "data_dir": data_dir, "flusher": flusher}
     settings = _settings(overrides)
+    if ephemeral:
+        _check_ephemeral(settings)
     with _servers(settings, ephemeral=ephemeral) as complete:
         from gateway.serving import serve_http
 
@@ -135,17 +140,16 @@ def demo(trace: Trace, speed: Speed = 0, concurrency: Concurrency = 8, limit: Li
 @cli.command()
 def migrate() -> None:
     """Bring the schema of the ledger's database up to date."""
+    from persistence.errors import MigrationError
     from persistence.migrations import migrate as run_migrations
 
     settings = _settings({})
     if settings.database_url is None:
         _give_up("QUOTAGATE_DATABASE_URL is not set; embedded servers are migrated when they start")
-    applied: list[str] = []
-
-    async def run() -> None:
-        applied.extend(await run_migrations(settings.database_url or ""))
-
-    _run(run())
+    try:
+        applied = _run(run_migrations(settings.database_url))
+    except MigrationError as error:
+        _give_up(str(error))
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is up to date")
 
 
@@ -167,6 +171,13 @@ def _settings(overrides: dict[str, Any]) -> Settings:
     found = Settings.from_env(os.environ, overrides)
     configure_logs(found)
     return found
+
+
+def _check_ephemeral(settings: Settings) -> None:
+    if settings.data_dir is not None:
+        _give_up("--ephemeral keeps no data, yet a data directory is given: leave one of the two out")
+    if settings.redis_url is not None and settings.database_url is not None:
+        _give_up("--ephemeral is for embedded servers, yet both URLs are set: leave one of the two out")
 
 
 def _complete(settings: Settings) -> Settings:

@@ -136,9 +136,7 @@ def _journal(readiness: Readiness) -> Iterable[Metric]:
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)
-    heads = _by_shard(
-        "quotagate_journal_head", "Last sequence in the journal of a shard that is ahead of the ledger"
-    )
+    heads = _by_shard("quotagate_journal_head", "Last sequence that the journal of a shard has given out")
     marks = _by_shard("quotagate_journal_watermark", "Last sequence of that shard that the ledger has")
     lags = _by_shard("quotagate_journal_shard_lag", "Entries of that shard that the ledger does not have yet")
     for lag in readiness.lag:

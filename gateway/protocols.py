@@ -142,7 +142,8 @@ class Fence(Protocol):
     async def raise_up(self) -> Mapping[int, int]:
         """Check every shard, load the scripts, open; give the epoch of each shard. Safe to repeat.
 
-        Raises MeterUnavailableError (``recovering``) when it cannot be done now.
+        A shard that cannot be opened yet is not in the answer. Raises MeterUnavailableError when a database
+        is away (``store_unavailable``) or another process is at it (``recovering``).
         """
         ...
 
@@ -188,7 +189,7 @@ class Mismatch(NamedTuple):
 
 
 class Reports(Protocol):
-    """Answers what only the ledger knows. All lists are newest first and page by a position."""
+    """Answers what only the ledger knows. Pages are newest first; lists of accounts are by name."""
 
     async def watermark(self, shard: int) -> tuple[Position, int]:
         """Give the last journal position posted for the shard, and when that was (Unix ms)."""
@@ -256,7 +257,7 @@ class Observer(Protocol):
 
 
 class ShardLag(NamedTuple):
-    """One shard whose journal is ahead of its watermark."""
+    """One shard that has a journal: how far that goes, and how far the ledger has come."""
 
     shard: int
     head: Position
@@ -264,7 +265,7 @@ class ShardLag(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` counts entries not yet posted."""
+    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
@@ -326,11 +327,11 @@ class Journal(Protocol):
         ...
 
     async def posted_marks(self) -> Mapping[int, Position]:
-        """Give the watermark each shard's meta carries; (0, 0) where there is none."""
+        """Give the watermark each shard's meta carries; (0, -1) where there is none."""
         ...
 
     async def heads(self) -> Mapping[int, Position]:
-        """Give the last journal position of each shard that has a journal."""
+        """Give the position of the last entry that each shard's journal still holds, where it holds one."""
         ...
 
 
@@ -338,13 +339,15 @@ class Poster(Protocol):
     """The flusher's side of the ledger."""
 
     async def shard_rows(self) -> Sequence[ShardRow]:
-        """Give all shards, creating missing rows at epoch 0."""
+        """Give all shards; one that was never opened stands at epoch 0."""
         ...
 
     async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, or whose watermark is not directly before the batch, is
-        skipped and not in the answer.
+        A shard whose row another flusher holds, or that is posted so far already, is skipped and not in the
+        answer. A batch that does not follow the watermark, or that no row can be made of, raises an error
+        of the ledger's own, and nothing of it is written. An entry of the verb ``audit`` is compared with the
+        ledger at exactly its place; ``Reports.audits`` gives what was found.
         """
         ...

@@ -101,7 +101,7 @@ class Pages:
 
 
 def _ready(found: Readiness) -> Ready:
-    lag = [_lag(shard) for shard in found.lag]
+    lag = [_lag(shard) for shard in found.lag if _behind(shard)]
     return Ready(
         status="not_ready" if found.faults else "ready",
         faults=found.faults,

@@ -113,6 +113,7 @@ class Driver:
         if generating_s:
             await asyncio.sleep(generating_s)
         await self._commit(request, hold["reservation_id"], answered + generating_s)
+        self._estimator.learn(payer.model, request.generated_tokens)
         self._tally.charge(request, payer, estimate, request.tokens)
 
     async def _commit(self, request: Request, reservation_id: str, due: float) -> None:

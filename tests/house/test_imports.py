@@ -13,7 +13,6 @@ CORE = {"domain", "errors", "protocols"}
 
 # Room: the other rooms it may import. The roots may import everything.
 MAY_IMPORT: dict[str, set[str]] = {
-    "gateway": {"meter"},
     "domain": set(),
     "errors": {"domain"},
     "protocols": {"domain", "errors"},
@@ -34,7 +33,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Room: the distributions' modules it may import beside the standard library; None for what is not restricted.
 OUTSIDE: dict[str, set[str]] = {
-    "gateway": set(),
     "domain": set(),
     "errors": set(),
     "protocols": {"msgspec"},

@@ -11,6 +11,7 @@ import pytest
 from modules import modules
 
 PUBLIC = {
+    "gateway": {"AsyncMeterClient", "Meter", "MeterClient", "open_meters"},
     "gateway.client": {
         *("AsyncMeterClient", "MeterClient", "MeterAuthError", "MeterConflictError", "MeterError"),
         *("MeterUnavailableError", "MeterValidationError"),

@@ -186,7 +186,7 @@ for _ in range(100_000):
         ({"a": "\\\x00"}, "VAL_METADATA_INVALID_CHARS"),
         ({"a": "\ud800"}, "VAL_METADATA_INVALID"),
         ({"a": "x" * 16_384}, "VAL_METADATA_TOO_LONG"),
-        (deep, "VAL_METADATA_INVALID"),
+        (deep, "VAL_METADATA_TOO_DEEP"),
     ],
     ids=range(12),
 )

@@ -152,6 +152,26 @@ async def test_a_hold_committed_late_stays_until_its_commit_is_posted(desk: Desk
     assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
 
 
+async def test_posting_an_expiry_does_not_let_a_later_commit_fade(desk: Desk) -> None:
+    await desk.known(A, balance=100)
+    await desk.reserve("h", [(A, 30)])
+    desk.now = LATER
+    await desk.sweep()
+    assert read_done(await desk.commit("h", 12), b"").entry.position == (1, 2)
+    await desk.posted(1, "h")
+    assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
+    await desk.posted(2, "h", keep_ms=5000)
+    assert 0 < await desk.link.call("PTTL", desk.hold_key("h")) <= 5000
+
+
+async def test_letting_holds_go_alone_does_not_move_the_watermark(desk: Desk) -> None:
+    await desk.known(A, balance=100)
+    await desk.reserve("h", [(A, 30)])
+    await desk.release("h")
+    assert await desk.posted(1, "h", advance=0) == ["POSTED", "-1"]
+    assert await desk.link.call("PTTL", desk.hold_key("h")) > 0
+
+
 async def test_posting_moves_the_watermark_and_never_back(desk: Desk) -> None:
     await desk.known(A)
     for _ in range(3):
