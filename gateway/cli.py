@@ -47,6 +47,14 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Replay only the first so
 Result = TypeVar("Result")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"quotagate {version('quotagate')}")
+        raise typer.Exit
+
+
 def main() -> None:
     """Run the command line; faults that a person can mend are one clear message and exit code 1."""
     # From the first moment on, a stop cleans up: embedded servers are running before the gateway is.
@@ -57,6 +65,16 @@ def main() -> None:
         _give_up(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+@cli.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Decide whether a call may spend quota, hold it while the call runs, book what was used."""
+    del version  # its callback has answered
 
 
 @cli.command()
@@ -156,13 +174,11 @@ def migrate() -> None:
 @cli.command()
 def settings() -> None:
     """List every setting with its value, default and meaning."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("variable", "value", "default", "allowed", "what it does", show_lines=False)
-    for row in settings_rows(_settings({})):
-        table.add_row(*row)
-    Console().print(table)
+    for variable, value, default, allowed, help_line in settings_rows(_settings({})):
+        shown = f"{variable}={value}" if value else f"{variable} is unset"
+        typer.secho(shown, bold=value != default, nl=False)
+        typer.echo(f"   (default {default})" if value != default and default else "")
+        typer.echo(f"    {help_line} Takes {allowed}.")
 
 
 def _settings(overrides: dict[str, Any]) -> Settings:

@@ -49,7 +49,8 @@ async def _gateway(tell: Callable[[str], None]) -> AsyncIterator[str]:
 
 def _environ() -> dict[str, str]:
     """Give our environment without Quotagate's settings: a demonstration never touches anyone's databases."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+    return clean | {"QUOTAGATE_LOG_LEVEL": "warning"}
 
 
 async def _url(process: asyncio.subprocess.Process, tell: Callable[[str], None]) -> str:

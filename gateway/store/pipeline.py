@@ -6,6 +6,7 @@ Nothing here knows scripts or keys. The protocol is RESP2, read and written by h
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -67,7 +68,8 @@ class _Wire(asyncio.Protocol):
     def _send(self) -> None:
         if self._transport is None or self.lost is not None:
             return
-        self._batches.append((len(self._outgoing), self._loop.time()))
+        # Not the loop's clock: uvloop's stands still between its turns and counts whole milliseconds.
+        self._batches.append((len(self._outgoing), time.monotonic()))
         self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -95,7 +97,7 @@ class _Wire(asyncio.Protocol):
         while self._batches and self._answered >= self._batches[0][0]:
             calls, sent_at = self._batches.popleft()
             self._answered -= calls
-            self._observe(calls, self._loop.time() - sent_at)
+            self._observe(calls, time.monotonic() - sent_at)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(str(exc) if exc else "the server closed the connection")
@@ -106,7 +108,7 @@ class _Wire(asyncio.Protocol):
         One look is not enough: after this process itself stood still, the answers lie unread.
         """
         oldest = self._batches[0] if self._batches else None
-        if oldest is None or self._loop.time() - oldest[1] <= bound_s:
+        if oldest is None or time.monotonic() - oldest[1] <= bound_s:
             self._suspect = None
             return False
         suspected, self._suspect = self._suspect, oldest

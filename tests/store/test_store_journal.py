@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from desk import NEIGHBOUR, A, Desk
 from servers_under_test import RealServer, ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
 
+from gateway.domain.decisions import Done
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
@@ -259,3 +261,18 @@ async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the
     if server.real:
         pytest.skip("shows its configuration")
     assert await volatility(link) == []
+
+
+async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.backlog.SEQ_FULL", 1)
+    await stand.decider.allocate(call(), ACCOUNT, 5)
+
+    async def away() -> Mapping[int, int]:
+        raise MeterUnavailableError("the ledger is away", "recovering")
+
+    monkeypatch.setattr(stand.fence, "raise_up", away)
+    done = await stand.decider.consume(call(), ACCOUNT, 1, check=True)
+    assert isinstance(done, Done)
+    assert done.entry.position == Position(1, 1)
