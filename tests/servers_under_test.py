@@ -134,10 +134,10 @@ def server_names() -> list[str]:
 
 
 @contextlib.contextmanager
-def running_server(provider: Provider, port: int = 0) -> Iterator[RedisServer]:
+def running_server(provider: Provider, port: int = 0, *arguments: str) -> Iterator[RedisServer]:
     """Run a server in a directory of its own for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="qg-test-") as directory:
-        server = start_redis(provider, Path(directory) / "data", port=port)
+        server = start_redis(provider, Path(directory) / "data", port=port, arguments=arguments)
         try:
             yield server
         finally:

@@ -103,6 +103,15 @@ async def test_an_entry_nobody_can_read_is_given_as_such(
     assert found[0].body == head.encode()
 
 
+@pytest.mark.xfail(strict=True, reason="one entry that is no UTF-8 is taken for a broken connection")
+async def test_an_entry_that_is_no_text_blocks_nothing(
+    desk: Desk, journal: RedisJournal, real_server: RealServer
+) -> None:
+    await desk.link.call("XADD", desk.keys.journal, "1-*", "head", b"\xff\xfe")
+    found = (await journal.read({desk.shard: Position(1, -1)}, 9, 0))[desk.shard]
+    assert [entry.verb for entry in found] == [UNREADABLE]
+
+
 async def test_the_watermark_moves_after_every_settled_hold_was_let_go(
     desk: Desk, journal: RedisJournal
 ) -> None:
@@ -263,6 +272,7 @@ async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the
     assert await volatility(link) == []
 
 
+@pytest.mark.xfail(strict=True, reason="what the fence says replaces the answer of a call that was booked")
 async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,90 @@
+"""Every script on a server in cluster mode: its keys lie in one slot, and it touches no other."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from desk import NEIGHBOUR, A, B, Desk
+from servers_under_test import provider_names, running_server, server_names
+from shape import check_shape
+
+from gateway.store.keys import ShardKeys
+from gateway.store.pipeline import Pipeline
+from gateway.store.scripts import scripts, verbs
+
+
+@pytest.fixture(scope="module", params=[name for name in server_names() if name != "fakeredis"])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Pipeline]:
+    """A cluster of one node that serves every slot."""
+    provider = provider_names().get(request.param)
+    if provider is None:
+        pytest.skip(f"{request.param} is not installed")
+    port, bus = _free_ports()
+    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+    with running_server(provider, port, *arguments) as server:
+        link = Pipeline(server.url, timeout_s=10.0)
+        await link.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        async with asyncio.timeout(20):
+            while "cluster_state:ok" not in await link.call("CLUSTER", "INFO"):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        yield link
+        await check_shape(link)
+        await link.close()
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
+    desk = Desk(cluster, scripts())
+    await desk.open()
+    other = Desk(cluster, scripts(), NEIGHBOUR)
+    replies = {
+        "install": await desk.install(A, 1, 100, 0, 0, B, 1, 100, 0, 0),
+        "allocate": await desk.allocate(A, 5, "k1"),
+        "adjust": await desk.adjust(A, -5, "k2"),
+        "consume": await desk.consume(A, 5, check=1, key="k3"),
+        "reserve": await desk.reserve("h", [(A, 5), (B, 5)], key="k4", body="{}"),
+        "extend": await desk.extend("h", 90_000, 1, 1, key="k5"),
+        "commit": await desk.commit("h", 5, 5, key="k6"),
+        "balance": await desk.balance(A),
+        "look": await desk.look("h"),
+        "recall": await desk.recall("gone", "absent"),
+        "audit": await desk.audit(A, B),
+    }
+    await desk.reserve("g", [(A, 5), (B, 5)])
+    replies["release"] = await desk.release("g", "k7")
+    await other.known(A, balance=10)
+    for each in (desk, other):
+        await each.reserve("late", [(A, 5)], 1000)
+    replies["sweep"] = await desk.sweep(at=desk.now + 1000)
+    replies["posted"] = await desk.posted(3, "h", "g", "late")
+    assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
+        "install": "INSTALLED",
+        "balance": "BALANCE",
+        "look": "HOLD",
+        "recall": "INSTALLED",
+        "sweep": "SWEPT",
+        "posted": "POSTED",
+    }
+    assert replies["sweep"][2] == "2"
+    assert set(replies) == set(verbs()) - {"open"}
+
+
+async def test_every_key_of_a_shard_is_in_its_slot_and_shards_spread(cluster: Pipeline) -> None:
+    slots = []
+    for shard in range(128):
+        keys = ShardKeys(shard, 7)
+        names = [keys.meta, keys.journal, keys.due, keys.hold_prefix + "a:{b}", keys.seen_prefix + "a:b"]
+        found = {await cluster.call("CLUSTER", "KEYSLOT", name) for name in names}
+        assert len(found) == 1
+        slots.append(found.pop())
+    thirds = [sum(slot * 3 // 16384 == third for slot in slots) for third in range(3)]
+    assert sorted(thirds) == [42, 43, 43]
