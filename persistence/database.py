@@ -50,7 +50,13 @@ class Database:
             max_size=max_size,
             timeout=acquire_timeout_s,
             open=False,
-            kwargs={"autocommit": True, "application_name": application_name, "connect_timeout": 5},
+            kwargs={
+                "autocommit": True,
+                "application_name": application_name,
+                "connect_timeout": 5,
+                # Whatever the environment says: a name it could not carry would stop its shard.
+                "client_encoding": "utf8",
+            },
             configure=self._configure,
             # One round trip more per use, and a restarted server costs nobody an error.
             check=AsyncConnectionPool.check_connection,

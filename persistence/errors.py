@@ -33,4 +33,4 @@ class PostingRefusedError(Exception):
 
 
 class MigrationError(Exception):
-    """The migrations applied to a database are not the ones this program carries."""
+    """A database cannot be migrated: other migrations were applied to it, or its encoding is not UTF8."""

@@ -49,17 +49,25 @@ def read_migrations(files: Iterable[tuple[str, bytes]]) -> Sequence[Migration]:
 async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = None) -> Sequence[str]:
     """Apply what is missing and give the names of the files applied. Safe to call from many processes.
 
-    Raises MigrationError when the database was migrated with other files, MeterUnavailableError when it
-    does not answer, and the database's own error when a file fails (nothing of that file stays).
+    Raises MigrationError when the database was migrated with other files or cannot hold every character,
+    MeterUnavailableError when it does not answer, and the database's own error when a file fails (nothing of
+    that file stays).
     """
     migrations = read_migrations(migration_files() if files is None else files)
     with unavailable():
         async with await psycopg.AsyncConnection.connect(
             conninfo, autocommit=True, application_name="quotagate migrate"
         ) as connection:
+            _check_encoding(connection)
             # Closing the connection gives the lock back, whatever happens in between.
             await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             return await _apply_missing(connection, migrations)
+
+
+def _check_encoding(connection: psycopg.AsyncConnection) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(f"the database's encoding is {encoding}, but callers' names need UTF8")
 
 
 async def _apply_missing(

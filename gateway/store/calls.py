@@ -142,7 +142,7 @@ class Calls:
         if reply[0] == "LOAD":
             attempts.loaded()
             try:
-                await self._loader.load(keys, reply, self._clock())
+                await self._loader.load(keys, reply, self._clock)
             except StoreError as error:
                 attempts.failed(error)
                 await self._mend(error, repeatable=True)

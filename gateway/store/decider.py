@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
+import structlog
+
 from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.names import namespace_text, parse_account, shard_of
-from gateway.errors import MeterConflictError, MeterValidationError
+from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
@@ -26,6 +28,8 @@ from gateway.store.replies import (
     read_settled,
     read_standing,
 )
+
+_log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
 
@@ -138,7 +142,11 @@ class RedisDecider:
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
         self._backlog.epoch_full = False
-        await self._calls.open()
+        try:
+            await self._calls.open()
+        except MeterUnavailableError as error:
+            self._backlog.epoch_full = True
+            _log.warning("epoch_not_renewed", reason=error.message)
 
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
         words = (namespace_text(namespace), *args)

@@ -21,6 +21,7 @@ from gateway.store.scripts import Script
 
 Named = tuple[str, str]  # namespace, and account text or hold id
 State = TypeVar("State")
+Clock = Callable[[], Word]
 
 
 class Loader:
@@ -43,38 +44,38 @@ class Loader:
         self._absent_ttl_ms = absent_ttl_ms
         self._settled_ms = settled_ms
 
-    async def load(self, keys: ShardKeys, reply: Reply, at: Word) -> None:
-        """Install what a LOAD reply names; ``at`` is the time of the call, or "".
+    async def load(self, keys: ShardKeys, reply: Reply, clock: Clock) -> None:
+        """Install what a LOAD reply names; ``clock`` tells the time when it is done.
 
         Raises MeterUnavailableError when the ledger is away, StoreError when Redis is.
         """
         ticket_ms, hold_path, paths = reply[2], reply[3], reply[4:]
         if hold_path:
-            await self._load_hold(keys, at, ticket_ms, hold_path)
+            await self._load_hold(keys, clock, ticket_ms, hold_path)
         else:
-            await self._load_accounts(keys, at, ticket_ms, [_named(path) for path in paths])
+            await self._load_accounts(keys, clock, ticket_ms, [_named(path) for path in paths])
 
     async def _load_accounts(
-        self, keys: ShardKeys, at: Word, ticket_ms: str, wanted: Sequence[Named]
+        self, keys: ShardKeys, clock: Clock, ticket_ms: str, wanted: Sequence[Named]
     ) -> None:
         states = await self._accounts.get(wanted)
         names = [keys.meta, keys.journal, keys.due]
         for named in wanted:
             args = _account_args(named[1], states.get(named))
             await self._send(
-                self._install, names, keys.epoch, at, named[0], ticket_ms, self._absent_ttl_ms, *args
+                self._install, names, keys.epoch, clock(), named[0], ticket_ms, self._absent_ttl_ms, *args
             )
 
-    async def _load_hold(self, keys: ShardKeys, at: Word, ticket_ms: str, path: str) -> None:
+    async def _load_hold(self, keys: ShardKeys, clock: Clock, ticket_ms: str, path: str) -> None:
         named = _named(path)
         hold = (await self._holds.get([named])).get(named)
         if hold is not None and hold.status == ACTIVE:
-            await self._load_accounts(keys, at, ticket_ms, [(named[0], leg.account) for leg in hold.legs])
+            await self._load_accounts(keys, clock, ticket_ms, [(named[0], leg.account) for leg in hold.legs])
             return
         keep_ms = self._absent_ttl_ms if hold is None else self._settled_ms
         args = ["absent"] if hold is None else _settled_args(hold)
         names = [keys.meta, keys.journal, keys.due, keys.hold_prefix + path]
-        await self._send(self._recall, names, keys.epoch, at, named[0], ticket_ms, keep_ms, *args)
+        await self._send(self._recall, names, keys.epoch, clock(), named[0], ticket_ms, keep_ms, *args)
 
     async def _send(
         self, sha: str, names: list[str], epoch: str, at: Word, namespace: str, *args: Word

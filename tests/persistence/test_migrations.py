@@ -77,6 +77,19 @@ def test_misnumbered_files_are_refused(files: list[tuple[str, bytes]], message: 
         read_migrations(files)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_hold_every_name_is_refused(postgres_url: str, encoding: str) -> None:
+    name = f"of_{encoding.lower()}"
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0".encode()
+        )
+    url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+    with pytest.raises(MigrationError, match=f"encoding is {encoding}"):
+        await migrate(url)
+    assert await tables(url) == set()
+
+
 async def test_a_database_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(MeterUnavailableError) as raised:
         await migrate("host=/nonexistent dbname=none")

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe
+from psycopg.conninfo import make_conninfo
+from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe, renew
 
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
@@ -246,6 +247,22 @@ async def test_open_holds_are_counted_once_however_many_legs(ledger: Ledger, que
     scribe.release(scribe.reserve({ALICE: 1}))
     await post(ledger, scribe)
     assert await queries.count_open_holds() == 1
+
+
+async def test_the_surroundings_do_not_decide_in_which_encoding_names_travel(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    database = Database(make_conninfo(database_url, client_encoding="SQL_ASCII"))
+    await database.open()
+    try:
+        ledger, scribe = Ledger(database), Scribe()
+        await renew(ledger, [scribe.shard])
+        scribe.allocate(account := account_text("漢😀", "é", "tokens", None), 1)
+        await post(ledger, scribe)
+        assert await Queries(database).accounts("acme") == [account]
+    finally:
+        await database.close()
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:

@@ -272,7 +272,6 @@ async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the
     assert await volatility(link) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what the fence says replaces the answer of a call that was booked")
 async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,6 @@ async def test_a_slow_load_does_not_undo_what_a_quick_one_began(hooked: Stand, l
     assert ledger.reads == 3
 
 
-@pytest.mark.xfail(strict=True, reason="the clock is read before the query, not when the state is installed")
 async def test_a_load_that_took_too_long_is_made_again(
     server: ServerUnderTest, link: Link, ledger: HookedLedger
 ) -> None:
@@ -87,7 +86,6 @@ async def test_a_load_that_took_too_long_is_made_again(
     assert (await stand.decider.standing("acme", ACCOUNT))[:2] == (105, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="the clock is read before the query, not when the state is installed")
 async def test_a_ledger_that_never_is_in_time_is_given_up(
     server: ServerUnderTest, link: Link, ledger: HookedLedger
 ) -> None:

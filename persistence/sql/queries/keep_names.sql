@@ -1,4 +1,5 @@
+-- Parameters travel in binary, where long names need no escapes.
 INSERT INTO meter.long_names (namespace, key, name)
 SELECT namespace, key, name
-FROM unnest(%(namespaces)s::text[], %(keys)s::text[], %(names)s::text[]) AS told (namespace, key, name)
+FROM unnest(%(namespaces)b::text[], %(keys)b::text[], %(names)b::text[]) AS told (namespace, key, name)
 ON CONFLICT DO NOTHING
