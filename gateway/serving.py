@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import structlog
 import typer
 import uvicorn
 
+from gateway.api.transport import HttpProtocol
 from gateway.app import open_gateway, open_store
 from gateway.flushing import flusher_process
 from gateway.metrics import Metrics
@@ -21,6 +23,7 @@ from gateway.settings import Settings, SettingsError
 _log = structlog.get_logger("quotagate.serving")
 
 _BACKLOG = 2048
+_COLLECT_AFTER = 20_000  # objects more than before
 
 
 class _Server(uvicorn.Server):
@@ -45,6 +48,7 @@ async def serve_http(settings: Settings) -> None:
         server = _Server(_uvicorn(app, settings))
         stop = running.enter_context(_stop_signals())
         serving = asyncio.create_task(server.serve(sockets=[listening]))
+        _settle_memory()
         _announce(settings, listening)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
@@ -60,11 +64,22 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
                 await store.flusher(settings).run(stop)
 
 
+def _settle_memory() -> None:
+    """Let the garbage collector leave alone what stays for good, and come less often for the rest.
+
+    Requests make few cycles and many short-lived objects; by default it came once in a few dozen of them,
+    and took a tenth of the gateway's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+
+
 def _uvicorn(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # uvicorn's own type of an application is narrower than ASGI
         loop="none",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

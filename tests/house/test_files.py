@@ -14,7 +14,6 @@ LONGEST = 400
 TOO_LONG = {
     "gateway/meter.py",
     "tests/persistence/test_flusher.py",
-    "tests/persistence/test_long_names.py",
 }
 
 # Who may speak to a terminal: the command line, and what it shows.
