@@ -99,8 +99,10 @@ async def _migrate(database_url: str) -> None:
 def _link(settings: Settings, timeout_s: float, observe: RoundTripObserver = unobserved) -> Pipeline:
     try:
         return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
-    except ValueError as error:
-        raise SettingsError([f"QUOTAGATE_REDIS_URL: is not understood: {error}"]) from error
+    except ValueError:
+        # What the parser says may quote the password.
+        advice = "percent-encode what is special in the password"
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: is not the URL of a Redis; {advice}"]) from None
 
 
 async def _check_redis(link: Pipeline, *, allowed: bool) -> None:

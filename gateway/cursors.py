@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gateway.domain.times import MAX_MS
 from gateway.errors import MeterValidationError
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Moment = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
 HoldId = Annotated[str, msgspec.Meta(pattern="^[!-~]{0,64}$")]
 
 
@@ -26,7 +28,7 @@ def read_ledger_cursor(cursor: str | None) -> int | None:
 
 def read_holds_cursor(cursor: str | None) -> tuple[int, str] | None:
     """Give creation time and id of the hold after which the page begins. Raises MeterValidationError."""
-    return None if cursor is None else _read(cursor, tuple[Natural, HoldId])
+    return None if cursor is None else _read(cursor, tuple[Moment, HoldId])
 
 
 def _read(cursor: str, shape: Any) -> Any:

@@ -377,7 +377,9 @@ class Meter:
 
     async def reconciled(self) -> Reconciled:
         """Compare every account of the namespace with the ledger, each at one place of the journal."""
-        as_of = await self._caught_up()
+        caught_up, as_of = await self._wait_for_ledger()
+        if not caught_up:
+            raise _behind()
         accounts = await self._backend.reports.accounts(self.namespace)
         found: list[Discrepancy] = []
         for start in range(0, len(accounts), _AUDIT_ACCOUNTS):
@@ -406,7 +408,11 @@ class Meter:
         return answer
 
     async def _caught_up(self) -> str:
-        """Wait until the ledger holds what the journal held when we were asked; give the time of that."""
+        """Wait, for a bounded time, until the ledger holds what the journal holds; give its time."""
+        return (await self._wait_for_ledger())[1]
+
+    async def _wait_for_ledger(self) -> tuple[bool, str]:
+        """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""
         shard = shard_of(self.namespace)
         asked_ms = time.time_ns() // 1_000_000
         head = await self._decider.head(shard)
@@ -414,9 +420,9 @@ class Meter:
         while True:
             watermark, posted_ms = await self._backend.reports.watermark(shard)
             if watermark >= head:
-                return rfc3339(asked_ms)
+                return True, rfc3339(asked_ms)
             if time.monotonic() > deadline:
-                return rfc3339(posted_ms)
+                return False, rfc3339(posted_ms)
             await asyncio.sleep(_POLL_S)
 
     async def _audited(self, accounts: Sequence[str]) -> list[Discrepancy]:
@@ -429,10 +435,15 @@ class Meter:
             if found is not None:
                 return [wording.discrepancy(mismatch) for mismatch in found]
             if time.monotonic() > deadline:
-                raise MeterUnavailableError(
-                    "the ledger has not caught up with the audit; is the flusher running?", "ledger_backlog"
-                )
+                raise _behind()
             await asyncio.sleep(_POLL_S)
+
+
+def _behind() -> MeterUnavailableError:
+    return MeterUnavailableError(
+        "the ledger has not caught up with the journal, so nothing can be compared; is a flusher running?",
+        "ledger_backlog",
+    )
 
 
 def _result_of(decision: object) -> str:

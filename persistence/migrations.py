@@ -53,6 +53,7 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
     MeterUnavailableError when it does not answer, and the database's own error when a file fails (nothing of
     that file stays).
     """
+    _check_conninfo(conninfo)
     migrations = read_migrations(migration_files() if files is None else files)
     with unavailable():
         async with await psycopg.AsyncConnection.connect(
@@ -68,6 +69,15 @@ def _check_encoding(connection: psycopg.AsyncConnection) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise MigrationError(f"the database's encoding is {encoding}, but callers' names need UTF8")
+
+
+def _check_conninfo(conninfo: str) -> None:
+    try:
+        psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        # What the parser says may quote the password.
+        advice = "percent-encode what is special in the password"
+        raise MigrationError(f"is not the URL of a Postgres database; {advice}") from None
 
 
 async def _apply_missing(

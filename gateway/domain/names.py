@@ -23,6 +23,7 @@ UNIT_MAX_CHARS = 64
 USER_ID_MAX_BYTES = 4096
 RESOURCE_MAX_BYTES = 4096
 KEY_MAX_BYTES = 512
+_REMEMBERED_CHARS = 400
 ACTOR_MAX_BYTES = 512
 
 # C0, DEL, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR; and lone surrogates, which no UTF-8 can carry.
@@ -38,16 +39,27 @@ class Account(NamedTuple):
     resource: str | None
 
 
-@lru_cache(maxsize=65536)
 def account_text(user_id: str | None, event_type: str, unit: str, resource: str | None) -> str:
     """Give the account's text. Parts must have passed their checks; resource None and "" are one."""
+    length = len(user_id or "") + len(event_type) + len(unit) + len(resource or "")
+    write = _account_text if length <= _REMEMBERED_CHARS else _account_text.__wrapped__
+    return write(user_id, event_type, unit, resource)
+
+
+@lru_cache(maxsize=65536)
+def _account_text(user_id: str | None, event_type: str, unit: str, resource: str | None) -> str:
     parts = (user_id or "", event_type, unit, resource or "")
     return ":".join(quote(part, safe="") for part in parts)
 
 
-@lru_cache(maxsize=65536)
 def parse_account(text: str) -> Account:
     """Read an account's text back into its parts."""
+    # Names of the longest kind would fill the memory with what is hardly asked for twice.
+    return _parsed(text) if len(text) <= _REMEMBERED_CHARS else _parsed.__wrapped__(text)
+
+
+@lru_cache(maxsize=65536)
+def _parsed(text: str) -> Account:
     user_id, event_type, unit, resource = (unquote(part) for part in text.split(":"))
     return Account(user_id or None, event_type, unit, resource or None)
 
@@ -74,7 +86,8 @@ def name_error(field: str, value: object, *, max_chars: int = 0, max_bytes: int 
     """Say what is wrong with a name, or None. The order of the checks is the source API's."""
     if value is not None and not isinstance(value, str):
         return FieldError(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
-    flaw = _flaw(value, max_chars, max_bytes)
+    short = value is None or len(value) <= _REMEMBERED_CHARS
+    flaw = (_flaw if short else _flaw.__wrapped__)(value, max_chars, max_bytes)
     return flaw and FieldError(field, f"VAL_{field.upper()}_{flaw[0]}", flaw[1])
 
 

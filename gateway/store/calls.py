@@ -154,7 +154,10 @@ class Calls:
         """Make ready for another attempt, or raise what ends the call."""
         if isinstance(error, UnfencedError):
             await self.open()
-        elif not (isinstance(error, LinkLostError) and (repeatable or not error.sent)):
+        elif isinstance(error, LinkLostError) and error.sent and not repeatable:
+            detail = "nobody knows whether it was done; with an idempotency key it can be repeated safely"
+            raise _unavailable(f"Redis did not answer ({error}): {detail}") from error
+        elif not isinstance(error, LinkLostError):
             raise _unavailable(f"Redis did not decide: {error}") from error
 
 

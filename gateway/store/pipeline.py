@@ -180,7 +180,8 @@ class Pipeline:
                 wire = await self._open()
                 await self._greet(wire)
         except (OSError, StoreError) as error:
-            raise LinkLostError(f"cannot connect to Redis: {error}", sent=False) from error
+            reason = str(error) or f"no answer within {self._timeout_s} s"
+            raise LinkLostError(f"cannot connect to Redis: {reason}", sent=False) from error
         return wire
 
     async def _open(self) -> _Wire:
