@@ -1,0 +1,58 @@
+"""``python -m tests.simulation``: lives through seeds, and prints the first failure so that it can be replayed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from .design import Design
+from .seeds import Failure, first_failure, look_at
+from .weaknesses import WEAKNESSES
+
+_SHOWN = 80
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000, help="how many seeds to live through")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first of them")
+    parser.add_argument("--seed", type=int, help="live through this one only")
+    parser.add_argument("--trace", action="store_true", help="print every step of it")
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes share the seeds")
+    parser.add_argument("--without", choices=sorted(WEAKNESSES), help="take this protection out of the product")
+    asked = parser.parse_args()
+    weak = WEAKNESSES[asked.without].design() if asked.without else Design()
+    if asked.seed is not None:
+        return _tell(look_at(asked.seed, weak), steps=None if asked.trace else _SHOWN)
+    return _many(range(asked.first, asked.first + asked.seeds), asked.without, asked.jobs)
+
+
+def _many(seeds: range, without: str | None, jobs: int) -> int:
+    began = time.monotonic()
+
+    def progress(done: int) -> None:
+        pace = done / (time.monotonic() - began) * 60
+        print(f"\r{done} of {len(seeds)} seeds, {pace:.0f} a minute ", end="", file=sys.stderr, flush=True)
+
+    failure = first_failure(seeds, without, jobs, progress)
+    print(file=sys.stderr)
+    if failure is None:
+        print(f"{len(seeds)} seeds from {seeds.start}: nothing was lost, doubled or told wrong")
+        return 0
+    return _tell(failure, steps=_SHOWN)
+
+
+def _tell(failure: Failure, *, steps: int | None) -> int:
+    for line in failure.trace if steps is None else failure.trace[-steps:]:
+        print(line)
+    print(f"seed {failure.seed}: {failure.mood}")
+    for problem in failure.problems:
+        print(f"seed {failure.seed}: {problem}")
+    if failure.problems:
+        print(f"again: python -m tests.simulation --seed {failure.seed} --trace")
+    return 1 if failure.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
