@@ -50,7 +50,7 @@ def _facts(world: World) -> _Facts:
     told = {(shard, entry) for shard, entry in world.ledger.posted}
     lost: dict[int, list[Entry]] = defaultdict(list)
     states: dict[Named, set[tuple[int, int]]] = defaultdict(set)
-    for journal, identifier, fields in sorted(world.redis.lost):
+    for journal, identifier, fields in sorted(world.redis.forgotten()):
         texts = dict(zip(fields[::2], fields[1::2], strict=True))
         entry = read_entry(identifier, texts["head"], texts.get("body", "").encode())
         if (names.shard_of(entry.namespace), entry) in told:
@@ -109,6 +109,8 @@ def _holds(facts: _Facts) -> Iterator[str]:
                 stories[entry.namespace, entry.hold_id].append(entry)
     for named, story in stories.items():
         verbs = [entry.verb for entry in story if entry.verb != "extend"]
+        if not facts.world.design.lookup and verbs.count("reserve") > 1:
+            continue
         ends = verbs[1:]
         if verbs[0] != "reserve" or (len(ends) > 1 and ends != ["expire", "commit"]):
             yield f"hold {named} went through {verbs}"

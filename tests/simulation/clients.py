@@ -163,7 +163,7 @@ class Client:
         for _ in range(_TRIES):
             operation.tries += 1
             try:
-                operation.answer = await self._chance.choice(self._world.gateways).ask(ask)
+                operation.answer = await self._patient(self._chance.choice(self._world.gateways).ask(ask))
             except GoneError as error:
                 if error.asked and not again:
                     return
@@ -174,6 +174,16 @@ class Client:
             else:
                 return
             await asyncio.sleep(self._chance.choice(_PAUSES_S))
+
+
+    async def _patient(self, answer: asyncio.Future[Any]) -> Any:
+        """Wait for an answer; now and then hang up instead, while the gateway goes on."""
+        if self._chance.random() < self._world.mood.impatient:
+            for _ in range(self._chance.randrange(12)):
+                await asyncio.sleep(0)
+            if not answer.done():
+                raise GoneError(asked=True)
+        return await answer
 
 
 _WEIGHTS = {

@@ -6,17 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gateway.domain import names
-from gateway.store.keys import ShardKeys
-
 from .links import SimLink
 from .server import Instance, thaw
 
 if TYPE_CHECKING:
     from .world import World
 
-_LASTS_S = (0.0, 0.02, 0.3, 1.5, 4.0)
-_IDLE_MS = 60_000  # nothing leaves Redis within a minute of its last change
+_LASTS_S = (0.0, 0.02, 0.3, 1.5, 4.0, 30.0)
 
 
 class Faults:
@@ -110,18 +106,23 @@ class Faults:
         self._world.redis.jump_clock(self._chance.choice((-5000, -300, 700, 20_000)))
 
     def lose_tail(self) -> None:
+        self._end_reading()
         self._restart(self._prefix())
 
     def lose_all(self) -> None:
+        self._end_reading()
         self._restart(0)
 
     def promote(self) -> None:
         """Let a replica take over; the old primary is gone."""
+        self._end_reading()
         old = self._world.redis.promote(self._prefix())
         self._world.redis.retire(old)
 
     def split(self) -> None:
         """Let a replica take over while the old primary goes on answering those who are still connected."""
+        self._end_reading()
+        self._world.redis.was_split = True
         old = self._world.redis.promote(self._prefix())
         for slot in self._world.slots:
             for link in slot.parts.links() if slot.parts is not None else ():
@@ -131,7 +132,13 @@ class Faults:
 
     def flush_all(self) -> None:
         if self._world.redis.instance.running:
+            self._end_reading()
             self._world.redis.flush_all()
+
+    def _end_reading(self) -> None:
+        if not self._world.design.counted:
+            for flusher in self._world.flushers:
+                flusher.kill()
 
     def _prefix(self) -> int:
         """Draw how much of the log survives: all but the last few changes."""
@@ -147,30 +154,13 @@ class Faults:
             redis.stop()
             self._later(lambda: redis.restart(log))
 
-    def leave(self) -> None:
-        """Let accounts leave Redis of which all is posted, and which nobody changed for a while."""
-        redis = self._world.redis.instance
-        if not redis.running:
-            return
-        ask = redis.execute
-        for shard in range(names.SHARDS):
-            epoch, posted, last_ms = ask(("HMGET", ShardKeys(shard, 0).meta, "epoch", "posted", "last_ms"))
-            if epoch is None or redis.now_ms() - int(last_ms) < _IDLE_MS:
-                continue
-            keys = ShardKeys(shard, int(epoch))
-            for key in ask(("KEYS", f"{keys.prefix}acct:*")):
-                path = key.removeprefix(f"{keys.prefix}acct:")
-                if int(ask(("HGET", key, "seq"))) <= int(posted):
-                    ask(("DEL", key, f"{keys.prefix}holds:{path}"))
-                    ask(("ZREM", keys.due, path))
-
     # The ledger.
 
     def ledger_away(self) -> None:
         weather = self._world.weather
-        weather.away = True
+        weather.absences += 1
         self.lose_lock()
-        self._later(lambda: setattr(weather, "away", False))
+        self._later(lambda: setattr(weather, "absences", weather.absences - 1))
 
     def ledger_fails(self) -> None:
         weather = self._world.weather
@@ -180,15 +170,11 @@ class Faults:
     def ledger_slow(self) -> None:
         """Let some messages take far longer than anybody waits for."""
         weather = self._world.weather
-        slowness, slow_s = weather.slowness, weather.slow_s
-        weather.slowness, weather.slow_s = 0.3, (0.1, 1.0, 15.0, 80.0)
-
-        def heal() -> None:
-            weather.slowness, weather.slow_s = slowness, slow_s
-
-        self._later(heal)
+        weather.storms += 1
+        self._later(lambda: setattr(weather, "storms", weather.storms - 1))
 
     def lose_lock(self) -> None:
         """Break the session that holds the fence's lock: another fence may begin while the first goes on."""
-        if (holder := self._world.locks.holder) is not None:
+        holder = self._world.locks.holder
+        if holder is not None and self._world.design.counted:
             holder.lose()

@@ -38,6 +38,7 @@ class SimLedger:
         self.lines: dict[tuple[str, int], Line] = {}
         self.posted: list[tuple[int, Entry]] = []
         self.locked: dict[int, object] = {}
+        self.takes_repeats = False  # a hold made once more in a later epoch is made anew, not a fork
         self.next_in_line = shard_rules.next_in_line
 
     # Reading.
@@ -109,7 +110,7 @@ class SimLedger:
         hold = self.holds.get(named)
         legs = tuple(HoldLeg(leg.account, leg.hold, None) for leg in entry.legs)
         if entry.verb == "reserve":
-            if hold is not None and (hold.created_ms, hold.legs[0].account) != (entry.at_ms, legs[0].account):
+            if hold is not None and not self.takes_repeats and _otherwise(hold, entry):
                 raise JournalForkError(shard, f"hold {entry.hold_id} exists already, made otherwise")
             self.holds[named] = Hold(
                 *named, ACTIVE, legs, entry.at_ms, entry.expires_ms, None, late=False, body=entry.body
@@ -125,6 +126,10 @@ class SimLedger:
         self.holds[named] = hold._replace(
             status=SETTLES[entry.verb], settled_ms=entry.at_ms, late=entry.late, legs=legs
         )
+
+
+def _otherwise(hold: Hold, entry: Entry) -> bool:
+    return (hold.created_ms, hold.legs[0].account) != (entry.at_ms, entry.legs[0].account)
 
 
 def _may_settle(hold: Hold, entry: Entry) -> bool:

@@ -18,7 +18,7 @@ HARMLESS = {
     "ledger_away": 2,
     "ledger_fails": 2,
     "ledger_slow": 2,
-    "lose_lock": 1,
+    "lose_lock": 2,
     "jump_clock": 1,
 }
 LOSING = {"lose_tail": 4, "promote": 2, "lose_all": 2, "flush_all": 2, "split": 1}
@@ -35,11 +35,14 @@ class Mood:
     operations: int
     accounts: int
     keyed: float
+    impatient: float
+    leaves: bool
     slowness: float
     interval_ms: int
     batch_entries: int
     block_ms: int
     journal_max: int
+    absent_ttl_ms: int
     seq_full: int
     pauses_s: tuple[float, ...]
     faults: int
@@ -56,7 +59,7 @@ def draw(chance: Random) -> Mood:
         kinds = {kind: kinds[kind] for kind in some}
     leaves = chance.random() < 0.3
     if leaves:
-        kinds |= {"leave": 6, "ledger_slow": 4}
+        kinds |= {"ledger_slow": 6}
     return Mood(
         lossy=lossy,
         gateways=chance.choice((1, 2, 2, 3)),
@@ -65,14 +68,17 @@ def draw(chance: Random) -> Mood:
         operations=6 if leaves else chance.choice((6, 10, 16)),
         accounts=chance.choice((1, 2, 3)),
         keyed=chance.choice((1.0, 0.8, 0.3)),
+        impatient=chance.choice((0.0, 0.0, 0.2)),
+        leaves=leaves,
         slowness=chance.choice((0.0, 0.02, 0.1)),
         interval_ms=chance.choice((5, 50, 400)),
         batch_entries=chance.choice((1, 3, 2000)),
         block_ms=chance.choice((500, 4000, 20_000)),
         journal_max=chance.choice((8, 1000, 1000)),
-        seq_full=chance.choice((12, 40, 10**9, 10**9)),
+        absent_ttl_ms=chance.choice((1000, 30_000)),
+        seq_full=chance.choice((3, 6, 15, 10**9, 10**9)),
         pauses_s=(70.0, 3.0, 0.0, 0.0) if leaves else chance.choice(((0.0,), (0.0, 0.01), (0.0, 0.3, 2.0, 8.0))),
-        faults=chance.choice((0, 1, 2, 4, 8)),
-        fault_every=chance.choice((15, 40, 120)),
+        faults=chance.choice((1, 3, 6, 12)),
+        fault_every=chance.choice((5, 15, 50, 120)),
         kinds=kinds,
     )

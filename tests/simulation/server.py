@@ -108,6 +108,7 @@ class SimRedis:
         self._loop = loop
         self.instance = Instance(loop, 1, 0)
         self.lost: set[LostEntry] = set()
+        self.was_split = False
         self.skew_ms = 0
 
     def stop(self) -> None:
@@ -140,6 +141,12 @@ class SimRedis:
         """Forget every key, as an operator's FLUSHALL does. The scripts stay."""
         self._note_lost(self.instance.keyspace.appended)
         self.instance.execute(("FLUSHALL",))
+
+    def forgotten(self) -> set[LostEntry]:
+        """Give the entries that were forgotten, or that stood in an epoch which the other side of a split left."""
+        if self.was_split:
+            self._note_lost(self.instance.keyspace.appended)
+        return self.lost
 
     def forget_scripts(self) -> None:
         self.instance.execute(("SCRIPT", "FLUSH"))

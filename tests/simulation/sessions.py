@@ -26,13 +26,19 @@ class Weather:
     def __init__(self, chance: Random, slowness: float, tick: Callable[[], None]) -> None:
         self.chance = chance
         self.tick = tick
-        self.slowness = slowness
-        self.away = False
+        self.absences = 0
+        self.storms = 0
         self.fails = 0.0  # the share of transactions that fail, before their commit or after it
-        self.slow_s = (0.001, 0.01, 0.1, 0.4)
+        self._slowness = slowness
+
+    def delay_s(self) -> float:
+        """Draw how long a message takes: in a storm, far longer than anybody waits for."""
+        if self.storms:
+            return self.chance.choice((0.0, 0.0, 0.0, 0.1, 1.0, 15.0, 75.0))
+        return self.chance.choice((0.001, 0.01, 0.1, 0.4)) if self.chance.random() < self._slowness else 0.0
 
     def check(self) -> None:
-        if self.away:
+        if self.absences:
             raise _unavailable("it is away")
 
     def fail(self) -> bool:
@@ -102,10 +108,7 @@ class Session:
     async def travel(self) -> None:
         """Take the time of one message. Raises MeterUnavailableError while the database is away."""
         weather = self._weather
-        if weather.chance.random() < weather.slowness:
-            await asyncio.sleep(weather.chance.choice(weather.slow_s))
-        else:
-            await asyncio.sleep(0)
+        await asyncio.sleep(weather.delay_s())
         weather.tick()
         if not self._process.alive:
             raise asyncio.CancelledError

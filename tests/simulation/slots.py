@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .world import World
 
 HOUR_MS = 3_600_000
-ABSENT_TTL_MS = 30_000
 SETTLED_MS = 60_000
 SWEEP_S = 5.0
 DRAIN_S = 5.0
@@ -49,7 +48,7 @@ class Parts:
         self.journal: RedisJournal = design.journal(
             self.reading, self.link, design.scripts, settled_ms=SETTLED_MS
         )
-        self.shards = RedisShards(self.link, design.scripts)
+        self.shards: RedisShards = design.shards(self.link, design.scripts)
         self.fence: LedgerFence = design.fence(self.session.lock, self.session, self.journal, self.shards)
 
     def links(self) -> list[SimLink]:
@@ -98,13 +97,15 @@ class Slot:
 class Gateway(Slot):
     """Serves clients, and sweeps."""
 
-    decider: RedisDecider
-    ready = False
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.decider: RedisDecider
+        self.ready = False
 
     def begin(self, parts: Parts) -> None:
         world, scripts = self.world, self.world.design.scripts
         loader: Loader = world.design.loader(
-            parts.link, scripts, parts.session, absent_ttl_ms=ABSENT_TTL_MS, settled_ms=SETTLED_MS
+            parts.link, scripts, parts.session, absent_ttl_ms=world.mood.absent_ttl_ms, settled_ms=SETTLED_MS
         )
         calls: Calls = world.design.calls(parts.link, scripts, parts.fence, loader)
         self.decider = RedisDecider(calls, seen_ms=HOUR_MS, journal_max_entries=world.mood.journal_max)
@@ -154,7 +155,10 @@ class Gateway(Slot):
 class FlusherSlot(Slot):
     """Posts the journals; starts with a fence, as the command does."""
 
-    flusher: Flusher | None = None
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.flusher: Flusher | None = None
+        self._stop = asyncio.Event()
 
     def begin(self, parts: Parts) -> None:
         self.flusher = None

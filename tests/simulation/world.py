@@ -19,6 +19,7 @@ from gateway.store.keys import ShardKeys
 from .clients import NAMESPACES, Client, History
 from .design import Design
 from .faults import Faults
+from .leaving import let_idle_leave
 from .links import SimLink
 from .loop import VirtualLoop
 from .mood import Mood, draw
@@ -31,7 +32,7 @@ SHARDS = 2
 ACCOUNTS = ("a:llm:tokens:", "b:llm:tokens:", ":llm:tokens:")
 _MAX_STEPS = 400_000
 _QUIET_S = 240
-_LONGEST_TTL_S = 16
+_LONGEST_TTL_S = 30
 
 
 class ViolationError(AssertionError):
@@ -53,6 +54,7 @@ class World:
         self.complaints: list[str] = []
         self.redis = SimRedis(self.loop)
         self.ledger = design.ledger()
+        self.ledger.takes_repeats = not design.lookup
         self.faults = Faults(self)
         self.weather = Weather(self.chance, self.mood.slowness, self.faults.tick)
         self.locks = Locks()
@@ -92,6 +94,8 @@ class World:
     async def live(self) -> None:
         """Let everything happen, then heal and wait until it is quiet."""
         self._living = [asyncio.ensure_future(slot.keep_alive()) for slot in self.slots]
+        if self.mood.leaves:
+            self._living.append(asyncio.ensure_future(let_idle_leave(self)))
         clients = [Client(self, f"client{n}").spend(self.mood.operations) for n in range(self.mood.clients)]
         await asyncio.gather(*clients)
         self.note("heal")
