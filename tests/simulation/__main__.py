@@ -1,4 +1,4 @@
-"""``python -m tests.simulation``: lives through seeds, and prints the first failure so that it can be replayed."""
+"""``python -m tests.simulation``: lives through seeds; a failure is printed so that it can be replayed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 import sys
 import time
 
-from .design import Design
-from .seeds import Failure, first_failure, look_at
+from .seeds import Failure, design_without, first_failure, look_at
 from .weaknesses import WEAKNESSES
 
 _SHOWN = 80
@@ -20,11 +19,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="live through this one only")
     parser.add_argument("--trace", action="store_true", help="print every step of it")
     parser.add_argument("--jobs", type=int, default=1, help="how many processes share the seeds")
-    parser.add_argument("--without", choices=sorted(WEAKNESSES), help="take this protection out of the product")
+    parser.add_argument(
+        "--without", choices=sorted(WEAKNESSES), help="take this protection out of the product"
+    )
     asked = parser.parse_args()
-    weak = WEAKNESSES[asked.without].design() if asked.without else Design()
     if asked.seed is not None:
-        return _tell(look_at(asked.seed, weak), steps=None if asked.trace else _SHOWN)
+        return _tell(
+            look_at(asked.seed, design_without(asked.without), keep=True),
+            steps=None if asked.trace else _SHOWN,
+        )
     return _many(range(asked.first, asked.first + asked.seeds), asked.without, asked.jobs)
 
 
@@ -33,24 +36,29 @@ def _many(seeds: range, without: str | None, jobs: int) -> int:
 
     def progress(done: int) -> None:
         pace = done / (time.monotonic() - began) * 60
-        print(f"\r{done} of {len(seeds)} seeds, {pace:.0f} a minute ", end="", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r{done} of {len(seeds)} seeds, {pace:.0f} a minute ")
+        sys.stderr.flush()
 
     failure = first_failure(seeds, without, jobs, progress)
-    print(file=sys.stderr)
+    sys.stderr.write("\n")
     if failure is None:
-        print(f"{len(seeds)} seeds from {seeds.start}: nothing was lost, doubled or told wrong")
+        _say(f"{len(seeds)} seeds from {seeds.start}: nothing was lost, doubled or told wrong")
         return 0
     return _tell(failure, steps=_SHOWN)
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 def _tell(failure: Failure, *, steps: int | None) -> int:
     for line in failure.trace if steps is None else failure.trace[-steps:]:
-        print(line)
-    print(f"seed {failure.seed}: {failure.mood}")
+        _say(line)
+    _say(f"seed {failure.seed}: {failure.mood}")
     for problem in failure.problems:
-        print(f"seed {failure.seed}: {problem}")
+        _say(f"seed {failure.seed}: {problem}")
     if failure.problems:
-        print(f"again: python -m tests.simulation --seed {failure.seed} --trace")
+        _say(f"again: python -m tests.simulation --seed {failure.seed} --trace")
     return 1 if failure.problems else 0
 
 

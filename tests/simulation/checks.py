@@ -31,6 +31,7 @@ class _Facts(NamedTuple):
     by_number: dict[int, list[Entry]]  # by the operation that wrote them
     lost: dict[int, list[Entry]]  # what Redis forgot and the ledger never got, the same way
     forgotten: dict[Named, set[tuple[int, int]]]  # states of accounts that only lost entries had
+    history: dict[Named, list[tuple[Position, tuple[int, int]]]]  # each account's states
 
 
 def problems(world: World) -> Iterator[str]:
@@ -50,7 +51,7 @@ def _facts(world: World) -> _Facts:
     told = {(shard, entry) for shard, entry in world.ledger.posted}
     lost: dict[int, list[Entry]] = defaultdict(list)
     states: dict[Named, set[tuple[int, int]]] = defaultdict(set)
-    for journal, identifier, fields in sorted(world.redis.forgotten()):
+    for _, identifier, fields in sorted(world.redis.forgotten()):
         texts = dict(zip(fields[::2], fields[1::2], strict=True))
         entry = read_entry(identifier, texts["head"], texts.get("body", "").encode())
         if (names.shard_of(entry.namespace), entry) in told:
@@ -59,7 +60,11 @@ def _facts(world: World) -> _Facts:
             states[entry.namespace, leg.account].add((leg.balance, leg.reserved))
         if (number := number_of(entry.body)) is not None:
             lost[number].append(entry)
-    return _Facts(world, entries, by_number, lost, states)
+    history: dict[Named, list[tuple[Position, tuple[int, int]]]] = defaultdict(list)
+    for _, entry in world.ledger.posted:
+        for leg in entry.legs:
+            history[entry.namespace, leg.account].append((entry.position, (leg.balance, leg.reserved)))
+    return _Facts(world, entries, by_number, lost, states, history)
 
 
 # The ledger by itself.
@@ -177,37 +182,44 @@ def _is_lost(facts: _Facts, operation: Operation) -> bool:
 
 def _fresh(facts: _Facts) -> Iterator[str]:
     """Time and answers agree: what began after another was told comes after it, and reads see it."""
-    history: dict[Named, list[tuple[Position, tuple[int, int]]]] = defaultdict(list)
-    for entry, leg in _legs(facts):
-        history[entry.namespace, leg.account].append((entry.position, (leg.balance, leg.reserved)))
-    latest: dict[str, tuple[Position, Operation]] = {}
     operations = facts.world.history.operations
-    steps = [(o.told, 0, o) for o in operations] + [(o.asked, 1, o) for o in operations]
-    floors: dict[int, Position] = {}
-    for _, begins, operation in sorted(steps, key=lambda step: (step[0], step[1])):
-        shard_name = operation.namespace
-        floor = latest[shard_name][0] if shard_name in latest else Position(0, -1)
-        if begins:
-            floors[operation.number] = floor
-        elif isinstance(operation.answer, Done):
-            here = operation.answer.entry.position
-            if operation.answer.entry in facts.by_number.get(operation.number, []):
-                if here <= floors[operation.number]:
-                    yield f"operation {operation.number} is at {here}, and was asked after {floor} was told"
-                if here > floor:
-                    latest[shard_name] = here, operation
+    floors = _floors(facts)
     for operation in operations:
-        seen = _seen(operation)
-        for account, state in seen:
-            named = operation.namespace, account
-            floor = floors[operation.number]
-            before = [old for at, old in history[named] if at <= floor]
-            after = [new for at, new in history[named] if at > floor]
-            possible = {*after, before[-1] if before else _NOTHING} | facts.forgotten[named]
-            if facts.world.redis.lost:
-                possible |= {*before, _NOTHING}
+        floor = floors[operation.number]
+        if _is_booked(facts, operation) and operation.answer.entry.position <= floor:
+            yield f"operation {operation.number} was asked after {floor} was told, and comes before it"
+        for account, state in _seen(operation):
+            possible = _possible(facts, (operation.namespace, account), floor)
             if state not in possible:
-                yield f"operation {operation.number} was shown {state} of {named}, possible was {possible}"
+                yield f"operation {operation.number} was shown {state} of {account}, possible was {possible}"
+
+
+def _floors(facts: _Facts) -> dict[int, Position]:
+    """Give, for each operation, the last place in its journal that was told before it was asked."""
+    told: dict[str, Position] = defaultdict(lambda: Position(0, -1))
+    floors: dict[int, Position] = {}
+    operations = facts.world.history.operations
+    steps = [(o.told, 0, o.number, o) for o in operations] + [(o.asked, 1, o.number, o) for o in operations]
+    for _, begins, number, operation in sorted(steps, key=lambda step: step[:3]):
+        if begins:
+            floors[number] = told[operation.namespace]
+        elif _is_booked(facts, operation):
+            told[operation.namespace] = max(told[operation.namespace], operation.answer.entry.position)
+    return floors
+
+
+def _is_booked(facts: _Facts, operation: Operation) -> bool:
+    return operation.done and operation.answer.entry in facts.by_number.get(operation.number, [])
+
+
+def _possible(facts: _Facts, named: Named, floor: Position) -> set[tuple[int, int]]:
+    """Give the states of an account that one may be shown who knows of everything up to ``floor``."""
+    history = facts.history[named]
+    before = [old for at, old in history if at <= floor]
+    possible = {new for at, new in history if at > floor} | {before[-1] if before else _NOTHING}
+    if facts.world.redis.lost:
+        possible |= {*before, _NOTHING, *facts.forgotten[named]}
+    return possible
 
 
 def _seen(operation: Operation) -> list[tuple[str, tuple[int, int]]]:

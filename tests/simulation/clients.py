@@ -80,7 +80,9 @@ class Client:
                 return await self._on_hold(verb, *chance.choice(self._holds[-4:]))
         namespace, accounts = chance.choice(NAMESPACES), self._world.accounts
         if verb == "reserve":
-            return await self._reserve(namespace, tuple(chance.sample(accounts, chance.randint(1, len(accounts)))))
+            return await self._reserve(
+                namespace, tuple(chance.sample(accounts, chance.randint(1, len(accounts))))
+            )
         account, amount = chance.choice(accounts), chance.randint(1, 9)
         if verb == "consume":
             check = chance.random() < 0.8
@@ -129,9 +131,7 @@ class Client:
             "extend": lambda call: lambda decider: decider.extend(call, hold_id, 5000, numbers),
             "look": lambda _: lambda decider: decider.look(namespace, hold_id),
         }
-        await self._send(
-            verb, namespace, accounts, asks[verb], hold_id=hold_id, amounts=tuple(numbers)
-        )
+        await self._send(verb, namespace, accounts, asks[verb], hold_id=hold_id, amounts=tuple(numbers))
 
     async def _send(
         self,
@@ -174,7 +174,6 @@ class Client:
             else:
                 return
             await asyncio.sleep(self._chance.choice(_PAUSES_S))
-
 
     async def _patient(self, answer: asyncio.Future[Any]) -> Any:
         """Wait for an answer; now and then hang up instead, while the gateway goes on."""

@@ -1,4 +1,4 @@
-"""Which classes and which scripts a world is made of: those of the product, unless a protection is taken out."""
+"""Which classes and scripts a world is made of: the product's, unless a protection is taken out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from gateway.store.calls import Calls
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
-from gateway.store.shards import RedisShards
 from gateway.store.scripts import Script, scripts
+from gateway.store.shards import RedisShards
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
 
@@ -20,6 +20,8 @@ from .ledger import SimLedger
 @dataclass
 class Design:
     """What processes are put together from.
+
+    ``patches`` gives names of our modules other values, ``mood`` draws all worlds alike in some respect.
 
     Three protections are switches, for as long as the product lacks them:
 
@@ -43,3 +45,4 @@ class Design:
     lookup: bool = False
     counted: bool = False
     patches: Mapping[str, Any] = field(default_factory=dict)
+    mood: Mapping[str, Any] = field(default_factory=dict)

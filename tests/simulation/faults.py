@@ -1,4 +1,4 @@
-"""What befalls a world: each fault strikes between two steps that the seed picks, and some heal by themselves."""
+"""What befalls a world: each fault strikes between two steps that the seed picks, and most heal again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .links import SimLink
-from .server import Instance, thaw
+from .server import Instance
 
 if TYPE_CHECKING:
     from .world import World
@@ -93,7 +93,7 @@ class Faults:
     def freeze_server(self) -> None:
         instance = self._world.redis.instance
         instance.frozen = True
-        self._later(lambda: thaw(instance))
+        self._later(lambda: self._world.redis.thaw(instance))
 
     def restart_whole(self) -> None:
         self._restart(len(self._world.redis.instance.log))
@@ -172,6 +172,10 @@ class Faults:
         weather = self._world.weather
         weather.storms += 1
         self._later(lambda: setattr(weather, "storms", weather.storms - 1))
+
+    def stall_load(self) -> None:
+        """Let the answer of the next load come when nobody expects it any more."""
+        self._world.weather.stalls += 1
 
     def lose_lock(self) -> None:
         """Break the session that holds the fence's lock: another fence may begin while the first goes on."""

@@ -240,7 +240,9 @@ class Keyspace:
         place = words.index("STREAMS") + 1
         count = int(words[words.index("COUNT") + 1]) if "COUNT" in words[:place] else None
         keys, starts = words[place:][: len(words[place:]) // 2], words[place:][len(words[place:]) // 2 :]
-        found = [(key, self._after(key, _id(start, 0))[:count]) for key, start in zip(keys, starts, strict=True)]
+        found = [
+            (key, self._after(key, _id(start, 0))[:count]) for key, start in zip(keys, starts, strict=True)
+        ]
         return [[key, rows] for key, rows in found if rows] or None
 
     def do_xinfo(self, what: str, key: str) -> Any:

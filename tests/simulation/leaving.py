@@ -1,4 +1,4 @@
-"""Lets idle accounts leave Redis, as an operator's eviction would: nothing about them is unposted. No fault."""
+"""Lets idle accounts leave Redis, as the design allows: nothing about them is unposted. No fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger as a simulation has it: the rows Postgres would hold, changed by transactions. No time passes here.
+"""The ledger as a simulation has it: the rows of Postgres, changed by transactions. No time passes here.
 
 ``apply`` is what one committed transaction does. How long it takes, and whether it gets that far, is
 the sessions' part.

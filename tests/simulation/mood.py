@@ -19,6 +19,7 @@ HARMLESS = {
     "ledger_fails": 2,
     "ledger_slow": 2,
     "lose_lock": 2,
+    "stall_load": 1,
     "jump_clock": 1,
 }
 LOSING = {"lose_tail": 4, "promote": 2, "lose_all": 2, "flush_all": 2, "split": 1}
@@ -59,7 +60,7 @@ def draw(chance: Random) -> Mood:
         kinds = {kind: kinds[kind] for kind in some}
     leaves = chance.random() < 0.3
     if leaves:
-        kinds |= {"ledger_slow": 6}
+        kinds |= {"stall_load": 6}
     return Mood(
         lossy=lossy,
         gateways=chance.choice((1, 2, 2, 3)),
@@ -77,7 +78,9 @@ def draw(chance: Random) -> Mood:
         journal_max=chance.choice((8, 1000, 1000)),
         absent_ttl_ms=chance.choice((1000, 30_000)),
         seq_full=chance.choice((3, 6, 15, 10**9, 10**9)),
-        pauses_s=(70.0, 3.0, 0.0, 0.0) if leaves else chance.choice(((0.0,), (0.0, 0.01), (0.0, 0.3, 2.0, 8.0))),
+        pauses_s=(70.0, 3.0, 0.0, 0.0)
+        if leaves
+        else chance.choice(((0.0,), (0.0, 0.01), (0.0, 0.3, 2.0, 8.0))),
         faults=chance.choice((1, 3, 6, 12)),
         fault_every=chance.choice((5, 15, 50, 120)),
         kinds=kinds,

@@ -1,4 +1,4 @@
-"""Runs our Lua over a keyspace, in this process: the real scripts, by the Lua that Redis has. No server here."""
+"""Runs our Lua over a keyspace, in this process: the real scripts, by the Lua Redis has. No server here."""
 
 from __future__ import annotations
 

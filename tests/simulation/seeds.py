@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .checks import problems
 from .design import Design
-
+from .weaknesses import WEAKNESSES
 from .world import run_world
 
 _CHUNK = 25
@@ -23,11 +23,18 @@ class Failure(NamedTuple):
     trace: list[str]
 
 
-def look_at(seed: int, design: Design) -> Failure:
-    """Live through one seed."""
+def look_at(seed: int, design: Design, *, keep: bool = False) -> Failure:
+    """Live through one seed; ``keep`` the trace even when nothing is wrong."""
     world = run_world(seed, design, problems)
     found = world.complaints
-    return Failure(seed, found, str(world.mood), [_line(step) for step in world.trace] if found else [])
+    return Failure(
+        seed, found, str(world.mood), [_line(step) for step in world.trace] if found or keep else []
+    )
+
+
+def design_without(protection: str | None) -> Design:
+    """Give the product's design, or the one of a weakness."""
+    return WEAKNESSES[protection].design() if protection else Design()
 
 
 def first_failure(
@@ -44,9 +51,7 @@ def first_failure(
     return None
 
 
-def _results(
-    chunks: list[range], without: str | None, jobs: int
-) -> Iterator[tuple[range, Failure | None]]:
+def _results(chunks: list[range], without: str | None, jobs: int) -> Iterator[tuple[range, Failure | None]]:
     if jobs == 1:
         yield from ((chunk, _failure_in(chunk, without)) for chunk in chunks)
         return
@@ -56,8 +61,7 @@ def _results(
 
 def _failure_in(seeds: Iterable[int], without: str | None) -> Failure | None:
     for seed in seeds:
-        design = Design()
-        failure = look_at(seed, design)
+        failure = look_at(seed, design_without(without))
         if failure.problems:
             return failure
     return None

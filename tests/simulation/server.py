@@ -33,10 +33,9 @@ class LostEntry(NamedTuple):
 class Instance:
     """A running server. Scripts that were loaded die with it; its log is what may survive."""
 
-    def __init__(self, loop: VirtualLoop, run_id: int, skew_ms: int) -> None:
-        self.loop = loop
+    def __init__(self, clock: Callable[[], int], run_id: int = 1) -> None:
+        self.now_ms = clock
         self.run_id = run_id
-        self.skew_ms = skew_ms
         self.keyspace = Keyspace()
         self.log: list[Done] = []
         self.scripts: dict[str, str] = {}
@@ -46,9 +45,6 @@ class Instance:
         self.parked: list[Callable[[], None]] = []
         self.waiting: list[Callable[[], None]] = []
         self.at_stop: list[Callable[[], None]] = []
-
-    def now_ms(self) -> int:
-        return START_MS + self.skew_ms + int(self.loop.time() * 1000)
 
     def execute(self, words: Sequence[str]) -> Any:
         """Carry out one command; give its reply. Raises StoreError for an error reply."""
@@ -102,14 +98,17 @@ class Instance:
 
 
 class SimRedis:
-    """The place where processes find the server: which instance answers there now, and what was lost so far."""
+    """Where processes find the server: which instance answers there now, and what was lost so far."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self.instance = Instance(loop, 1, 0)
+        self.skew_ms = 0
+        self.instance = Instance(self._now_ms)
         self.lost: set[LostEntry] = set()
         self.was_split = False
-        self.skew_ms = 0
+
+    def _now_ms(self) -> int:
+        return START_MS + self.skew_ms + int(self._loop.time() * 1000)
 
     def stop(self) -> None:
         """Stop without a word: whoever is connected notices, sooner or later."""
@@ -143,7 +142,7 @@ class SimRedis:
         self.instance.execute(("FLUSHALL",))
 
     def forgotten(self) -> set[LostEntry]:
-        """Give the entries that were forgotten, or that stood in an epoch which the other side of a split left."""
+        """Give the entries that were forgotten, or stood in an epoch that the other side of a split left."""
         if self.was_split:
             self._note_lost(self.instance.keyspace.appended)
         return self.lost
@@ -153,27 +152,25 @@ class SimRedis:
 
     def jump_clock(self, by_ms: int) -> None:
         self.skew_ms += by_ms
-        self.instance.skew_ms = self.skew_ms
 
     def _replace(self, log: Sequence[Done]) -> None:
         old = self.instance
-        thaw(old)
-        fresh = Instance(self._loop, old.run_id + 1, self.skew_ms)
+        self.thaw(old)
+        fresh = Instance(self._now_ms, old.run_id + 1)
         fresh.replay(log)
         old.shared = len(fresh.keyspace.appended)
         self._note_lost(old.keyspace.appended[old.shared :])
         self.instance = fresh
 
+    def thaw(self, instance: Instance) -> None:
+        """Let a frozen server go on with what waits for it."""
+        instance.frozen = False
+        parked, instance.parked = instance.parked, []
+        for step in parked:
+            self._loop.call_soon(step)
+
     def _note_lost(self, appended: Sequence[tuple[str, str, list[str]]]) -> None:
         self.lost.update(LostEntry(key, identifier, tuple(fields)) for key, identifier, fields in appended)
-
-
-def thaw(instance: Instance) -> None:
-    """Let a frozen server go on with what waits for it."""
-    instance.frozen = False
-    parked, instance.parked = instance.parked, []
-    for step in parked:
-        instance.loop.call_soon(step)
 
 
 def _run(keyspace: Keyspace, name: str, words: Sequence[str]) -> Any:

@@ -28,6 +28,7 @@ class Weather:
         self.tick = tick
         self.absences = 0
         self.storms = 0
+        self.stalls = 0  # so many loads will have their answer long after they were made
         self.fails = 0.0  # the share of transactions that fail, before their commit or after it
         self._slowness = slowness
 
@@ -125,14 +126,21 @@ class Session:
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
         await self.travel()
         states = self._ledger.account_states(wanted)
+        await self._stall()
         await self.travel()
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
         await self.travel()
         holds = self._ledger.hold_states(wanted)
+        await self._stall()
         await self.travel()
         return holds
+
+    async def _stall(self) -> None:
+        if self._weather.stalls:
+            self._weather.stalls -= 1
+            await asyncio.sleep(self._weather.chance.choice((12.0, 75.0, 90.0)))
 
     # Writing.
 

@@ -1,4 +1,4 @@
-"""The places processes run in: each is started, killed and started again. The classes inside are the real ones."""
+"""The places processes run in: each is started, killed and started again. Inside are the real classes."""
 
 from __future__ import annotations
 

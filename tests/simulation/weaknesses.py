@@ -1,16 +1,15 @@
-"""The product with one protection taken out, each in turn: the simulation must notice. Nothing is run here."""
+"""The product with one protection taken out, each in turn: the simulation must notice. Runs nothing."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gateway.domain.entries import Entry, Position
-from gateway.domain.names import namespace_text
 from gateway.protocols import AccountState, ShardRow, ShardState
 from gateway.store.calls import Calls
-from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.scripts import Script, scripts
 from gateway.store.shards import RedisShards
@@ -22,25 +21,23 @@ from .ledger import Named, SimLedger
 
 
 class Weakness(NamedTuple):
-    """A protection that is missing, and the design without it."""
+    """A protection that is missing, and the design without it. ``alive`` says why no seed can show it yet."""
 
     sentence: str
     design: Callable[[], Design]
+    alive: str = ""
 
 
-def _changed(old: str, new: str, verbs: Sequence[str] = ()) -> Mapping[str, Script]:
-    """Give the scripts with a piece of text replaced wherever it stands, in all verbs or in some."""
+def _changed(old: str, new: str) -> Mapping[str, Script]:
+    """Give the scripts with a piece of text replaced wherever it stands."""
     made = scripts(shebang=False)
-    hit = [verb for verb, script in made.items() if old in script.text and (not verbs or verb in verbs)]
+    hit = [script for script in made.values() if old in script.text]
     assert hit, f"no script has {old!r}"
-    return made | {verb: replace_text(made[verb], old, new) for verb in hit}
+    return made | {script.verb: _named(script.verb, script.text.replace(old, new)) for script in hit}
 
 
-def replace_text(script: Script, old: str, new: str) -> Script:
-    import hashlib
-
-    text = script.text.replace(old, new)
-    return Script(script.verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+def _named(verb: str, text: str) -> Script:
+    return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class _OpenWhileChanging(RedisShards):
@@ -72,7 +69,14 @@ class _RaiseFirst(LedgerFence):
         self._late: Mapping[int, Sequence[Entry]] = {}
         epochs = await super().raise_up()
         if self._late:
-            self._ledger._ledger.apply(self._late)
+            booked = self._ledger._ledger
+            told = {entry.position for _, entry in booked.posted}
+            late = {
+                shard: [e for e in batch if e.position not in told] for shard, batch in self._late.items()
+            }
+            epochs_kept = dict(booked.shards)
+            booked.apply({shard: batch for shard, batch in late.items() if batch})
+            booked.shards = epochs_kept
         return epochs
 
 
@@ -123,37 +127,86 @@ class _NotesFirst(Flusher):
         return await super()._post(batches)
 
 
-def _of(**parts: Any) -> Callable[[], Design]:
-    return lambda: replace(Design(), **parts)
+def _of(mood: Mapping[str, Any] = MappingProxyType({}), **parts: Any) -> Callable[[], Design]:
+    return lambda: Design(mood=mood, **parts)
 
+
+# Moods in which a weakness shows soon; without one it shows in any.
+_HURRIED = {"pauses_s": (0.0, 0.01), "clients": 4, "operations": 16}
+_LOSING = {"lossy": True, "faults": 12, "fault_every": 50, "kinds": {"lose_tail": 3, "restart_whole": 1}}
+_PROMOTING = {
+    "lossy": True,
+    "pauses_s": (0.0, 0.3),
+    "clients": 4,
+    "gateways": 3,
+    "operations": 16,
+    "keyed": 1.0,
+    "slowness": 0.1,
+    "interval_ms": 5,
+    "faults": 12,
+    "fault_every": 120,
+    "kinds": {"promote": 1},
+}
+_FULL = {"seq_full": 3, "slowness": 0.1}
+_LEAVING = {
+    "leaves": True,
+    "pauses_s": (70.0, 3.0, 0.0),
+    "kinds": {"stall_load": 1},
+    "faults": 12,
+    "fault_every": 15,
+    "clients": 2,
+    "gateways": 3,
+    "accounts": 1,
+    "impatient": 0.2,
+    "operations": 10,
+}
 
 _STALE = "if meta[1] ~= ARGV[1] then"
+_FIRST = "local first = call('GET', KEYS[#KEYS])"
 _FRESH = "local fresh = call('EXISTS', key) == 0"
 
 WEAKNESSES: dict[str, Weakness] = {
-    "closing": Weakness("the fence does not close shards before it posts what survives", _of(shards=_OpenWhileChanging)),
+    "closing": Weakness(
+        "the fence does not close shards before it posts what survives",
+        _of(_HURRIED | _FULL, shards=_OpenWhileChanging),
+    ),
     "draining": Weakness("the fence does not post what survives of a journal", _of(fence=_NoDrain)),
-    "base": Weakness("accounts load before what survived of the old epoch is posted", _of(fence=_RaiseFirst)),
-    "memory": Weakness("accounts load as they were in an earlier epoch", _of(loader=_Memory)),
-    "scripts_last": Weakness("the fence loads the scripts before it opens the shards", _of(shards=_ScriptsFirst)),
-    "intact": Weakness("the fence does not ask how far a journal goes", _of(patches={"_intact": _never_behind})),
+    "base": Weakness(
+        "accounts load before what survived of the old epoch is posted",
+        _of(_HURRIED | _FULL, fence=_RaiseFirst),
+    ),
+    "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
+    "scripts_last": Weakness(
+        "the fence loads the scripts before it looks at the shards",
+        _of(_PROMOTING, shards=_ScriptsFirst),
+    ),
+    "intact": Weakness(
+        "the fence does not ask how far a journal goes",
+        _of(_LOSING, patches={"_intact": _never_behind}),
+    ),
     "epoch": Weakness(
-        "scripts let callers of any epoch in",
-        lambda: Design(scripts=_changed(_STALE, "if not meta[2] then")),
+        "scripts let callers of any epoch in", _of(scripts=_changed(_STALE, "if not meta[1] then"))
     ),
     "ticket": Weakness(
-        "a load may come at any time", lambda: Design(scripts=_changed("TICKET_MS = 10000", "TICKET_MS = 1e15"))
+        "a load may come at any time",
+        _of(_LEAVING, scripts=_changed("TICKET_MS = 10000", "TICKET_MS = 1e15")),
     ),
     "install": Weakness(
-        "a load overwrites what is there", lambda: Design(scripts=_changed(_FRESH, "local fresh = true"))
+        "a load overwrites what is there", _of(scripts=_changed(_FRESH, "local fresh = true"))
     ),
     "replay": Weakness(
-        "scripts do not look for the answer to a key",
-        lambda: Design(scripts=_changed("local first = call('GET', KEYS[#KEYS])", "local first = false")),
+        "scripts do not look for the answer to a key", _of(scripts=_changed(_FIRST, "local first"))
     ),
     "watermark": Weakness("the ledger takes a batch wherever it begins", _of(ledger=_Unordered)),
     "row_lock": Weakness("the ledger does not lock a shard's row", _of(ledger=_Unlocked)),
-    "seen": Weakness("an epoch is raised whatever was posted meanwhile", _of(ledger=_BlindRaise)),
-    "doubt": Weakness("a call without a key is sent again when its answer is lost", _of(calls=_Eager)),
+    "seen": Weakness(
+        "an epoch is raised whatever was posted meanwhile",
+        _of(_FULL, ledger=_BlindRaise),
+        "it needs a fence that lost its lock and goes on; worlds have one when fences are counted",
+    ),
+    "doubt": Weakness(
+        "a call without a key is sent again when its answer is lost",
+        _of(_HURRIED | {"keyed": 0.3, "faults": 12, "kinds": {"drop_link": 1}}, calls=_Eager),
+    ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }

@@ -1,4 +1,4 @@
-"""One world from one seed: servers, processes and clients, run to the end and looked at. Nothing is checked here."""
+"""One world from one seed: servers, processes and clients, run to the end. What must be true is not here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -46,7 +47,7 @@ class World:
         self.seed = seed
         self.design = design
         self.chance = Random(seed)
-        self.mood: Mood = draw(self.chance)
+        self.mood: Mood = replace(draw(self.chance), **design.mood)
         self.loop = VirtualLoop(Random(seed ^ 0x5EED), _MAX_STEPS)
         self.accounts = ACCOUNTS[: self.mood.accounts]
         self.history = History()
@@ -151,7 +152,7 @@ def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]
 
     What is global for the process is set meanwhile: few shards, chance, and where log events go.
     """
-    mood = draw(Random(seed))
+    mood = replace(draw(Random(seed)), **design.mood)
     with _values({"SHARDS": SHARDS, "SEQ_FULL": mood.seq_full} | dict(design.patches)), _chance(seed):
         world = World(seed, design)
         with _logs_to(world):
