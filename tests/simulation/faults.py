@@ -146,13 +146,20 @@ class Faults:
         return max(0, length - self._chance.choice((1, 2, 3, 5, 10, 30)))
 
     def _restart(self, survives: int) -> None:
-        redis = self._world.redis
-        log = redis.instance.log[:survives]
+        """Stop the server, and start it with the first changes of its log: at once or after a while."""
+        redis, stopped = self._world.redis, self._world.redis.instance
+        if not stopped.running:
+            return
+        redis.stop()
+
+        def start() -> None:
+            if redis.instance is stopped:
+                redis.restart(stopped.log[:survives])
+
         if self._chance.random() < 0.5:
-            redis.restart(log)
-        elif redis.instance.running:
-            redis.stop()
-            self._later(lambda: redis.restart(log))
+            start()
+        else:
+            self._later(start)
 
     # The ledger.
 

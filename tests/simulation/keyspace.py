@@ -91,6 +91,11 @@ class Keyspace:
         row.update(zip(pairs[::2], pairs[1::2], strict=True))
         return len(row) - before
 
+    def do_hincrby(self, key: str, name: str, by: str) -> Any:
+        row = self._made(key, dict)
+        row[name] = str(int(row.get(name, "0")) + int(by))
+        return int(row[name])
+
     def do_hdel(self, key: str, *names: str) -> Any:
         return self._taken(key, names)
 
@@ -215,15 +220,23 @@ class Keyspace:
 
     def do_xtrim(self, key: str, how: str, *rest: str) -> Any:
         """Trim exactly, where a server may keep a few more."""
-        assert how == "MINID", "anything else drops what is not posted"
-        stream, least = self.find(key), _id(rest[-1], 0)
+        stream = self.find(key)
         if stream is None:
             return 0
-        kept = [row for row in stream.rows if row[0] >= least]
-        trimmed = len(stream.rows) - len(kept)
+        if how.upper() == "MINID":
+            return self._keep(stream, [row for row in stream.rows if row[0] >= _id(rest[-1], 0)])
+        return self._keep(stream, stream.rows[max(0, len(stream.rows) - int(rest[-1])) :])
+
+    def do_xdel(self, key: str, *identifiers: str) -> Any:
+        stream, gone = self.find(key), {_id(identifier, 0) for identifier in identifiers}
+        return 0 if stream is None else self._keep(stream, [row for row in stream.rows if row[0] not in gone])
+
+    def _keep(self, stream: Stream, kept: list[tuple[Id, list[str]]]) -> int:
+        """Keep only these rows; count the others."""
+        dropped = len(stream.rows) - len(kept)
         stream.rows = kept
-        self.writes += bool(trimmed)
-        return trimmed
+        self.writes += bool(dropped)
+        return dropped
 
     def do_xlen(self, key: str) -> Any:
         stream = self.find(key)
