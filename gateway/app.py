@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ from gateway.domain.names import SHARDS
 from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
-from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
+from gateway.protocols import NOBODY, Actor, Health, Observer, Readiness, ShardLag
 from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -157,8 +158,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
         await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
 
+        nobodys = lru_cache(maxsize=1024)(partial(Meter, backend))
+
         def meters(namespace: str, actor: Actor) -> Meter:
-            return Meter(backend, namespace, actor)
+            return nobodys(namespace) if actor is NOBODY else Meter(backend, namespace, actor)
 
         yield api_app(
             meters,

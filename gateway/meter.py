@@ -47,7 +47,7 @@ from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_e
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
 from gateway.nonces import nonce_hex
-from gateway.protocols import NOBODY, Actor, Call, Decider, Extras, Observer, Reports
+from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
@@ -123,7 +123,7 @@ class Meter:
         scale = read.kind(event_type, unit)
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
+        extras = read.extras(metadata, event_time)
         call = self._call(read, idempotency_key, ("allocate", account, scaled), extras)
         done = await self._observed("allocate", self._decider.allocate(call, account, scaled))
         return wording.posted(done, scale)
@@ -145,7 +145,7 @@ class Meter:
         scale = read.kind(event_type, unit)
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
+        extras = read.extras(metadata, event_time)
         check = read.flag("check_balance", check_balance)
         call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras)
         decision = await self._observed("consume", self._decider.consume(call, account, scaled, check=check))
@@ -167,7 +167,7 @@ class Meter:
         scale = read.kind(event_type, unit)
         scaled = read.adjustment("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), reference_id=read.reference(reference_id))
+        extras = read.extras(metadata, reference_id=reference_id)
         call = self._call(read, idempotency_key, ("adjust", account, scaled), extras)
         done = await self._observed("adjust", self._decider.adjust(call, account, scaled))
         return wording.posted(done, scale)
@@ -189,7 +189,7 @@ class Meter:
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         ttl_ms = read.ttl_ms(ttl_seconds)
-        extras = Extras(metadata=read.metadata(metadata))
+        extras = read.extras(metadata)
         call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras)
         hold_id = hold_id_of((scale,), nonce_hex())
         decision = await self._observed(
@@ -209,7 +209,7 @@ class Meter:
         scales = read.hold("reservation_id", reservation_id)
         scale = scales[0] if scales else 0
         actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
-        extras = Extras(metadata=read.metadata(metadata))
+        extras = read.extras(metadata)
         call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras)
         if scales is None:
             return wording.committed(_NOT_FOUND, 0)
@@ -221,7 +221,7 @@ class Meter:
         """Drop a hold and charge nothing; when it is not open, say what it had become."""
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        call = self._call(read, idempotency_key, ("release", reservation_id), Extras())
+        call = self._call(read, idempotency_key, ("release", reservation_id), NO_EXTRAS)
         if scales is None:
             return wording.released(_NOT_FOUND)
         return wording.released(await self._observed("release", self._decider.release(call, reservation_id)))
@@ -245,7 +245,7 @@ class Meter:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
         added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
-        call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), Extras())
+        call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS)
         if scales is None:
             return wording.extended(_NOT_FOUND, 0)
         decision = await self._observed(

@@ -36,6 +36,9 @@ class Extras(msgspec.Struct, omit_defaults=True, frozen=True):
     reason: str | None = None
 
 
+NO_EXTRAS = Extras()
+
+
 class AccountState(NamedTuple):
     """An account as the ledger knows it, with its open holds. Numbers are scaled integers."""
 

@@ -9,12 +9,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 import structlog
 import typer
 import uvicorn
 
-from gateway.api.transport import HttpProtocol
+from gateway.api.fast import FastLane
+from gateway.api.lane import HttpProtocol
 from gateway.app import open_gateway, open_store
 from gateway.flushing import flusher_process
 from gateway.metrics import Metrics
@@ -75,11 +77,11 @@ def _settle_memory() -> None:
     gc.set_threshold(_COLLECT_AFTER)
 
 
-def _uvicorn(app: object, settings: Settings) -> uvicorn.Config:
+def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own type of an application is narrower than ASGI
+        app,
         loop="none",
-        http=HttpProtocol,
+        http=partial(HttpProtocol, app),  # type: ignore[arg-type]  # a class in all but name
         ws="none",
         lifespan="off",
         log_config=None,

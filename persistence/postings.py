@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.domain.entries import Entry, LegState, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
-from gateway.protocols import Extras
+from gateway.protocols import NO_EXTRAS, Extras
 from persistence.copytext import (
     NULL,
     account_field,
@@ -42,7 +42,6 @@ _HOUR_MS = 3_600_000
 
 Key = tuple[str, str]
 
-_NO_EXTRAS = Extras()
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
@@ -185,7 +184,7 @@ def _change_fields(last: Entry, leg: LegState) -> str:
 
 def _extra_fields(extras: Extras) -> str:
     """Give reference_id, actor_id, request_id, on_behalf_of, reason and metadata."""
-    if extras is _NO_EXTRAS:
+    if extras is NO_EXTRAS:
         return _NO_EXTRA_FIELDS
     reference = NULL if extras.reference_id is None else str(extras.reference_id)
     actor = map(field, (extras.actor_id, extras.request_id, extras.on_behalf_of, extras.reason))
@@ -194,7 +193,7 @@ def _extra_fields(extras: Extras) -> str:
 
 def _extras(entry: Entry) -> Extras:
     if not entry.body:
-        return _NO_EXTRAS
+        return NO_EXTRAS
     try:
         extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:

@@ -57,7 +57,7 @@ class PageEndpoint:
                 await self._gate.identify(headers)
             answer = await self._make()
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
-            answer = reply_to(error, request_id, scope)
+            answer = reply_to(error, request_id, scope["method"], scope["path"])
         await reply(send, answer, request_id)
 
 
