@@ -129,7 +129,7 @@ async def _posted(app: FastLane) -> bytes:
     found = app.posted_to(b"/v1/reservations")
     if found is None:
         raise AssertionError("reserve is not on the fast lane")
-    request_id, answer = await found[0].posted(_PAIRS, _BODY, found[1])
+    request_id, answer = await found[0].posted(dict(_PAIRS), _PAIRS, _BODY, found[1])
     return written(answer, request_id, close=False)
 
 

@@ -75,9 +75,10 @@ class Endpoint:
             return
         await reply(send, Reply(200, _JSON_ONLY, body), request_id)
 
-    async def posted(self, pairs: Pairs, body: bytes, hold_id: str | None) -> tuple[bytes, Reply]:
+    async def posted(
+        self, headers: Headers, pairs: Pairs, body: bytes, hold_id: str | None
+    ) -> tuple[bytes, Reply]:
         """Answer a POST without a query that is here whole; give the request's id and the answer."""
-        headers = dict(pairs)
         request_id = self._gate.request_id_of(headers)
         try:
             caller = await self._identified(headers, pairs)

@@ -15,8 +15,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.api.endpoint import Endpoint
+from gateway.api.endpoint import Endpoint, Pairs
 from gateway.api.fast import FastLane
+from gateway.api.headers import Headers
 from gateway.api.problems import Header, Reply
 from gateway.api.transport import JoinedWrites
 
@@ -28,11 +29,21 @@ _TICK_S = 0.001
 class LaneRequest:
     """One request on the lane. It stands where uvicorn keeps its own, and is asked the same two questions."""
 
-    __slots__ = ("body", "endpoint", "hold_id", "keep_alive", "pairs", "response_complete", "task")
+    __slots__ = (
+        "body",
+        "endpoint",
+        "headers",
+        "hold_id",
+        "keep_alive",
+        "pairs",
+        "response_complete",
+        "task",
+    )
 
-    def __init__(self, endpoint: Endpoint, hold_id: str | None, pairs: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, endpoint: Endpoint, hold_id: str | None, headers: Headers, pairs: Pairs) -> None:
         self.endpoint = endpoint
         self.hold_id = hold_id
+        self.headers = headers
         self.pairs = pairs
         self.body = b""
         self.keep_alive = True
@@ -74,7 +85,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Begin a request; what uvicorn prepares waits until it is known that it is needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -82,10 +96,11 @@ class HttpProtocol(HttpToolsProtocol):
         if self._request is not None:
             self.cycle = cast("Any", self._request)
             return
-        url, headers, expecting = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.headers += headers
-        self.url, self.expect_100_continue = url, expecting
+        for name, value in headers:
+            super().on_header(name, value)
+        self.url = url
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -105,25 +120,28 @@ class HttpProtocol(HttpToolsProtocol):
         self.tasks.add(request.task)
 
     def _plain_request(self) -> LaneRequest | None:
-        parser = self.parser
-        if parser.get_method() != b"POST" or self.expect_100_continue:
+        parser, before = self.parser, self.cycle
+        if parser.get_method() != b"POST" or (before is not None and not before.response_complete):
             return None
         found = self._lane.posted_to(self.url)
-        if found is None or parser.should_upgrade() or not parser.should_keep_alive():
+        if (
+            found is None
+            or self.flow.write_paused
+            or not parser.should_keep_alive()
+            or parser.should_upgrade()
+        ):
             return None
-        before = self.cycle
-        if (before is not None and not before.response_complete) or self.flow.write_paused:
+        headers = dict(self.headers)
+        if b"expect" in headers or not _is_short(headers, found[0].max_body_bytes):
             return None
-        declared = [value for name, value in self.headers if name == b"content-length"]
-        if len(declared) != 1 or not declared[0].isdigit() or len(declared[0]) > _MAX_DIGITS:
-            return None
-        if int(declared[0]) > min(_MAX_BYTES, found[0].max_body_bytes):
-            return None
-        return LaneRequest(*found, self.headers)
+        return LaneRequest(*found, headers, self.headers)
 
     async def _serve(self, request: LaneRequest) -> None:
         try:
-            self._send(request, *await request.endpoint.posted(request.pairs, request.body, request.hold_id))
+            self._send(
+                request,
+                *await request.endpoint.posted(request.headers, request.pairs, request.body, request.hold_id),
+            )
         finally:
             self.tasks.discard(cast("asyncio.Task[None]", request.task))
 
@@ -169,6 +187,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
         else:
             super().timeout_keep_alive_handler()
+
+
+def _is_short(headers: Headers, max_bytes: int) -> bool:
+    declared = headers.get(b"content-length", b"")
+    if not declared.isdigit() or len(declared) > _MAX_DIGITS:
+        return False
+    return int(declared) <= min(_MAX_BYTES, max_bytes)
 
 
 def written(answer: Reply, request_id: bytes, *, close: bool) -> bytes:
