@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -13,8 +14,10 @@ from acting import HOLD, WHOSE, Script, done
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.holds import hold_id_of, hold_scales
 from gateway.errors import MeterValidationError
 from gateway.meter import Backend, Meter
+from gateway.nonces import nonce_hex
 from gateway.protocols import Actor
 
 
@@ -239,3 +242,11 @@ class _Silent:
     def operation(self, verb: str, result: str, seconds: float) -> None: ...
 
     def round_trip(self, calls: int, seconds: float) -> None: ...
+
+
+def test_ids_of_holds_begin_with_their_time_and_never_come_twice() -> None:
+    before = int(time.time())
+    found = [nonce_hex() for _ in range(2000)]
+    assert all(hold_scales(hold_id_of((0,), nonce)) == (0,) for nonce in found)
+    assert before <= int(found[0][:8], 16) <= int(found[-1][:8], 16) <= int(time.time())
+    assert len({nonce[8:] for nonce in found}) == 2000
