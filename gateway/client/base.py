@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from abc import abstractmethod
 from collections.abc import MutableMapping
 from typing import Any, Generic, TypeVar
@@ -75,6 +76,8 @@ class BaseClient(Generic[H]):
     ) -> None:
         url = _checked_url(base_url)
         self._base_url = str(url).rstrip("/")
+        # What is shown of it goes into logs; a password does not.
+        self._shown_url = str(url.copy_with(userinfo=b"")).rstrip("/")
         # A gateway on this machine is not behind a proxy, whatever the environment says of others.
         self._trust_env = not _is_loopback(url.host)
         self._base_headers = _base_headers(api_key, namespace)
@@ -112,7 +115,7 @@ class BaseClient(Generic[H]):
         self._actor.clear()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+        return f"{type(self).__name__}({self._shown_url!r})"
 
     @abstractmethod
     def _no_connections(self) -> MutableMapping[Any, H]:
@@ -168,6 +171,9 @@ def answer_of(call: Call[T], response: httpx2.Response) -> T:
         raise garbled(fault, response.status_code) from fault
 
 
+_VISIBLE = re.compile(r"[!-~]+")
+
+
 def _checked_url(base_url: str) -> httpx2.URL:
     try:
         url = httpx2.URL(base_url)
@@ -188,7 +194,13 @@ def _is_loopback(host: str) -> bool:
 def _base_headers(api_key: str | None, namespace: str | None) -> list[tuple[bytes, bytes]]:
     headers = [(b"Accept", b"application/json")]
     if api_key is not None:
-        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        if (
+            not isinstance(api_key, str)
+            or not api_key
+            or not api_key.isascii()
+            or not api_key.isprintable()
+            or " " in api_key
+        ):
             raise MeterValidationError.one("api_key", "VAL_API_KEY_INVALID", "must be visible ASCII")
         headers.append((b"Authorization", b"Bearer " + api_key.encode()))
     if namespace is not None:

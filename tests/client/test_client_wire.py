@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -295,6 +296,14 @@ async def test_a_query_never_turns_something_else_into_text(bench: Any, told: An
     with pytest.raises(MeterValidationError) as caught:
         await told(bench.client().get_balance(user_id, "x", "tokens"))
     assert caught.value.errors[0].field == "user_id"
+
+
+@pytest.mark.parametrize("stranger", [b"ann", date(2026, 1, 1), UUID(int=7), {"ann"}, timedelta(1)])
+async def test_a_body_never_turns_something_else_into_text(bench: Any, told: Any, stranger: Any) -> None:
+    with pytest.raises(MeterValidationError) as caught:
+        await told(bench.client().reserve(stranger, "x", 1, "tokens", resource=stranger))
+    assert [fault.field for fault in caught.value.errors] == ["user_id", "resource"]
+    assert bench.requests == []
 
 
 async def test_numbers_come_back_as_exact_decimals(bench: Any, told: Any) -> None:
