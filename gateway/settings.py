@@ -143,6 +143,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_seconds: Annotated[
         int, _whole(1, 2_592_000, "How long Redis remembers an idempotency key and its answer, in seconds.")
     ] = 3600
+    idempotency_retention_days: Annotated[
+        int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
+    ] = 30
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"

@@ -17,6 +17,7 @@ from gateway.domain.names import shard_of
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
@@ -193,7 +194,8 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     shard, now = shard_of("acme"), [4_000_000_000_000]
     ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
     loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
-    decider = RedisDecider(Calls(link, texts, fence, loader, lambda: now[0]), seen_ms=1000)
+    calls = Calls(link, texts, fence, loader, lambda: now[0])
+    decider = RedisDecider(calls, FirstAnswers(ledger, 1), seen_ms=1000)
     await RedisShards(link, texts).open({shard: Position(1, -1)})
     one, two = "alice:llm:tokens:", ":llm:usd:"
     for key in (None, "k"):
