@@ -7,6 +7,7 @@ fingerprint at another place of the journal is a duplicate: noted here, undone e
 from __future__ import annotations
 
 import structlog
+from psycopg.errors import UniqueViolation
 
 from gateway.domain.entries import Position, entry_id
 from persistence.copytext import time_field
@@ -15,6 +16,7 @@ from persistence.postings import Posting
 from persistence.statements import statement
 from persistence.writing import apply, copy_lines
 
+_COPY_ANSWERS = b"COPY meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) FROM STDIN"
 _COPY_STAGED_ANSWERS = b"COPY staged_answers FROM STDIN"
 _KEEP_ANSWERS = statement("keep_answers")
 _NOTE_DUPLICATES = statement("note_duplicates")
@@ -27,14 +29,21 @@ async def keep_answers(connection: Connection, posting: Posting) -> None:
 
     The posting's staging tables must be empty. Answers that are kept already change nothing.
     """
-    staged = await copy_lines(connection, _COPY_STAGED_ANSWERS, posting.answer_lines())
-    if staged and await apply(connection, _KEEP_ANSWERS) < staged:
-        await _note_duplicates(connection)
+    if posting.keyed:
+        try:
+            # Nearly always every key is new, and then this is half the work.
+            async with connection.transaction():
+                await copy_lines(connection, _COPY_ANSWERS, posting.answer_lines())
+        except UniqueViolation:
+            await _keep_new_answers(connection, posting)
     if posting.undoing:
         await _mark_undone(connection, posting)
 
 
-async def _note_duplicates(connection: Connection) -> None:
+async def _keep_new_answers(connection: Connection, posting: Posting) -> None:
+    """Keep the answers of keys that are new, and note those whose key was taken."""
+    await copy_lines(connection, _COPY_STAGED_ANSWERS, posting.answer_lines())
+    await apply(connection, _KEEP_ANSWERS)
     cursor = await connection.execute(_NOTE_DUPLICATES, prepare=False)
     for namespace, epoch, seq, first_epoch, first_seq, state in await cursor.fetchall():
         _log.warning(
