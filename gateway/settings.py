@@ -17,6 +17,7 @@ import msgspec
 
 _PREFIX = "QUOTAGATE_"
 _MASK = "***"
+_DAY_S = 86_400
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -228,6 +229,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.needs_key() and self.api_key is None:
             why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
             yield f"{_PREFIX}API_KEY: is not set, and {why} needs it"
+        if self.idempotency_window_seconds > self.idempotency_retention_days * _DAY_S:
+            yield (
+                f"{_PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
+                f"{_PREFIX}IDEMPOTENCY_WINDOW_SECONDS={self.idempotency_window_seconds}, and the ledger must "
+                "remember a key for at least as long as Redis"
+            )
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={shown!r}' for name, shown in self.__rich_repr__())})"

@@ -46,12 +46,15 @@ async def _keep_new_answers(connection: Connection, posting: Posting) -> None:
     await apply(connection, _KEEP_ANSWERS)
     cursor = await connection.execute(_NOTE_DUPLICATES, prepare=False)
     for namespace, epoch, seq, first_epoch, first_seq, state in await cursor.fetchall():
-        _log.warning(
-            "duplicate_found" if state == "pending" else "key_reused",
-            namespace=namespace,
-            entry_id=entry_id(Position(epoch, seq)),
-            first_entry_id=entry_id(Position(first_epoch, first_seq)),
-        )
+        told = {
+            "namespace": namespace,
+            "entry_id": entry_id(Position(epoch, seq)),
+            "first_entry_id": entry_id(Position(first_epoch, first_seq)),
+        }
+        if state == "pending":
+            _log.warning("duplicate_found", **told)
+        else:
+            _log.warning("key_reused", **told)
 
 
 async def _mark_undone(connection: Connection, posting: Posting) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from desk import A, Desk
 from fake_ledger import duplicate_of
 from servers_under_test import ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id
@@ -118,6 +119,26 @@ async def test_an_expired_hold_cannot_be_charged_any_more(
     assert await undoing.undo(await undoing.again(done)) == "release"
     assert await undoing.standings() == ((100, 0), (100, 0))
     assert await undoing.decider.commit(call(), hold_id(1), [1, 1]) == Settled("released")
+
+
+async def test_what_settles_an_expired_hold_anew_does_not_fade_with_its_expiry(desk: Desk) -> None:
+    await desk.known(A, balance=10)
+    await desk.reserve("h", [(A, 5)], 1000)
+    desk.now += 1000
+    await desk.sweep()
+    await desk.posted(1, "h")
+    assert await desk.link.call("PTTL", desk.hold_key("h")) > 0
+    assert (await desk.undo("reserve", "h", "duplicate:1-0", A, 5))[0] == "DONE"
+    assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
+    await desk.posted(2, "h")
+    assert await desk.link.call("PTTL", desk.hold_key("h")) > 0
+
+
+async def test_a_hold_that_redis_takes_for_unknown_is_left_for_later(desk: Desk) -> None:
+    await desk.known(A, balance=10)
+    await desk.recall("h", "absent")
+    assert await desk.undo("reserve", "h", "duplicate:1-0", A, 5) == ["SETTLED", "-1", "not_found"]
+    assert await desk.entries() == []
 
 
 async def test_an_extension_is_taken_back_while_the_hold_is_open(undoing: Undoing) -> None:
