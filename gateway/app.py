@@ -26,12 +26,15 @@ from gateway.protocols import NOBODY, Actor, Health, Observer, Readiness, ShardL
 from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
 from gateway.store.server import volatility
 from gateway.store.shards import RedisShards
+from gateway.store.undoer import RedisUndoer
+from persistence.answers import Answers
 from persistence.database import Database
 from persistence.errors import MigrationError
 from persistence.fence import LedgerFence
@@ -40,6 +43,7 @@ from persistence.ledger import Ledger
 from persistence.locks import exclusive
 from persistence.migrations import migrate
 from persistence.queries import Queries
+from persistence.upkeep import Upkeep
 
 _log = structlog.get_logger("quotagate.app")
 
@@ -57,6 +61,8 @@ class Store(NamedTuple):
     journal: RedisJournal
     shards: RedisShards
     fence: LedgerFence
+    answers: Answers
+    undoer: RedisUndoer
 
     def flusher(self, settings: Settings) -> Flusher:
         """Make the flusher of this store."""
@@ -67,6 +73,13 @@ class Store(NamedTuple):
             batch_entries=settings.flush_batch_entries,
             drain_s=settings.drain_seconds,
         )
+
+    async def post(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
+        upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.flusher(settings).run(stop))
+            group.create_task(upkeep.run(stop))
 
 
 @asynccontextmanager
@@ -128,13 +141,15 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
     )
     calls = Calls(link, texts, fence, loader)
+    answers = Answers(database)
     decider = RedisDecider(
         calls,
+        FirstAnswers(answers, settings.idempotency_window_seconds),
         seen_ms=settings.idempotency_window_seconds * 1000,
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
     )
-    return Store(decider, reports, ledger, journal, shards, fence)
+    return Store(decider, reports, ledger, journal, shards, fence, answers, RedisUndoer(calls, answers))
 
 
 def _given(url: str | None) -> str:
@@ -185,7 +200,7 @@ def _authenticator(settings: Settings) -> Authenticator:
 async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[None]:
     """Run the flusher in this event loop; drain at the end."""
     stop = asyncio.Event()
-    task = asyncio.create_task(store.flusher(settings).run(stop))
+    task = asyncio.create_task(store.post(settings, stop))
     try:
         yield
     finally:
@@ -206,6 +221,7 @@ class StoreHealth(Health):
         states = await self._asked("redis", self._store.shards.states, faults) or {}
         rows = await self._asked("postgres", self._store.ledger.shard_rows, faults) or ()
         open_holds = await self._asked("postgres", self._store.reports.count_open_holds, faults)
+        duplicates = await self._asked("postgres", self._store.answers.count_duplicates, faults)
         marks = {row.shard: row.watermark for row in rows}
         lag = [
             ShardLag(shard, state.head, marks[shard])
@@ -216,7 +232,7 @@ class StoreHealth(Health):
         if closed:
             faults["epoch"] = f"closed shards: {closed}"
         epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
-        return Readiness(faults, epochs, lag, open_holds or 0)
+        return Readiness(faults, epochs, lag, open_holds or 0, duplicates or {})
 
     async def _asked(
         self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str]

@@ -230,14 +230,14 @@ class Arguments:
             self.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
         self.done()
         text = key if isinstance(key, str) else None
-        body = _body(actor, text, extras)
-        return Call(namespace, text, _fingerprint(parameters, extras) if text else "", body)
+        fingerprint = _fingerprint(parameters, extras) if text else ""
+        return Call(namespace, text, fingerprint, _body(actor, extras))
 
 
-def _body(actor: Actor, key: str | None, extras: Extras) -> bytes:
-    if key is None and actor == NOBODY and (extras is NO_EXTRAS or extras == NO_EXTRAS):
+def _body(actor: Actor, extras: Extras) -> bytes:
+    if actor == NOBODY and (extras is NO_EXTRAS or extras == NO_EXTRAS):
         return b""
-    return _encode(msgspec.structs.replace(extras, idempotency_key=key, **actor._asdict()))
+    return _encode(msgspec.structs.replace(extras, **actor._asdict()))
 
 
 def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:

@@ -39,6 +39,7 @@ from gateway.domain.holds import (
     ACTIVE,
     COMMITTED,
     EXPIRED,
+    NO_HOLD,
     RELEASED,
     TTL_DEFAULT_SECONDS,
     hold_id_of,
@@ -53,6 +54,8 @@ Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
 
 _STATUSES = frozenset({ACTIVE, COMMITTED, RELEASED, EXPIRED})
+# What no hold can be called is not found; with a key the script is asked all the same, for the key may
+# have come before.
 _NOT_FOUND = Settled("not_found")
 _AUDIT_ACCOUNTS = 50
 _POLL_S = 0.005
@@ -211,10 +214,10 @@ class Meter:
         actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
         extras = read.extras(metadata)
         call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras)
-        if scales is None:
+        if scales is None and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
-        actuals = (actual,) * len(scales)
-        decision = await self._observed("commit", self._decider.commit(call, reservation_id, actuals))
+        hold_id, actuals = (reservation_id, (actual,) * len(scales)) if scales else (NO_HOLD, (actual,))
+        decision = await self._observed("commit", self._decider.commit(call, hold_id, actuals))
         return wording.committed(decision, scale)
 
     async def settle_release(self, reservation_id: str, idempotency_key: str | None = None) -> Released:
@@ -222,9 +225,10 @@ class Meter:
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
         call = self._call(read, idempotency_key, ("release", reservation_id), NO_EXTRAS)
-        if scales is None:
+        if scales is None and call.key is None:
             return wording.released(_NOT_FOUND)
-        return wording.released(await self._observed("release", self._decider.release(call, reservation_id)))
+        hold_id = reservation_id if scales else NO_HOLD
+        return wording.released(await self._observed("release", self._decider.release(call, hold_id)))
 
     async def release(self, reservation_id: str, idempotency_key: str | None = None) -> bool:
         """Drop a hold and charge nothing; False when it is not open."""
@@ -246,11 +250,10 @@ class Meter:
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
         added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
         call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS)
-        if scales is None:
+        if scales is None and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
-        decision = await self._observed(
-            "extend", self._decider.extend(call, reservation_id, ttl_ms, (added,) * len(scales))
-        )
+        hold_id, legs = (reservation_id, (added,) * len(scales)) if scales else (NO_HOLD, (added,))
+        decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
         return wording.extended(decision, scale)
 
     async def get_reservation(self, reservation_id: str) -> Reservation | None:

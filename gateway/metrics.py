@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -129,7 +129,22 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
         faults.add_metric((part,), 1)
     yield faults
     yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
+    yield from _duplicates(readiness.duplicates)
     yield from _journal(readiness)
+
+
+def _duplicates(counts: Mapping[str, int]) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        "quotagate_duplicates_pending",
+        "Calls done twice and not undone yet",
+        counts.get("pending", 0),
+    )
+    yield CounterMetricFamily(
+        "quotagate_duplicates_undone", "Calls done twice and undone", counts.get("undone", 0)
+    )
+    yield CounterMetricFamily(
+        "quotagate_keys_reused", "Calls with a key that another call had long before", counts.get("kept", 0)
+    )
 
 
 def _journal(readiness: Readiness) -> Iterable[Metric]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -27,7 +28,6 @@ class Extras(msgspec.Struct, omit_defaults=True, frozen=True):
     """
 
     metadata: msgspec.Raw = NO_METADATA
-    idempotency_key: str | None = None
     event_time_ms: int | None = None
     reference_id: int | None = None
     actor_id: str | None = None
@@ -137,6 +137,34 @@ class StateSource(Protocol):
     async def load_holds(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Hold]:
         """Give each (namespace, hold id) that exists, settled or open."""
         ...
+
+
+class FirstAnswer(NamedTuple):
+    """The first call with a key, as the ledger keeps it: ``answer`` is what the script gave."""
+
+    fingerprint: str
+    position: Position
+    answer: str
+
+
+class AnswerSource(Protocol):
+    """The second tier of idempotency: what the ledger knows of keys that Redis has forgotten."""
+
+    async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
+        """Give each shard's epoch, and the seconds since it was given."""
+        ...
+
+    async def first_answers(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], FirstAnswer]:
+        """Give the first answer of each (namespace, key) that has one; many share one query."""
+        ...
+
+
+class Duplicate(NamedTuple):
+    """A call that was done a second time: its place, the first one's, and what the script gave it."""
+
+    position: Position
+    first: Position
+    answer: str
 
 
 class Fence(Protocol):
@@ -268,12 +296,16 @@ class ShardLag(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
+    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal.
+
+    ``duplicates`` counts by state: pending, undone, or kept because the key came with other parameters.
+    """
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
     lag: Sequence[ShardLag]
     open_holds: int
+    duplicates: Mapping[str, int] = MappingProxyType({})
 
 
 class Health(Protocol):

@@ -63,7 +63,7 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
         await store.fence.raise_up()
         with _stop_signals() as stop:
             async with _end_of_input(stop, lifeline=lifeline):
-                await store.flusher(settings).run(stop)
+                await store.post(settings, stop)
 
 
 def _settle_memory() -> None:

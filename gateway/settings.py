@@ -17,6 +17,7 @@ import msgspec
 
 _PREFIX = "QUOTAGATE_"
 _MASK = "***"
+_DAY_S = 86_400
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -143,6 +144,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_seconds: Annotated[
         int, _whole(1, 2_592_000, "How long Redis remembers an idempotency key and its answer, in seconds.")
     ] = 3600
+    idempotency_retention_days: Annotated[
+        int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
+    ] = 30
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"
@@ -225,6 +229,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.needs_key() and self.api_key is None:
             why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
             yield f"{_PREFIX}API_KEY: is not set, and {why} needs it"
+        if self.idempotency_window_seconds > self.idempotency_retention_days * _DAY_S:
+            yield (
+                f"{_PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
+                f"{_PREFIX}IDEMPOTENCY_WINDOW_SECONDS={self.idempotency_window_seconds}, and the ledger must "
+                "remember a key for at least as long as Redis"
+            )
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={shown!r}' for name, shown in self.__rich_repr__())})"

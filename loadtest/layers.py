@@ -30,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.keys import ShardKeys
 from gateway.store.replies import read_done
 from gateway.store.scripts import scripts
@@ -62,6 +63,10 @@ class _Ready:
         """Decide, as a ``Decider``."""
         return self.done
 
+    async def first_answers(self, _: Any) -> dict[Any, Any]:
+        """Know of no key, as an ``AnswerSource``."""
+        return {}
+
     def call(self, *_: Any) -> asyncio.Future[list[str]]:
         """Send, as a ``Link``."""
         return self.reply
@@ -85,7 +90,9 @@ def layer_times(calls: int) -> dict[str, float]:
 async def _measured(calls: int) -> dict[str, float]:
     ready: Any = _Ready()
     meter = Meter(Backend(ready, ready, Metrics()), _NAMESPACE)
-    decider = RedisDecider(Calls(ready, scripts(), ready, ready), seen_ms=3_600_000)
+    decider = RedisDecider(
+        Calls(ready, scripts(), ready, ready), FirstAnswers(ready, 3600), seen_ms=3_600_000
+    )
     metrics = Metrics()
     app = api_app(lambda _n, _a: _ReadyMeter(ready.answer), NoKeys(), ready, metrics, version="0")  # type: ignore[arg-type,return-value]  # stand-ins
     call = Call(_NAMESPACE, None, "", b"")

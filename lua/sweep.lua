@@ -8,6 +8,7 @@
 --@guard
 --@accounts
 local overdue, body = call('ZRANGE', KEYS[3], '-inf', now_text, 'BYSCORE', 'LIMIT', 0, ARGV[4]), ''
+local seen
 for _, path in ipairs(overdue) do touch(string.match(path, '^([^:]*):(.*)$')) end
 --@expiry
 --@decide

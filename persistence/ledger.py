@@ -18,6 +18,7 @@ from persistence.errors import PostingRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting, check_verbs
+from persistence.repeats import keep_answers
 from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
 from persistence.writing import LINES_PER_TURN, clear, keep_names, prepare, write
 
@@ -117,6 +118,7 @@ async def _write(
     if careful:
         await drop_posted(connection, posting)
     await write(connection, posting)
+    await keep_answers(connection, posting)
 
 
 def _pieces(batches: Iterable[Sequence[Entry]]) -> Iterator[tuple[Sequence[Entry], Sequence[Entry]]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.domain.entries import Entry, LegState, entry_id
+from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
 from gateway.protocols import NO_EXTRAS, Extras
 from persistence.copytext import (
@@ -62,12 +62,16 @@ class Posting:
         booked: the ledger's new lines, by (namespace, entry id).
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
         changed: the last entry that extended or settled each hold, by (namespace, hold id).
+        keyed: the entries of calls with an idempotency key.
+        undoing: the entries that undo a duplicate, each with the place of that.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.booked: dict[tuple[str, int], _Booking] = {}
         self.made: dict[Key, Entry] = {}
         self.changed: dict[Key, Entry] = {}
+        self.keyed: list[tuple[Entry, Keyed]] = []
+        self.undoing: list[tuple[Entry, Position]] = []
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self.add(entries)
 
@@ -86,6 +90,10 @@ class Posting:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
             if verb in _ENTRY_TYPES:
                 self._book(entry)
+            if entry.keyed is not None:
+                self.keyed.append((entry, entry.keyed))
+            elif entry.undoes is not None:
+                self.undoing.append((entry, entry.undoes))
 
     def _book(self, entry: Entry) -> None:
         extras = _extras(entry)
@@ -129,6 +137,15 @@ class Posting:
                 f"{namespace_field(namespace)}\t{account_fields(account)}\t{scale_of_account(account)}\t"
                 f"{leg.balance}\t{leg.reserved}\t{epoch}\t{seq}\t"
                 f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\n"
+            )
+
+    def answer_lines(self) -> Iterator[str]:
+        """Give what is kept of the calls with keys."""
+        for entry, (key, fingerprint, answer) in self.keyed:
+            epoch, seq = entry.position
+            yield (
+                f"{namespace_field(entry.namespace)}\t{field(key)}\t{field(fingerprint)}\t{epoch}\t{seq}\t"
+                f"{field(answer)}\n"
             )
 
     def open_hold_lines(self) -> Iterator[str]:

@@ -51,9 +51,9 @@ async def write(connection: Connection, posting: Posting) -> None:
     await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
     if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
-        await _apply(connection, _UPSERT_ACCOUNTS)
+        await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
-        await _apply(connection, _ADD_USAGE)
+        await apply(connection, _ADD_USAGE)
 
 
 async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
@@ -66,7 +66,7 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
-    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage")
+    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers")
 
 
 async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:
@@ -84,7 +84,8 @@ async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str
         return cursor.rowcount
 
 
-async def _apply(connection: Connection, command: bytes) -> int:
+async def apply(connection: Connection, command: bytes) -> int:
+    """Run a statement on the staging tables; give its row count."""
     # Planned afresh each time: a plan made for empty tables would scan them when they are full.
     cursor = await connection.execute(command, prepare=False)
     return cursor.rowcount
@@ -94,11 +95,11 @@ async def _change_holds(connection: Connection, posting: Posting) -> None:
     wanted = await copy_lines(connection, _COPY_STAGED_HOLDS, posting.hold_change_lines())
     if not wanted:
         return
-    settled = await _apply(connection, _SETTLE_HOLDS)
+    settled = await apply(connection, _SETTLE_HOLDS)
     if settled < wanted:
-        extended = await _apply(connection, _EXTEND_HOLDS)
+        extended = await apply(connection, _EXTEND_HOLDS)
         if settled + extended < wanted:
-            settled = await _apply(connection, _SETTLE_EXPIRED_HOLDS)
+            settled = await apply(connection, _SETTLE_EXPIRED_HOLDS)
         if settled + extended < wanted:
             raise await _misfit(connection)
 

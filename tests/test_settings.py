@@ -148,6 +148,13 @@ def test_a_key_that_is_needed_must_be_set(environ: dict[str, str], why: str) -> 
     assert problems_of(environ) == (f"QUOTAGATE_API_KEY: is not set, and {why} needs it",)
 
 
+def test_the_ledger_remembers_keys_for_as_long_as_redis() -> None:
+    environ = {"QUOTAGATE_IDEMPOTENCY_RETENTION_DAYS": "2", "QUOTAGATE_IDEMPOTENCY_WINDOW_SECONDS": "172800"}
+    assert Settings.from_env(environ).idempotency_retention_days == 2
+    (problem,) = problems_of(environ | {"QUOTAGATE_IDEMPOTENCY_WINDOW_SECONDS": "172801"})
+    assert problem.startswith("QUOTAGATE_IDEMPOTENCY_RETENTION_DAYS=2: is shorter than ")
+
+
 def test_secrets_are_never_shown() -> None:
     settings = Settings.from_env(
         {

@@ -47,6 +47,20 @@ class LegState(NamedTuple):
     reserved: int
 
 
+class Keyed(NamedTuple):
+    """What the entry of a call with an idempotency key carries for the repeats of that call.
+
+    Attributes:
+        key: the caller's key.
+        fingerprint: stands for verb and parameters.
+        answer: what the script gave, for the store to read again.
+    """
+
+    key: str
+    fingerprint: str
+    answer: str
+
+
 class Entry(NamedTuple):
     """One change of a shard.
 
@@ -60,6 +74,8 @@ class Entry(NamedTuple):
         late: whether a commit came after its hold had expired.
         legs: the accounts touched, one or more.
         body: the caller's own JSON object (see ``Extras``), or b"".
+        keyed: for a call with an idempotency key.
+        undoes: for an entry that undoes a duplicate: the place of that.
     """
 
     position: Position
@@ -71,6 +87,8 @@ class Entry(NamedTuple):
     late: bool
     legs: tuple[LegState, ...]
     body: bytes
+    keyed: Keyed | None = None
+    undoes: Position | None = None
 
 
 def entry_id(position: Position, leg: int = 0) -> int:

@@ -38,6 +38,10 @@ def hold_scales(hold_id: str) -> tuple[int, ...] | None:
     return tuple(map(int, match[1])) if match else None
 
 
+# An id that no hold has. It stands for texts that cannot be a hold's id, where a script must be asked.
+NO_HOLD = hold_id_of((0,), "0" * 24)
+
+
 class HoldLeg(NamedTuple):
     """One account of a hold: its text, the amount held, and what was charged when it was committed."""
 

@@ -8,7 +8,7 @@ call is simply made again after the cause is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.domain.entries import Position
@@ -25,6 +25,9 @@ from gateway.store.scripts import Script
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
+
+
+Vet = Callable[[ShardKeys], Awaitable[Reply | None]]
 
 
 def server_time() -> Word:
@@ -103,6 +106,7 @@ class Calls:
         args: Sequence[Word],
         *,
         repeatable: bool = False,
+        vet: Vet | None = None,
     ) -> Reply:
         """Run a verb's script until it gives a final answer.
 
@@ -113,6 +117,8 @@ class Calls:
             seen: ``<namespace text>:<key>`` where an answer is remembered, or "".
             args: the arguments after epoch and time.
             repeatable: whether the call may be sent again when nobody knows if it arrived.
+            vet: asked before each attempt, with the keys of the epoch in which it is made; a reply that it
+                gives is the answer, and nothing is sent.
 
         Raises MeterUnavailableError.
         """
@@ -125,6 +131,8 @@ class Calls:
                 names.append(keys.hold_prefix + hold)
             if seen:
                 names.append(keys.seen_prefix + seen)
+            if vet is not None and (known := await vet(keys)) is not None:
+                return known
             try:
                 reply: Reply = await self._link.call(
                     "EVALSHA", sha, len(names), *names, keys.epoch, self._clock(), *args

@@ -6,6 +6,7 @@ Implements ``protocols.Decider``. How a call is repeated until it is final lives
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -18,6 +19,7 @@ from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValid
 from gateway.protocols import Call
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.pipeline import Word
 from gateway.store.replies import (
     Reply,
@@ -39,6 +41,7 @@ class RedisDecider:
 
     Args:
         calls: runs scripts.
+        answers: finds the answers of keys that Redis has forgotten with an epoch.
         seen_ms: how long an answer is remembered for its idempotency key.
         late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
         journal_max_entries: how many unposted entries a shard may have before writes are held back.
@@ -47,12 +50,14 @@ class RedisDecider:
     def __init__(
         self,
         calls: Calls,
+        answers: FirstAnswers,
         *,
         seen_ms: int,
         late_commit: str = "charge",
         journal_max_entries: int = 1_000_000,
     ) -> None:
         self._calls = calls
+        self._answers = answers
         self._backlog = Backlog(calls, journal_max_entries)
         self._seen_ms = seen_ms
         self._late_commit = late_commit
@@ -60,6 +65,7 @@ class RedisDecider:
     async def open(self) -> None:
         """Fence the server before the first call. Raises MeterUnavailableError."""
         await self._calls.open()
+        await self._answers.learn()
 
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
         """Credit the account."""
@@ -157,7 +163,10 @@ class RedisDecider:
         if self._backlog.is_at_bound(shard):
             await self._backlog.check(shard)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
-        seen = f"{namespace}:{quote(call.key, safe='')}" if call.key else ""
+        seen, vet = "", None
+        if call.key:
+            seen = f"{namespace}:{quote(call.key, safe='')}"
+            vet = partial(self._answers.find, shard, (call.namespace, call.key), call.fingerprint)
         reply = await self._calls.run(
             verb,
             shard,
@@ -165,6 +174,7 @@ class RedisDecider:
             seen,
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
             repeatable=bool(seen),
+            vet=vet,
         )
         if reply[0] == "DONE":
             self._backlog.note(shard, reply[2], reply[1])
@@ -173,11 +183,12 @@ class RedisDecider:
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
-            raise _overflow("actual_amount" if verb == "commit" else "amount", reply[2])
+            raise overflow("actual_amount" if verb == "commit" else "amount", reply[2])
         return reply
 
 
-def _overflow(field: str, account: str) -> MeterValidationError:
+def overflow(field: str, account: str) -> MeterValidationError:
+    """Make the error for a sum that would leave the range of exact numbers."""
     unit = parse_account(account).unit
     return MeterValidationError.one(
         field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"

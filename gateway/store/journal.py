@@ -92,13 +92,12 @@ def _before_next(position: Position) -> str:
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    head, body = texts.get("head", ""), texts.get("body", "").encode()
+    head = texts.get("head", "")
     try:
-        return read_entry(identifier, head, body)
-    except ValueError:
-        return Entry(
-            read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=head.encode()
-        )
+        return read_entry(identifier, head, texts.get("body", "").encode(), texts.get("key", ""))
+    except ValueError:  # what is no UTF-8 comes as surrogates, which encode refuses
+        body = head.encode(errors="surrogateescape")
+        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=body)
 
 
 async def _call(link: Link, *words: Word) -> Any:

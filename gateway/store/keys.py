@@ -7,6 +7,7 @@
     qg1:{042}:<e>:hold:<ns>:<id>              hash    terms, body; status and what settled it
     qg1:{042}:<e>:due                         zset    accounts with open holds by their first expiry (ms)
     qg1:{042}:<e>:seen:<ns>:<key>             string  fingerprint, id and head of the first answer
+    qg1:{042}:<e>:seen:<ns>:duplicate:<id>    string  the same of what undid the duplicate at <id>
 
 The tag is the shard, so one node and a cluster use the same names; state keys carry the epoch, so
 nothing of an old one leaks into a new one. Names are percent-encoded, so none can forge a key.

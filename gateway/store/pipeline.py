@@ -44,7 +44,8 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, observe: RoundTripObserver) -> None:
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(encoding="utf-8", errors="strict")
+        # What is no UTF-8 harms only whoever asked for it, not all who share the connection.
+        self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._batches: deque[tuple[int, float]] = deque()
         self._answered = 0
@@ -85,7 +86,7 @@ class _Wire(asyncio.Protocol):
             while (reply := next_reply()) is not False:
                 self._settle(next_waiting(), reply)
                 self._answered += 1
-        except (hiredis.ProtocolError, UnicodeDecodeError, IndexError) as error:
+        except (hiredis.ProtocolError, IndexError) as error:
             self.fail(f"what answers is no Redis: {error!r}")
         self._count()
 

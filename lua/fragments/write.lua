@@ -11,7 +11,15 @@ for i = 1, #expiries do
   call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
   for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
 end
-if head and body ~= '' then
+if head and seen then
+  -- Fingerprint and key go along, for the ledger to remember both longer than Redis does.
+  local claim = ARGV[4] .. ' ' .. string.sub(seen, #KEYS[3] + #ARGV[3] + 4)
+  if body ~= '' then
+    id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'key', claim, 'body', body)
+  else
+    id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'key', claim)
+  end
+elseif head and body ~= '' then
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'body', body)
 elseif head then
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head)

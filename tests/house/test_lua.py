@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from fake_ledger import FakeFence, FakeLedger
+from fake_ledger import FakeFence, FakeLedger, duplicate_of
 from lua_source import BUILT_IN, free_names, header, key_arguments, parts, steps, tokens
 from servers_under_test import FakeServer
 
@@ -17,11 +17,13 @@ from gateway.domain.names import shard_of
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
 from gateway.store.scripts import fragment, joined, scripts, shebang_of, source, verbs
 from gateway.store.shards import RedisShards
+from gateway.store.undoer import RedisUndoer
 
 ROWS = ["KEYS", "ARGV", "RETURNS", "ERRORS", "USES", "COST"]
 OPTIONAL = "FLAGS"
@@ -193,7 +195,8 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     shard, now = shard_of("acme"), [4_000_000_000_000]
     ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
     loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
-    decider = RedisDecider(Calls(link, texts, fence, loader, lambda: now[0]), seen_ms=1000)
+    calls = Calls(link, texts, fence, loader, lambda: now[0])
+    decider = RedisDecider(calls, FirstAnswers(ledger, 1), seen_ms=1000)
     await RedisShards(link, texts).open({shard: Position(1, -1)})
     one, two = "alice:llm:tokens:", ":llm:usd:"
     for key in (None, "k"):
@@ -223,6 +226,11 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     journal = RedisJournal(link, link, texts, settled_ms=1000)
     for entry in (await journal.read({shard: Position(1, -1)}, 1000, 0))[shard]:
         ledger.apply(entry)
+    undoer = RedisUndoer(calls, ledger)
+    for entry in [entry for entry in ledger.entries if entry.keyed]:
+        duplicate = duplicate_of(ledger, entry)
+        assert await undoer.undo(duplicate) is not None
+        assert await undoer.undo(duplicate) is None
     await link.call("DEL", f"qg1:{{{shard:03d}}}:1:hold:acme:bk")
     await decider.look("acme", "bk")
     await journal.posted(shard, Position(1, 3), [("acme", "bk"), ("acme", "ck")])

@@ -158,7 +158,6 @@ async def test_the_body_holds_all_that_is_the_callers_own(meter: Meter, script: 
     )
     assert msgspec.json.decode(script.call.body) == {
         "metadata": {"ü": 0.1, "n": None, "l": [1.5, True]},
-        "idempotency_key": "k",
         "event_time_ms": 1_772_366_400_500,
         "actor_id": "ann",
         "request_id": "r-1",

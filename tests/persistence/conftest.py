@@ -31,8 +31,9 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names;
-    UPDATE meter.shards SET epoch = 0, seq = -1;
+             meter.audits, meter.audit_findings, meter.long_names,
+             meter.first_answers, meter.duplicates;
+    UPDATE meter.shards SET epoch = 0, seq = -1, opened_at = now();
 END
 $$
 """

@@ -158,7 +158,6 @@ async def test_what_the_caller_said_is_kept(ledger: Ledger, ask: Ask) -> None:
     metadata = b'{"b": "tab\\t \\\\N \\u0000 \\ud83d\\ude00", "a":[1.50, 1e400]}'
     extras = Extras(
         metadata=msgspec.Raw(metadata),
-        idempotency_key="k",
         reference_id=7,
         actor_id="admin\\bob",
         request_id="r\t1",

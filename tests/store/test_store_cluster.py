@@ -61,6 +61,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
     }
     await desk.reserve("g", [(A, 5), (B, 5)])
     replies["release"] = await desk.release("g", "k7")
+    replies["undo"] = await desk.undo("allocate", "-", "duplicate:1-0", A, 5)
     await other.known(A, balance=10)
     for each in (desk, other):
         await each.reserve("late", [(A, 5)], 1000)

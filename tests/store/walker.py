@@ -21,6 +21,7 @@ from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValid
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
@@ -56,7 +57,9 @@ class Walker:
         self.fence = FakeFence(self.link, scripts, [self.shard])
         loader = Loader(self.link, scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
         calls = Calls(self.link, scripts, self.fence, loader, lambda: self.model.clock_ms)
-        self.decider = RedisDecider(calls, seen_ms=HOUR_MS, late_commit=self.late_commit)
+        self.decider = RedisDecider(
+            calls, FirstAnswers(self.ledger, HOUR_MS / 1000), seen_ms=HOUR_MS, late_commit=self.late_commit
+        )
         self.journal = RedisJournal(self.link, self.link, scripts, settled_ms=HOUR_MS)
         self.reader = JournalReader(self.link, self.shard)
         await self.decider.open()
@@ -261,10 +264,9 @@ class Walker:
         self.ask("SCRIPT", "FLUSH")
 
     def lose_everything(self) -> None:
-        """Lose all of Redis when all is posted: a new epoch begins, keys are forgotten, sums are not."""
+        """Lose all of Redis when all is posted: a new epoch begins, and nothing is forgotten."""
         self.flush()
         self.ask("FLUSHALL")
-        self.model.forget_answers()
         self.model.forget_time()
         self._reopen()
 
@@ -272,7 +274,6 @@ class Walker:
         """Close the shard when all of it is posted, as a fence does that finds it behind."""
         self.flush()
         self.ask("HDEL", self.keys.meta, "epoch")
-        self.model.forget_answers()
         self._reopen()
 
     def _reopen(self) -> None:
