@@ -264,6 +264,30 @@ class ShardLag(NamedTuple):
     watermark: Position
 
 
+class StoppedShard(NamedTuple):
+    """A shard whose journal cannot be posted: since when, and why."""
+
+    shard: int
+    since: datetime
+    reason: str
+
+
+class ShardFaults(Protocol):
+    """Where a flusher says what it cannot post. Posting a shard forgets that it was stopped."""
+
+    async def stopped(self, shard: int, reason: str) -> None:
+        """Keep that the shard cannot be posted, for everybody to see."""
+        ...
+
+    async def resumed(self, shard: int) -> None:
+        """Forget that the shard could not be posted."""
+        ...
+
+    async def faults(self) -> tuple[Sequence[StoppedShard], int]:
+        """Give the shards that cannot be posted, and the number of entries in quarantine."""
+        ...
+
+
 class Readiness(NamedTuple):
     """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
 
@@ -346,8 +370,9 @@ class Poster(Protocol):
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
         A shard whose row another flusher holds, or that is posted so far already, is skipped and not in the
-        answer. A batch that does not follow the watermark, or that no row can be made of, raises an error
-        of the ledger's own, and nothing of it is written. An entry of the verb ``audit`` is compared with the
-        ledger at exactly its place; ``Reports.audits`` gives what was found.
+        answer. A batch that does not follow the watermark, or that the database refuses, raises an error of
+        the ledger's own. An entry that cannot be booked as it stands goes to quarantine; its batch is then
+        posted in parts, of which those before an error stay. An entry of the verb ``audit`` is compared with
+        the ledger at exactly its place; ``Reports.audits`` gives what was found.
         """
         ...

@@ -31,8 +31,8 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names;
-    UPDATE meter.shards SET epoch = 0, seq = -1;
+             meter.audits, meter.audit_findings, meter.long_names, meter.quarantine;
+    UPDATE meter.shards SET epoch = 0, seq = -1, stopped_at = NULL, stop_reason = NULL;
 END
 $$
 """
