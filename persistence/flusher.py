@@ -78,6 +78,7 @@ class Flusher:
         self._troubles = Troubles(tell)
         self._stopped: dict[int, Pause] = {}
         self._yielded: dict[int, Pause] = {}
+        self._trying: int | None = None
 
     @property
     def stopped(self) -> Mapping[int, str]:
@@ -150,22 +151,29 @@ class Flusher:
     async def _try_again(self) -> None:
         """Try the stopped shards whose pause is over, each by itself."""
         for shard in [shard for shard, pause in self._stopped.items() if pause.over]:
-            pause = self._stopped.pop(shard)
-            await self._learn([shard])
-            behind: set[int] = set()
-            if shard in self._noted:
-                mark = {shard: self._noted[shard]}
-                found = await self._insist(self._journal.read, mark, self._batch_entries, 0)
-                behind = await self._post_all(await self._note_covered(found))
-            if shard in self._stopped or behind:
-                self._leave_out(shard)
-                reason = self._stopped[shard].reason if shard in self._stopped else pause.reason
-                self._stopped[shard] = pause
-                pause.again(reason)
-            else:
-                _log.info("shard_resumed", shard=shard, stopped_for=pause.reason)
+            pause, self._trying = self._stopped[shard], shard
+            goes_on = await self._goes_on(shard)
+            self._trying = None
+            if goes_on:
+                del self._stopped[shard]
+                _log.info("shard_resumed", shard=shard, was=pause.reason)
                 if self._faults is not None:
                     await self._insist(self._faults.resumed, shard)
+            elif pause.over:
+                self._leave_out(shard)
+                pause.again(pause.reason)
+
+    async def _goes_on(self, shard: int) -> bool:
+        """Look at a stopped shard afresh and post what it has; say whether nothing was in the way."""
+        await self._learn([shard])
+        if shard not in self._noted:
+            return False
+        mark = {shard: self._noted[shard]}
+        found = await self._insist(self._journal.read, mark, self._batch_entries, 0)
+        fresh = await self._note_covered(found)
+        last = fresh[shard][-1].position if fresh else None
+        await self._post_all(fresh)
+        return shard in self._posted and (last is None or self._posted[shard] >= last)
 
     async def _post_all(self, waiting: Batches) -> set[int]:
         """Post in transactions of bounded size; give the shards that someone else is ahead on."""
@@ -239,7 +247,9 @@ class Flusher:
         rows = await self._insist(self._poster.shard_rows)
         wanted = None if shards is None else set(shards)
         for shard, watermark, _ in rows:
-            if shard in self._stopped or (wanted is not None and shard not in wanted):
+            if shard in self._stopped and shard != self._trying:
+                continue
+            if wanted is not None and shard not in wanted:
                 continue
             mark = marks.get(shard, watermark)
             self._posted[shard] = watermark
@@ -262,7 +272,10 @@ class Flusher:
     async def _stop(self, shard: int, reason: str) -> None:
         _log.error("shard_stopped", shard=shard, reason=reason)
         self._leave_out(shard)
-        self._stopped[shard] = stop_pause(reason)
+        if shard in self._stopped:
+            self._stopped[shard].again(reason)
+        else:
+            self._stopped[shard] = stop_pause(reason)
         if self._faults is not None:
             await self._insist(self._faults.stopped, shard, reason)
 
