@@ -289,12 +289,25 @@ class ShardFaults(Protocol):
 
 
 class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
+    """What /readyz says: an empty ``faults`` means ready. What could not be found out is None.
+
+    Attributes:
+        faults: a sentence for each part that is in the way.
+        epochs: of each open shard.
+        lag: every shard that has a journal.
+        open_holds: how many the ledger has.
+        stopped: the shards that cannot be posted.
+        quarantined: how many entries in quarantine wait for an operator.
+        retries: attempts of this gateway's flusher that a database left unanswered; None without a flusher.
+    """
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
-    lag: Sequence[ShardLag]
-    open_holds: int
+    lag: Sequence[ShardLag] | None
+    open_holds: int | None
+    stopped: Sequence[StoppedShard] = ()
+    quarantined: int | None = None
+    retries: int | None = None
 
 
 class Health(Protocol):
@@ -342,7 +355,7 @@ class Journal(Protocol):
         """Give up to ``limit`` entries per shard after each position; wait up to ``block_ms`` for the first.
 
         They come as they stand: whether they follow each other is the poster's question. An entry nobody
-        can read has the verb ``unreadable``.
+        can read has the verb ``unreadable``, and for its body all fields as the stream has them.
         """
         ...
 

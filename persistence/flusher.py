@@ -35,10 +35,6 @@ Result = TypeVar("Result")
 Batches = dict[int, Sequence[Entry]]
 
 
-def _nobody(_: Trouble) -> None:
-    """Hear of a trouble and leave it at the log."""
-
-
 class Flusher:
     """Posts the journals of all shards until told to stop.
 
@@ -50,7 +46,8 @@ class Flusher:
         block_ms: how long one read waits for the first entry; also what a stop may have to wait for.
         drain_s: how long a stopping flusher goes on posting what the journal holds.
         faults: where everybody sees which shards are stopped; None keeps it to this flusher.
-        tell: hears of every attempt that one of the databases left unanswered, and when it answers again.
+        tell: hears of every attempt that a database left unanswered, and when it answers again; None leaves
+            it at the log.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class Flusher:
         block_ms: int = 250,
         drain_s: float = 10.0,
         faults: ShardFaults | None = None,
-        tell: Callable[[Trouble], None] = _nobody,
+        tell: Callable[[Trouble], None] | None = None,
     ) -> None:
         self._journal = journal
         self._poster = poster

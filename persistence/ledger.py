@@ -172,9 +172,9 @@ class Ledger(Poster, ShardFaults):
             except psycopg.errors.UniqueViolation:
                 watermarks = await self._post(batches, bad, careful=True)
         except (*_OF_A_ROW, ValueError, OverflowError) as error:
-            raise RowRefusedError(f"the database refuses the posting: {error}") from error
+            raise RowRefusedError(_refusal(error)) from error
         except psycopg.Error as error:
-            raise PostingRefusedError(f"the database refuses the posting: {error}") from error
+            raise PostingRefusedError(_refusal(error)) from error
         for shard in watermarks if bad else ():
             for entry in batches[shard]:
                 if entry.position in bad:
@@ -227,6 +227,10 @@ async def _post_ready(
     watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
     await advance(connection, watermarks)
     return watermarks
+
+
+def _refusal(error: Exception) -> str:
+    return f"the database refuses the posting: {' '.join(str(error).split())}"
 
 
 def _stand_ins(batch: Sequence[Entry], bad: Mapping[Position, Case]) -> Sequence[Entry]:

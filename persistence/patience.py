@@ -28,10 +28,10 @@ class Trouble(NamedTuple):
 class Troubles:
     """Counts attempts in vain. Each trouble is logged when it begins, every ten seconds, and when it is over.
 
-    ``tell`` hears of every attempt in vain, and of the end.
+    ``tell`` hears of every attempt in vain, and of the end; None leaves it at the log.
     """
 
-    def __init__(self, tell: Callable[[Trouble], None]) -> None:
+    def __init__(self, tell: Callable[[Trouble], None] | None) -> None:
         self._tell = tell
         self._attempts = 0
         self._before = 0
@@ -47,7 +47,7 @@ class Troubles:
         if now >= self._say_at:
             self._say_at = now + _SAY_EVERY_S
             _log.warning("flusher_waits", reason=reason, **self._figures(now))
-        self._tell(Trouble(self._attempts, reason))
+        self._told(reason)
 
     def over(self) -> None:
         """Take in that there was an answer."""
@@ -55,7 +55,11 @@ class Troubles:
             return
         _log.info("flusher_goes_on", **self._figures(time.monotonic()))
         self._since = None
-        self._tell(Trouble(self._attempts, None))
+        self._told(None)
+
+    def _told(self, reason: str | None) -> None:
+        if self._tell is not None:
+            self._tell(Trouble(self._attempts, reason))
 
     def _figures(self, now: float) -> dict[str, float]:
         return {"attempts": self._attempts - self._before, "for_s": round(now - (self._since or now), 1)}

@@ -92,13 +92,16 @@ def _before_next(position: Position) -> str:
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    head, body = texts.get("head", ""), texts.get("body", "").encode()
     try:
-        return read_entry(identifier, head, body)
+        return read_entry(identifier, texts.get("head", ""), _bytes(texts.get("body", "")))
     except ValueError:
-        return Entry(
-            read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=head.encode()
-        )
+        told = b" ".join(map(_bytes, fields))
+        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=told)
+
+
+def _bytes(text: str) -> bytes:
+    """Give a text as the stream has it, also where it is no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 async def _call(link: Link, *words: Word) -> Any:

@@ -39,9 +39,9 @@ class Link(Protocol):
 class _Wire(asyncio.Protocol):
     """One connected socket: packs, counts, and hands replies back in the order of the calls."""
 
-    def __init__(self, observe: RoundTripObserver) -> None:
+    def __init__(self, observe: RoundTripObserver, errors: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(encoding="utf-8", errors="strict")
+        self._reader = hiredis.Reader(encoding="utf-8", errors=errors)
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._batches: deque[tuple[int, float]] = deque()
         self._answered = 0
@@ -131,9 +131,20 @@ class _Wire(asyncio.Protocol):
 
 
 class Pipeline:
-    """A ``Link`` over one socket that connects when first used and again after it was lost."""
+    """A ``Link`` over one socket that connects when first used and again after it was lost.
 
-    def __init__(self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = unobserved) -> None:
+    ``errors`` says what becomes of bytes that are no UTF-8: ``strict`` takes them for a fault of the server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 1.0,
+        observe: RoundTripObserver = unobserved,
+        errors: str = "strict",
+    ) -> None:
+        self._errors = errors
         self._options = parse_url(url)
         self._timeout_s = timeout_s
         self._observe = observe
@@ -188,11 +199,15 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         options = self._options
         if "path" in options:
-            _, wire = await loop.create_unix_connection(lambda: _Wire(self._observe), options["path"])
+            _, wire = await loop.create_unix_connection(
+                lambda: _Wire(self._observe, self._errors), options["path"]
+            )
             return wire
         tls = options.get("connection_class") is not None
         host, port = options.get("host", "localhost"), options.get("port", 6379)
-        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=tls or None)
+        _, wire = await loop.create_connection(
+            lambda: _Wire(self._observe, self._errors), host, port, ssl=tls or None
+        )
         return wire
 
     async def _greet(self, wire: _Wire) -> None:

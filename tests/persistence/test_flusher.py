@@ -260,6 +260,7 @@ async def test_a_database_that_is_away_is_waited_for(ledger: Ledger, ask: Ask) -
         psycopg.errors.SerializationFailure,
         psycopg.errors.AdminShutdown,
         psycopg.errors.DiskFull,
+        psycopg.errors.TooManyConnections,
         psycopg.OperationalError,
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 _SERVES_ON = "Quotagate serves on "
 _START_S = 30
@@ -42,6 +43,13 @@ class Command:
             if line.startswith(beginning):
                 return line
             assert line, f"it ended: {self.said}"
+
+    def wait_for_event(self, event: str) -> dict[str, Any]:
+        """Wait until it logs an event; give the line's fields."""
+        while True:
+            fields: dict[str, Any] = json.loads(self.wait_for("{"))
+            if fields["event"] == event:
+                return fields
 
     def url(self) -> str:
         """Wait until it serves, and say where."""
