@@ -210,6 +210,9 @@ class Pipeline:
         )
         return wire
 
+    def _new_wire(self) -> _Wire:
+        return _Wire(self._observe, self._errors)
+
     async def _greet(self, wire: _Wire) -> None:
         try:
             for words in self._greeting():

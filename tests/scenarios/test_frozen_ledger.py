@@ -1,4 +1,4 @@
-"""Postgres stands still or takes nothing under a whole gateway: it says so in time, and serves what it can."""
+"""Postgres stands still or takes nothing under a whole gateway: it says so in time, serves what it can."""
 
 from __future__ import annotations
 
