@@ -20,6 +20,7 @@ from gateway.app import open_gateway, open_store
 from gateway.flushing import FlusherNews, flusher_process, tell_gateway
 from gateway.metrics import Metrics
 from gateway.settings import Settings, SettingsError
+from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.serving")
 
@@ -65,6 +66,8 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
         await store.fence.raise_up()
         with _StopSignals() as signals:
             stop = signals.heed()
+            if lifeline:
+                tell_gateway(Trouble(0, None))
             async with _end_of_input(stop, lifeline=lifeline):
                 await store.flusher(settings, tell_gateway if lifeline else None).run(stop)
 

@@ -143,7 +143,7 @@ class Flusher:
             stopped, _ = await self._insist(self._faults.faults)
             for shard, _, reason in stopped:
                 self._leave_out(shard)
-                self._stopped[shard] = Pause(reason, 0.0, 0.0)
+                self._stopped[shard] = stop_pause(reason, over=True)
 
     async def _try_again(self) -> None:
         """Try the stopped shards whose pause is over, each by itself."""

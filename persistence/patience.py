@@ -86,9 +86,12 @@ class Pause:
         self.until = time.monotonic() + self.length_s
 
 
-def stop_pause(reason: str) -> Pause:
-    """Give the pause of a shard that cannot be posted: its cause may be mended any time."""
-    return Pause(reason, _STOP_FIRST_S, _STOP_LAST_S)
+def stop_pause(reason: str, *, over: bool = False) -> Pause:
+    """Give the pause of a shard that cannot be posted: its cause may be mended any time, or be by now."""
+    pause = Pause(reason, _STOP_FIRST_S, _STOP_LAST_S)
+    if over:
+        pause.until = time.monotonic()
+    return pause
 
 
 def yield_pause() -> Pause:

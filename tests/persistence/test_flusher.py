@@ -399,6 +399,19 @@ async def test_a_new_flusher_takes_over_what_an_earlier_one_stopped(ledger: Ledg
                 await asyncio.sleep(0.005)
 
 
+async def test_a_new_flusher_pauses_as_well_where_the_cause_is_not_gone(ledger: Ledger) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    lose_an_entry(scribe)
+    await ledger.stopped(scribe.shard, "for the test")
+    ((_, since, _),) = (await ledger.faults())[0]
+    flusher = quick(FakeJournal(scribe), ledger, faults=ledger)
+    async with flushing(flusher):
+        await until(lambda: "continue at" in flusher.stopped.get(scribe.shard, ""))
+        assert flusher._stopped[scribe.shard].length_s > 1
+        assert (await ledger.faults())[0] == [(scribe.shard, since, flusher.stopped[scribe.shard])]
+
+
 async def test_an_idle_flusher_leaves_shards_to_the_one_that_posts_them(
     ledger: Ledger, database: Database, ask: Ask
 ) -> None:

@@ -26,6 +26,7 @@ class Command:
             [sys.executable, "-m", "gateway", *arguments],
             env=clean | environ,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -61,6 +62,13 @@ class Command:
         line = next(line for line in self.said if line.startswith(_SERVES_ON))
         return line.removeprefix(_SERVES_ON).partition(",")[0]
 
+    def words(self) -> str:
+        """Give all it wrote, when it has ended: its answer, and what it had to say beside."""
+        assert self.process.stdout is not None
+        answer = self.process.stdout.read()
+        self._reader.join(_STOP_S)
+        return (answer + "\n".join(self.said)).strip()
+
     def kill(self) -> None:
         """End it without a word, it and nothing else."""
         self.process.send_signal(signal.SIGKILL)
@@ -75,7 +83,9 @@ class Command:
         code = self.process.wait(_STOP_S)
         self._reader.join(_STOP_S)
         assert self.process.stderr is not None
+        assert self.process.stdout is not None
         self.process.stderr.close()
+        self.process.stdout.close()
         return code
 
     def end(self) -> None:
