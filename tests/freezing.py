@@ -17,7 +17,7 @@ def frozen(server: PostgresServer) -> Iterator[None]:
     postmaster = int((server.directory / "data" / "postmaster.pid").read_text().splitlines()[0])
     if not _is_postgres(postmaster):  # its own namespace's number
         postmaster = server.pid
-    stopped = [postmaster, *_children(postmaster)]
+    stopped = [postmaster, *children(postmaster)]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -32,7 +32,8 @@ def _is_postgres(pid: int) -> bool:
     return name.exists() and name.read_text().startswith("postgres")
 
 
-def _children(parent: int) -> Iterator[int]:
+def children(parent: int) -> Iterator[int]:
+    """Give the processes that this one started and that are still there."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = stat.read_text().rpartition(")")[2].split()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
-from gateway.flushing import FlusherNews
+import pytest
+from freezing import children
+
+from gateway.flushing import FlusherNews, flusher_process
+from gateway.settings import Settings
 from persistence.patience import Trouble
 
 
@@ -40,3 +48,28 @@ def test_a_flusher_that_died_is_a_fault_until_the_next_one_is_heard_of(clock: li
     assert news.fault is None
     news.heard(Trouble(3, "away"))
     assert news.retries == 8
+
+
+async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings: Settings) -> None:
+    news = FlusherNews()
+
+    def flushers() -> list[int]:
+        return [pid for pid in children(os.getpid()) if b"--lifeline" in words_of(pid)]
+
+    async with flusher_process(settings, news):
+        await until(flushers)
+        for pid in flushers():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: news._reason is not None)
+        await until(lambda: news._reason is None)
+    assert flushers() == []
+
+
+def words_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.01)
