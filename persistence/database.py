@@ -130,15 +130,16 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def connection(self, *, posting: bool = False) -> AsyncIterator[Connection]:
+    async def connection(self, *, patient: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection in which every statement is its own transaction.
 
-        With ``posting`` the server has longer for each answer. Raises MeterUnavailableError when it does not
-        answer, or not in time.
+        With ``patient`` the server has longer for each answer, as a posting or a lock needs it.
+
+        Raises MeterUnavailableError when it does not answer, or not in time.
         """
         with unavailable():
             async with self._pool.connection() as connection:
-                connection.bound_s = self._posting_timeout_s if posting else self._timeout_s
+                connection.bound_s = self._posting_timeout_s if patient else self._timeout_s
                 try:
                     yield connection
                 except psycopg.OperationalError as error:

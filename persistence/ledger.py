@@ -188,7 +188,7 @@ class Ledger(Poster, ShardFaults):
         *,
         careful: bool,
     ) -> Mapping[int, Position]:
-        async with self._database.connection(posting=True) as connection:
+        async with self._database.connection(patient=True) as connection:
             if connection not in self._prepared:
                 await prepare(connection)
                 self._prepared.add(connection)

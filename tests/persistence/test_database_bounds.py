@@ -63,8 +63,8 @@ async def within(bound_s: float) -> AsyncIterator[None]:
     assert time.monotonic() - began < bound_s
 
 
-async def freeze_in_use(server: PostgresServer, database: Database, *, posting: bool) -> None:
-    async with database.connection(posting=posting) as connection:
+async def freeze_in_use(server: PostgresServer, database: Database, *, patient: bool) -> None:
+    async with database.connection(patient=patient) as connection:
         with frozen(server):
             await connection.execute("SELECT 1")
 
@@ -88,17 +88,17 @@ async def test_a_server_that_freezes_in_the_middle_of_a_statement_is_given_up(
 ) -> None:
     async with within(BOUND_S + SLACK_S):
         with pytest.raises(MeterUnavailableError, match=r"no answer within 0\.5 s"):
-            await freeze_in_use(server, database, posting=False)
+            await freeze_in_use(server, database, patient=False)
 
 
 async def test_a_posting_has_longer_and_a_bound_all_the_same(
     server: PostgresServer, database: Database
 ) -> None:
-    async with database.connection(posting=True) as connection:
+    async with database.connection(patient=True) as connection:
         await connection.execute("SELECT pg_sleep(0.7)")
     async with within(1.0 + SLACK_S):
         with pytest.raises(MeterUnavailableError, match="no answer within 1 s"):
-            await freeze_in_use(server, database, posting=True)
+            await freeze_in_use(server, database, patient=True)
 
 
 async def test_a_server_that_freezes_and_restarts_under_a_flusher_books_everything_once(
