@@ -19,6 +19,7 @@ from gateway.servers import RunningServers, postgres_providers, start_postgres, 
 from gateway.servers.postgres_server import PostgresServer
 
 WAIT_S = 40.0
+BOUND_S = 6.0  # twice what is promised, for a busy machine
 FULL = """
     CREATE FUNCTION meter.full() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
@@ -56,7 +57,7 @@ def gateway(run: Run, redis: RunningServers, postgres: PostgresServer) -> Comman
 def ready(gateway: Command) -> dict[str, Any]:
     began = time.monotonic()
     answer = httpx2.get(f"{gateway.url_said()}/readyz", timeout=10)
-    assert time.monotonic() - began < 4, "it answers whatever happens"
+    assert time.monotonic() - began < BOUND_S, "it answers whatever happens"
     body: dict[str, Any] = answer.json()
     assert (answer.status_code == 200) == (not body["faults"])
     return body
@@ -95,7 +96,7 @@ def test_a_frozen_postgres_is_named_and_holds_nobody(gateway: Command, postgres:
                 with pytest.raises(MeterUnavailableError) as refused:
                     ask()
                 assert (refused.value.code, refused.value.retry_after_s) == ("store_unavailable", 1.0)
-                assert time.monotonic() - began < 4
+                assert time.monotonic() - began < BOUND_S
             until(gateway, lambda found: "flusher" in found["faults"])
             assert metrics(gateway)["quotagate_flusher_retries_total"] > 0
         until(gateway, lambda found: not found["faults"] and found["lag_entries"] == 0)
