@@ -7,22 +7,34 @@ adds what a serving process runs beside it: the sweeper, the flusher, health and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
 from gateway.api.asgi import api_app
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.fast import FastLane
+from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterError
+from gateway.flushing import FlusherNews
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
-from gateway.protocols import NOBODY, Actor, Health, Observer, Readiness, ShardLag
+from gateway.protocols import (
+    NOBODY,
+    Actor,
+    Health,
+    Observer,
+    Readiness,
+    ShardLag,
+    ShardRow,
+    ShardState,
+    StoppedShard,
+)
 from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -31,7 +43,7 @@ from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
-from gateway.store.server import volatility
+from gateway.store.server import shortage, volatility
 from gateway.store.shards import RedisShards
 from gateway.store.undoer import RedisUndoer
 from persistence.answers import Answers
@@ -42,6 +54,7 @@ from persistence.flusher import Flusher
 from persistence.ledger import Ledger
 from persistence.locks import exclusive
 from persistence.migrations import migrate
+from persistence.patience import Trouble
 from persistence.queries import Queries
 from persistence.upkeep import Upkeep
 
@@ -63,22 +76,27 @@ class Store(NamedTuple):
     fence: LedgerFence
     answers: Answers
     undoer: RedisUndoer
+    link: Pipeline
 
-    def flusher(self, settings: Settings) -> Flusher:
-        """Make the flusher of this store."""
+    def flusher(self, settings: Settings, tell: Callable[[Trouble], None] | None = None) -> Flusher:
+        """Make the flusher of this store; ``tell`` hears what is in its way, beside the log."""
         return Flusher(
             self.journal,
             self.ledger,
             interval_ms=settings.flush_interval_ms,
             batch_entries=settings.flush_batch_entries,
             drain_s=settings.drain_seconds,
+            faults=self.ledger,
+            tell=tell,
         )
 
-    async def post(self, settings: Settings, stop: asyncio.Event) -> None:
+    async def post(
+        self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
+    ) -> None:
         """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.flusher(settings).run(stop))
+            group.create_task(self.flusher(settings, tell).run(stop))
             group.create_task(upkeep.run(stop))
 
 
@@ -90,13 +108,20 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
     be used: a URL nobody understands, a schema this program does not know, a Redis that could forget.
     """
     async with AsyncExitStack() as closing:
-        database = Database(_given(settings.database_url), max_size=settings.database_pool_size)
+        database = Database(
+            _given(settings.database_url),
+            max_size=settings.database_pool_size,
+            statement_timeout_ms=settings.posting_timeout_ms,
+            timeout_s=settings.database_timeout_ms / 1000,
+            posting_timeout_s=settings.posting_timeout_ms / 1000,
+        )
         await database.open()
         closing.push_async_callback(database.close)
         await _migrate(_given(settings.database_url))
         timeout_s = settings.redis_timeout_ms / 1000
         link = _link(settings, timeout_s, observer.round_trip)
         closing.push_async_callback(link.close)
+        # An entry that is no UTF-8 is one bad entry, and no reason to read none at all.
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
@@ -110,7 +135,11 @@ async def _migrate(database_url: str) -> None:
         raise SettingsError([f"QUOTAGATE_DATABASE_URL: {error}"]) from error
 
 
-def _link(settings: Settings, timeout_s: float, observe: RoundTripObserver = unobserved) -> Pipeline:
+def _link(
+    settings: Settings,
+    timeout_s: float,
+    observe: RoundTripObserver = unobserved,
+) -> Pipeline:
     try:
         return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
     except ValueError:
@@ -148,8 +177,10 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         seen_ms=settings.idempotency_window_seconds * 1000,
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
+        journal_max_bytes=settings.journal_max_bytes,
     )
-    return Store(decider, reports, ledger, journal, shards, fence, answers, RedisUndoer(calls, answers))
+    undoer = RedisUndoer(calls, answers)
+    return Store(decider, reports, ledger, journal, shards, fence, answers, undoer, link)
 
 
 def _given(url: str | None) -> str:
@@ -167,8 +198,8 @@ async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
-    """Open everything a serving process runs; give the application to serve."""
+async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> AsyncIterator[FastLane]:
+    """Open everything a serving process runs; give the application to serve. ``news`` is of its flusher."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
         await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
@@ -181,7 +212,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
         yield api_app(
             meters,
             _authenticator(settings),
-            StoreHealth(store),
+            StoreHealth(store, news),
             metrics,
             version=version("quotagate"),
             max_body_bytes=settings.request_max_bytes,
@@ -209,42 +240,100 @@ async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[Non
 
 
 class StoreHealth(Health):
-    """Looks at both databases for /readyz and /metrics."""
+    """Looks at both databases for /readyz and /metrics, within a bound whatever they do."""
 
-    def __init__(self, store: Store, timeout_s: float = 2.0) -> None:
+    def __init__(self, store: Store, news: FlusherNews | None = None, timeout_s: float = 2.0) -> None:
         self._store = store
+        self._news = news
         self._timeout_s = timeout_s
+        self._looks: dict[str, asyncio.Task[Any]] = {}
 
     async def readiness(self) -> Readiness:
-        """Ask both databases, each for a bounded time; what does not answer is a fault."""
+        """Ask both databases everything at once; what does not answer in time is a fault."""
         faults: dict[str, str] = {}
-        states = await self._asked("redis", self._store.shards.states, faults) or {}
-        rows = await self._asked("postgres", self._store.ledger.shard_rows, faults) or ()
-        open_holds = await self._asked("postgres", self._store.reports.count_open_holds, faults)
-        duplicates = await self._asked("postgres", self._store.answers.count_duplicates, faults)
-        marks = {row.shard: row.watermark for row in rows}
-        lag = [
-            ShardLag(shard, state.head, marks[shard])
-            for shard, state in states.items()
-            if shard in marks and state.head.seq >= 0
-        ]
-        closed = [shard for shard, state in states.items() if state.epoch is None]
-        if closed:
-            faults["epoch"] = f"closed shards: {closed}"
+        store = self._store
+        found, short, rows, ledger, open_holds, duplicates = await asyncio.gather(
+            self._asked("redis", store.shards.states, faults),
+            self._asked("redis", lambda: shortage(store.link), faults, "memory"),
+            self._asked("postgres", store.ledger.shard_rows, faults),
+            self._asked("postgres", store.ledger.faults, faults, "faults"),
+            self._asked("postgres", store.reports.count_open_holds, {}, "holds"),
+            self._asked("postgres", store.answers.count_duplicates, {}, "duplicates"),
+        )
+        states = found or {}
+        lag = _lag(states, rows or ())
+        stopped, quarantined = ledger or ((), None)
+        held_back = store.decider.held_back({s.shard: s.head.seq - s.watermark.seq for s in lag})
+        faults |= _faults(states, short, stopped, held_back)
+        retries = None
+        if self._news is not None:
+            retries = self._news.retries
+            faults |= {"flusher": self._news.fault} if self._news.fault else {}
         epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
-        return Readiness(faults, epochs, lag, open_holds or 0, duplicates or {})
+        known = None if found is None else lag
+        return Readiness(faults, epochs, known, open_holds, stopped, quarantined, retries, duplicates)
 
     async def _asked(
-        self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str]
+        self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str], what: str = ""
     ) -> Found | None:
+        """Ask, or wait for the answer to the same question where one is still open.
+
+        A question that takes too long is not cancelled, for that takes its time as well: it has a bound of
+        its own.
+        """
+        look = self._looks.get(part + what)
+        if look is None or look.done():
+            look = self._looks[part + what] = asyncio.ensure_future(ask())
+            look.add_done_callback(_hear)
+        await asyncio.wait([look], timeout=self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await ask()
-        except TimeoutError:
+            if look.done():
+                answer: Found = look.result()
+                return answer
             faults[part] = f"no answer within {self._timeout_s} s"
         except MeterError as error:
             faults[part] = error.message
         return None
+
+
+def _hear(look: asyncio.Future[Any]) -> None:
+    """Take note of an error that nobody may be waiting for any more."""
+    if not look.cancelled():
+        look.exception()
+
+
+def _lag(states: Mapping[int, ShardState], rows: Sequence[ShardRow]) -> Sequence[ShardLag]:
+    """Give the lag of every shard that has a journal: Redis knows it also while Postgres is away."""
+    marks = {row.shard: row.watermark for row in rows}
+    for shard, state in states.items():
+        if state.epoch is not None:
+            marks[shard] = Position(state.epoch, state.posted)
+    return [
+        ShardLag(shard, state.head, marks[shard])
+        for shard, state in states.items()
+        if shard in marks and state.head.seq >= 0
+    ]
+
+
+def _faults(
+    states: Mapping[int, ShardState],
+    short: str | None,
+    stopped: Sequence[StoppedShard],
+    held_back: Sequence[int],
+) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    if short:
+        faults["memory"] = short
+    if closed := [shard for shard, state in states.items() if state.epoch is None]:
+        faults["epoch"] = f"closed shards: {closed}"
+    if stopped:
+        faults["shards"] = "; ".join(
+            f"shard {s.shard} is not posted since {s.since.isoformat(timespec='seconds')}: {s.reason}"
+            for s in stopped
+        )
+    if held_back:
+        faults["journal"] = f"writes are refused until the ledger has caught up on shards {list(held_back)}"
+    return faults
 
 
 async def _sweep(decider: RedisDecider, interval_s: float) -> None:

@@ -171,6 +171,41 @@ def migrate() -> None:
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is up to date")
 
 
+quarantine = typer.Typer(help="Look after journal entries that could not be booked as they stand.")
+cli.add_typer(quarantine, name="quarantine", no_args_is_help=True)
+
+Entry = Annotated[str, typer.Argument(help="Which entry: <shard>/<epoch>-<sequence>, as the list shows it.")]
+
+
+@quarantine.command("list")
+def list_quarantined(
+    resolved: Annotated[bool, typer.Option("--all", help="Show the resolved ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 100,
+) -> None:
+    """List what is in quarantine, the newest first."""
+    from gateway.quarantining import listed
+
+    typer.echo(_run(listed(_complete_database(_settings({})), resolved=resolved, limit=limit)))
+
+
+@quarantine.command("show")
+def show_quarantined(entry: Entry) -> None:
+    """Show one entry as the journal told it, why it could not be booked, and what was booked of it."""
+    from gateway.quarantining import shown
+
+    _say_or_give_up(_run(shown(_complete_database(_settings({})), entry)), entry)
+
+
+@quarantine.command("resolve")
+def resolve_quarantined(
+    entry: Entry, note: Annotated[str, typer.Argument(help="What was done about it, for the record.")]
+) -> None:
+    """Note what was done about an entry; it then no longer counts. It stays on record."""
+    from gateway.quarantining import resolved
+
+    _say_or_give_up(_run(resolved(_complete_database(_settings({})), entry, note)), entry)
+
+
 @cli.command()
 def settings() -> None:
     """List every setting with its value, default and meaning."""
@@ -208,6 +243,20 @@ def _complete(settings: Settings) -> Settings:
     if missing:
         _give_up(f"{' and '.join(missing)} must be set: only `quotagate serve` starts servers of its own")
     return settings
+
+
+def _complete_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        _give_up("QUOTAGATE_DATABASE_URL must be set: it says whose quarantine to look at")
+    return settings.database_url
+
+
+def _say_or_give_up(answer: str | None, entry: str) -> None:
+    if answer is None:
+        _give_up(
+            f"there is no entry {entry} that waits in quarantine; `quotagate quarantine list` shows them"
+        )
+    typer.echo(answer)
 
 
 @contextmanager

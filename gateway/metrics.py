@@ -128,9 +128,27 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
     for part in readiness.faults:
         faults.add_metric((part,), 1)
     yield faults
-    yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
-    yield from _duplicates(readiness.duplicates)
-    yield from _journal(readiness)
+    if readiness.duplicates is not None:
+        yield from _duplicates(readiness.duplicates)
+    epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
+    for shard, epoch in readiness.epochs.items():
+        epochs.add_metric((str(shard),), epoch)
+    yield epochs
+    # What nobody knows has no number: a gauge that said 0 would look like all was well.
+    if readiness.open_holds is not None:
+        yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
+    if readiness.quarantined is not None:
+        stopped = len(readiness.stopped)
+        yield GaugeMetricFamily("quotagate_shards_stopped", "Shards that cannot be posted", stopped)
+        yield GaugeMetricFamily(
+            "quotagate_quarantined_entries", "Entries in quarantine, unresolved", readiness.quarantined
+        )
+    if readiness.retries is not None:
+        yield CounterMetricFamily(
+            "quotagate_flusher_retries", "Attempts of the flusher that were in vain", readiness.retries
+        )
+    if readiness.lag is not None:
+        yield from _journal(readiness.lag)
 
 
 def _duplicates(counts: Mapping[str, int]) -> Iterable[Metric]:
@@ -147,21 +165,18 @@ def _duplicates(counts: Mapping[str, int]) -> Iterable[Metric]:
     )
 
 
-def _journal(readiness: Readiness) -> Iterable[Metric]:
-    epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
-    for shard, epoch in readiness.epochs.items():
-        epochs.add_metric((str(shard),), epoch)
+def _journal(found: Sequence[ShardLag]) -> Iterable[Metric]:
     heads = _by_shard("quotagate_journal_head", "Last sequence that the journal of a shard has given out")
     marks = _by_shard("quotagate_journal_watermark", "Last sequence of that shard that the ledger has")
     lags = _by_shard("quotagate_journal_shard_lag", "Entries of that shard that the ledger does not have yet")
-    for lag in readiness.lag:
+    for lag in found:
         label = (str(lag.shard),)
         heads.add_metric(label, lag.head.seq)
         marks.add_metric(label, lag.watermark.seq)
         lags.add_metric(label, _behind(lag))
-    total = sum(map(_behind, readiness.lag))
+    total = sum(map(_behind, found))
     waiting = GaugeMetricFamily("quotagate_journal_lag", "Entries of all shards not in the ledger yet", total)
-    return (epochs, heads, marks, lags, waiting)
+    return (heads, marks, lags, waiting)
 
 
 def _by_shard(name: str, text: str) -> GaugeMetricFamily:

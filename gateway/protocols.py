@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -295,17 +294,52 @@ class ShardLag(NamedTuple):
     watermark: Position
 
 
-class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal.
+class StoppedShard(NamedTuple):
+    """A shard whose journal cannot be posted: since when, and why."""
 
-    ``duplicates`` counts by state: pending, undone, or kept because the key came with other parameters.
+    shard: int
+    since: datetime
+    reason: str
+
+
+class ShardFaults(Protocol):
+    """Where a flusher says what it cannot post. Posting a shard forgets that it was stopped."""
+
+    async def stopped(self, shard: int, reason: str) -> None:
+        """Keep that the shard cannot be posted, for everybody to see."""
+        ...
+
+    async def resumed(self, shard: int) -> None:
+        """Forget that the shard could not be posted."""
+        ...
+
+    async def faults(self) -> tuple[Sequence[StoppedShard], int]:
+        """Give the shards that cannot be posted, and the number of entries in quarantine."""
+        ...
+
+
+class Readiness(NamedTuple):
+    """What /readyz says: an empty ``faults`` means ready. What could not be found out is None.
+
+    Attributes:
+        faults: a sentence for each part that is in the way.
+        epochs: of each open shard.
+        lag: every shard that has a journal.
+        open_holds: how many the ledger has.
+        stopped: the shards that cannot be posted.
+        quarantined: how many entries in quarantine wait for an operator.
+        retries: attempts of this gateway's flusher that a database left unanswered; None without a flusher.
+        duplicates: calls done twice, by state: pending, undone, or kept for their other parameters.
     """
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
-    lag: Sequence[ShardLag]
-    open_holds: int
-    duplicates: Mapping[str, int] = MappingProxyType({})
+    lag: Sequence[ShardLag] | None
+    open_holds: int | None
+    stopped: Sequence[StoppedShard] = ()
+    quarantined: int | None = None
+    retries: int | None = None
+    duplicates: Mapping[str, int] | None = None
 
 
 class Health(Protocol):
@@ -353,7 +387,7 @@ class Journal(Protocol):
         """Give up to ``limit`` entries per shard after each position; wait up to ``block_ms`` for the first.
 
         They come as they stand: whether they follow each other is the poster's question. An entry nobody
-        can read has the verb ``unreadable``.
+        can read has the verb ``unreadable``, and for its body all fields as the stream has them.
         """
         ...
 
@@ -381,8 +415,9 @@ class Poster(Protocol):
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
         A shard whose row another flusher holds, or that is posted so far already, is skipped and not in the
-        answer. A batch that does not follow the watermark, or that no row can be made of, raises an error
-        of the ledger's own, and nothing of it is written. An entry of the verb ``audit`` is compared with the
-        ledger at exactly its place; ``Reports.audits`` gives what was found.
+        answer. A batch that does not follow the watermark, or that the database refuses, raises an error of
+        the ledger's own. An entry that cannot be booked as it stands goes to quarantine; its batch is then
+        posted in parts, of which those before an error stay. An entry of the verb ``audit`` is compared with
+        the ledger at exactly its place; ``Reports.audits`` gives what was found.
         """
         ...

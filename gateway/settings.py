@@ -168,12 +168,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     journal_max_entries: Annotated[
         int, _whole(1, 1_000_000_000, "Unposted journal entries at which writes are refused.")
     ] = 1_000_000
+    journal_max_bytes: Annotated[
+        int,
+        _whole(
+            4096,
+            1_099_511_627_776,
+            "Bytes of unposted journal entries of a shard at which writes are refused.",
+        ),
+    ] = 268_435_456
     drain_seconds: Annotated[
         int, _whole(0, 3600, "How long a stopping process finishes what it has begun, in seconds.")
     ] = 10
     redis_timeout_ms: Annotated[
         int, _whole(10, 60_000, "How long Redis may take to answer, in milliseconds.")
     ] = 1000
+    database_timeout_ms: Annotated[
+        int, _whole(10, 60_000, "How long Postgres may take to answer a request, in milliseconds.")
+    ] = 5000
+    posting_timeout_ms: Annotated[
+        int, _whole(100, 3_600_000, "How long each step of a posting may take Postgres, in milliseconds.")
+    ] = 30_000
     database_pool_size: Annotated[
         int, _whole(2, 1000, "Connections to Postgres that this process keeps at most.")
     ] = 8

@@ -179,6 +179,11 @@ class Posting:
                     yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
 
 
+def is_known(verb: str) -> bool:
+    """Say whether the ledger knows what entries of this verb mean."""
+    return verb in _VERBS
+
+
 def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
     """Raise EntryRefusedError for the shard's first entry with a verb nobody knows, or nobody could read."""
     for entry in batch:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from persistence.database import Connection
-from persistence.errors import JournalForkError
+from persistence.errors import HoldMisfitError
 from persistence.names import Named, shard_of_key
 from persistence.postings import Posting
 from persistence.statements import statement
@@ -43,7 +43,7 @@ async def prepare(connection: Connection) -> None:
 async def write(connection: Connection, posting: Posting) -> None:
     """Write everything a posting says. Staging tables must be empty; ``clear`` empties them.
 
-    Raises JournalForkError when it settles or extends a hold that the ledger has never seen open, and
+    Raises HoldMisfitError when it settles or extends a hold that the ledger has never seen open, and
     psycopg's UniqueViolation when a line or a hold exists already.
     """
     await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
@@ -104,9 +104,9 @@ async def _change_holds(connection: Connection, posting: Posting) -> None:
             raise await _misfit(connection)
 
 
-async def _misfit(connection: Connection) -> JournalForkError:
+async def _misfit(connection: Connection) -> HoldMisfitError:
     cursor = await connection.execute(_FIND_MISFIT)
     ((namespace, hold_id, told, known),) = await cursor.fetchall()
     known = known or "nothing"
     reason = f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known}, or otherwise"
-    return JournalForkError(shard_of_key(namespace), reason)
+    return HoldMisfitError(shard_of_key(namespace), reason, namespace, hold_id)

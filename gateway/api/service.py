@@ -15,7 +15,7 @@ from gateway.api.endpoint import Gate, reply, reply_to
 from gateway.api.headers import refuse_repeated
 from gateway.api.problems import Header, Reply
 from gateway.api.seams import Exposition
-from gateway.api.shown import Alive, Lag, Ready
+from gateway.api.shown import Alive, Lag, Ready, Stopped
 from gateway.protocols import Health, Readiness, ShardLag
 
 _JSON: Header = (b"content-type", b"application/json")
@@ -101,14 +101,16 @@ class Pages:
 
 
 def _ready(found: Readiness) -> Ready:
-    lag = [_lag(shard) for shard in found.lag if _behind(shard)]
+    lag = None if found.lag is None else [_lag(shard) for shard in found.lag if _behind(shard)]
     return Ready(
         status="not_ready" if found.faults else "ready",
         faults=found.faults,
         epochs={str(shard): epoch for shard, epoch in found.epochs.items()},
         lag=lag,
-        lag_entries=sum(shard["entries"] for shard in lag),
+        lag_entries=None if lag is None else sum(shard["entries"] for shard in lag),
         open_holds=found.open_holds,
+        stopped=[Stopped(shard=s.shard, since=s.since, reason=s.reason) for s in found.stopped],
+        quarantined=found.quarantined,
     )
 
 

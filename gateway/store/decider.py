@@ -5,7 +5,7 @@ Implements ``protocols.Decider``. How a call is repeated until it is final lives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import quote
 
@@ -45,6 +45,7 @@ class RedisDecider:
         seen_ms: how long an answer is remembered for its idempotency key.
         late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
         journal_max_entries: how many unposted entries a shard may have before writes are held back.
+        journal_max_bytes: how many bytes they may have, as far as this process can tell.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class RedisDecider:
         seen_ms: int,
         late_commit: str = "charge",
         journal_max_entries: int = 1_000_000,
+        journal_max_bytes: int = 1 << 28,
     ) -> None:
         self._calls = calls
         self._answers = answers
-        self._backlog = Backlog(calls, journal_max_entries)
+        self._backlog = Backlog(calls, journal_max_entries, journal_max_bytes)
         self._seen_ms = seen_ms
         self._late_commit = late_commit
 
@@ -145,6 +147,10 @@ class RedisDecider:
         """Give the last position of the shard's journal."""
         return await self._calls.head(shard)
 
+    def held_back(self, unposted: Mapping[int, int]) -> Sequence[int]:
+        """Give those of the shards whose writes are refused, with so many unposted entries each."""
+        return [shard for shard, entries in unposted.items() if self._backlog.is_full(shard, entries)]
+
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
         self._backlog.epoch_full = False
@@ -177,7 +183,7 @@ class RedisDecider:
             vet=vet,
         )
         if reply[0] == "DONE":
-            self._backlog.note(shard, reply[2], reply[1])
+            self._backlog.note(shard, reply[2], reply[1], len(reply[3]) + len(call.body))
             if self._backlog.epoch_full:
                 await self._renew_epoch()
         elif reply[0] == "MISMATCH":

@@ -92,12 +92,18 @@ def _before_next(position: Position) -> str:
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    head = texts.get("head", "")
     try:
-        return read_entry(identifier, head, texts.get("body", "").encode(), texts.get("key", ""))
-    except ValueError:  # what is no UTF-8 comes as surrogates, which encode refuses
-        body = head.encode(errors="surrogateescape")
-        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=body)
+        return read_entry(
+            identifier, texts.get("head", ""), _bytes(texts.get("body", "")), texts.get("key", "")
+        )
+    except ValueError:
+        told = b" ".join(map(_bytes, fields))
+        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=told)
+
+
+def _bytes(text: str) -> bytes:
+    """Give a text as the stream has it, also where it is no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 async def _call(link: Link, *words: Word) -> Any:

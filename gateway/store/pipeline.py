@@ -139,7 +139,13 @@ class _Wire(asyncio.Protocol):
 class Pipeline:
     """A ``Link`` over one socket that connects when first used and again after it was lost."""
 
-    def __init__(self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = unobserved) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 1.0,
+        observe: RoundTripObserver = unobserved,
+    ) -> None:
         self._options = parse_url(url)
         self._timeout_s = timeout_s
         self._observe = observe
@@ -200,6 +206,9 @@ class Pipeline:
         host, port = options.get("host", "localhost"), options.get("port", 6379)
         _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=tls or None)
         return wire
+
+    def _new_wire(self) -> _Wire:
+        return _Wire(self._observe)
 
     async def _greet(self, wire: _Wire) -> None:
         try:

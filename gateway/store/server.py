@@ -33,6 +33,26 @@ async def volatility(link: Link) -> Sequence[str]:
     return _reasons(found)
 
 
+async def shortage(link: Link) -> str | None:
+    """Say in a sentence why this server refuses writes for want of memory; None when it does not.
+
+    A server that does not show its memory may be full and not say so. Raises MeterUnavailableError.
+    """
+    try:
+        text = await link.call("INFO", "memory")
+    except RefusedError:
+        return None
+    except StoreError as error:
+        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+    figures = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    bound = int(figures.get("maxmemory", 0))
+    # The server counts so itself: what its own buffers hold is no data.
+    used = int(figures["used_memory"]) - int(figures.get("mem_not_counted_for_evict", 0))
+    if not bound or used < bound:
+        return None
+    return f"Redis is out of memory ({used} of {bound} bytes) and refuses writes; raise maxmemory"
+
+
 async def _setting(link: Link, name: str) -> str:
     words = await link.call("CONFIG", "GET", name)
     return str(words[1]) if words else ""

@@ -31,9 +31,9 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names,
+             meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
              meter.first_answers, meter.duplicates;
-    UPDATE meter.shards SET epoch = 0, seq = -1, opened_at = now();
+    UPDATE meter.shards SET epoch = 0, seq = -1, stopped_at = NULL, stop_reason = NULL, opened_at = now();
 END
 $$
 """

@@ -266,7 +266,7 @@ async def test_the_surroundings_do_not_decide_in_which_encoding_names_travel(
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
-    database = Database("host=/nonexistent dbname=none", acquire_timeout_s=0.1)
+    database = Database("host=/nonexistent dbname=none", timeout_s=0.1)
     await database.open()
     try:
         with pytest.raises(MeterUnavailableError) as raised:

@@ -67,7 +67,7 @@ async def large(ledger: Ledger, database: Database) -> Database:
         scribe.allocate(ALICE, 1)
         scribe.at_ms += 31 * 86_400_000
     await ledger.post({scribe.shard: scribe.entries})
-    async with database.connection() as connection:
+    async with database.connection(patient=True) as connection:
         await connection.execute(FILL.format(start=START_MS // 1000).encode())
     return database
 

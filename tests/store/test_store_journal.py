@@ -17,7 +17,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import UNREADABLE, RedisJournal
 from gateway.store.pipeline import Link, Word
-from gateway.store.server import volatility
+from gateway.store.server import shortage, volatility
 from gateway.store.shards import RedisShards
 
 OTHER = "default"
@@ -100,15 +100,18 @@ async def test_an_entry_nobody_can_read_is_given_as_such(
     await desk.link.call("XADD", desk.keys.journal, "1-*", "other", "field")
     found = (await journal.read({desk.shard: Position(1, -1)}, 9, 0))[desk.shard]
     assert [(entry.position.seq, entry.verb) for entry in found] == [(0, UNREADABLE), (1, UNREADABLE)]
-    assert found[0].body == head.encode()
+    assert [entry.body for entry in found] == [f"head {head}".encode(), b"other field"]
 
 
-async def test_an_entry_that_is_no_text_blocks_nothing(
-    desk: Desk, journal: RedisJournal, real_server: RealServer
-) -> None:
+async def test_an_entry_that_is_no_text_blocks_nothing(desk: Desk, journal: RedisJournal) -> None:
     await desk.link.call("XADD", desk.keys.journal, "1-*", "head", b"\xff\xfe")
+    good = "allocate 1 acme - 0 0 a:b:c: 1 2 3 4 5"
+    await desk.link.call("XADD", desk.keys.journal, "1-*", "head", good, "body", b"\xff")
     found = (await journal.read({desk.shard: Position(1, -1)}, 9, 0))[desk.shard]
-    assert [entry.verb for entry in found] == [UNREADABLE]
+    assert [(entry.verb, entry.body) for entry in found] == [
+        (UNREADABLE, b"head \xff\xfe"),
+        ("allocate", b"\xff"),
+    ]
 
 
 async def test_the_watermark_moves_after_every_settled_hold_was_let_go(
@@ -231,6 +234,33 @@ async def test_a_backlog_of_one_shard_holds_back_no_other(stand: Stand) -> None:
     with pytest.raises(MeterUnavailableError):
         await decider.allocate(call()._replace(namespace=NEIGHBOUR), ACCOUNT, 5)
     await decider.allocate(call()._replace(namespace=OTHER), ACCOUNT, 5)
+
+
+async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journal: RedisJournal) -> None:
+    decider = RedisDecider(stand.calls, seen_ms=1000, journal_max_bytes=20_000)
+    large = call()._replace(body=b'{"reason":"' + b"x" * 6000 + b'"}')
+    for _ in range(4):
+        await decider.allocate(large, ACCOUNT, 5)
+    with pytest.raises(MeterUnavailableError) as caught:
+        await decider.allocate(call(), ACCOUNT, 5)
+    assert caught.value.code == "ledger_backlog"
+    assert decider.held_back({stand.shard: 4, shard_of(OTHER): 4}) == [stand.shard]
+    await journal.posted(stand.shard, Position(1, 2), [])
+    await decider.allocate(call(), ACCOUNT, 5)
+    assert decider.held_back({stand.shard: 2}) == []
+
+
+async def test_a_server_without_memory_says_so(
+    real_server: RealServer, server: ServerUnderTest, link: Link
+) -> None:
+    assert await shortage(link) is None
+    await link.call("CONFIG", "SET", "maxmemory", 1 << 40)
+    assert await shortage(link) is None
+    await link.call("CONFIG", "SET", "maxmemory", 1)
+    try:
+        assert "out of memory" in str(await shortage(link))
+    finally:
+        await link.call("CONFIG", "SET", "maxmemory", 0)
 
 
 class Configured:
