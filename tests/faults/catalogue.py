@@ -1,4 +1,4 @@
-"""The faults: each breaks one thing when entered and has it whole again when left. When they happen is not here."""
+"""The faults: each breaks one thing when entered, and has it whole when left. None is scheduled here."""
 
 from __future__ import annotations
 
@@ -203,8 +203,10 @@ async def replica_promoted(stage: Stage, _chance: random.Random) -> AsyncIterato
     old = stage.redis
     link = Proxy(redis_socket(old))
     await link.start()
-    replica = await off_loop(stage.attach_replica, link.port)
+    replica = await off_loop(stage.start_another_redis)
     try:
+        # Said to it, not written in its command: started again one day, it is nobody's replica.
+        await off_loop(_command, replica, "REPLICAOF", "127.0.0.1", str(link.port))
         await until(lambda: _in_step(replica), _IN_STEP_S, "the replica has all of its primary")
         link.freeze()
         yield

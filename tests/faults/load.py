@@ -24,7 +24,7 @@ NAMESPACES = ("acme", "globex", "initech", "umbrella corp")
 TIGHT_USERS = ("tim", "tess", None)
 LOOSE_USERS = ("lou", "liz")
 UNITS = ("tokens", "usd")
-FIRST_CREDIT = 400
+FIRST_CREDIT = 150
 LONGEST_HOLD_S = 4
 
 _TASKS = 5
@@ -98,7 +98,7 @@ class Load:
     def _move_wish(self) -> Wish:
         if self._chance.random() < 0.6:
             namespace, account = self._account()
-            return self._wish("allocate", namespace, **account, amount=self._amount(account["unit"], 40))
+            return self._wish("allocate", namespace, **account, amount=self._amount(account["unit"], 25))
         namespace, account = self._account(loose=True)
         amount = self._amount(account["unit"], 30) * self._chance.choice((-1, 1))
         return self._wish("adjust", namespace, **account, amount=amount)

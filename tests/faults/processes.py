@@ -1,4 +1,4 @@
-"""The processes of a run that are not servers: gateways with their flushers, and callers. All are children."""
+"""The processes of a run that are no servers: gateways with their flushers, and callers. All are children."""
 
 from __future__ import annotations
 

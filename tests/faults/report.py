@@ -30,7 +30,8 @@ def report(outcome: Outcome) -> Iterator[str]:
     yield f"faults       {sum(kinds.values())} of {len(kinds)} kinds: {_listed(kinds)}"
     pauses = [trouble.recovered_s for trouble in outcome.troubles]
     if pauses:
-        yield f"recovery     median {median(pauses):.2f} s, worst {max(pauses):.2f} s after the fault was over"
+        worst_s = max(pauses)
+        yield f"recovery     median {median(pauses):.2f} s, worst {worst_s:.2f} s after the fault was over"
     yield from _findings(outcome)
 
 

@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 
 class Trouble(NamedTuple):
-    """One turn of a run: which faults, how long until they were over, and until all was served again after."""
+    """One turn: which faults, how long until they were over, and how long until all was served again."""
 
     faults: tuple[str, ...]
     lasted_s: float
@@ -109,7 +109,7 @@ class Probe:
             await asyncio.sleep(0.02)
 
     async def reconciled(self) -> None:
-        """Wait until the ledger has caught up and reconcile has looked at every account. Raises TimeoutError."""
+        """Wait until reconcile, which waits for the ledger, has seen every account. Raises TimeoutError."""
         async with asyncio.timeout(RECOVERED_S):
             for namespace in NAMESPACES:
                 status = 0
@@ -132,7 +132,11 @@ async def _make_trouble(
         started = time.monotonic()
         await _happen(stage, turn, chance)
         lasted_s = time.monotonic() - started
-        trouble = Trouble(names, lasted_s, await probe.until_served())
+        try:
+            trouble = Trouble(names, lasted_s, await probe.until_served())
+        except TimeoutError as error:
+            stage.found("not_served", " + ".join(names), str(error))
+            break
         troubles.append(trouble)
         at_s = time.monotonic() - began
         what = " + ".join(names)

@@ -1,4 +1,4 @@
-"""The stage of a run: Redis, Postgres, two gateways, and the proxies between them. What goes wrong is not here.
+"""The stage of a run: Redis, Postgres, two gateways, the proxies between them. What goes wrong is not here.
 
 Every gateway has a proxy of its own to each database, so that a fault may concern one of them or all.
 """
@@ -61,7 +61,7 @@ class Stage:
         self.ledger_links: list[Proxy] = []
         self.gateways: list[Gateway] = []
         self.findings: list[Finding] = []
-        self._replicas = 0
+        self._others = 0
 
     @property
     def urls(self) -> list[str]:
@@ -72,12 +72,11 @@ class Stage:
         """Note what a fault found that no history shows."""
         self.findings.append(Finding(rule, "", subject, detail))
 
-    def attach_replica(self, primary_port: int) -> RedisServer:
-        """Start a replica of the server behind a port. Blocking."""
-        self._replicas += 1
-        directory = self.directory / f"redis-{self._replicas}"
-        replicaof = ("--replicaof", "127.0.0.1", str(primary_port))
-        return start_redis(self.provider, directory, arguments=(*_REDIS_ARGUMENTS, *replicaof))
+    def start_another_redis(self) -> RedisServer:
+        """Start an empty Redis beside the one in use. Blocking."""
+        self._others += 1
+        directory = self.directory / f"redis-{self._others}"
+        return start_redis(self.provider, directory, arguments=_REDIS_ARGUMENTS)
 
     def point_to(self, redis: RedisServer) -> None:
         """Let every gateway find another Redis where the old one was."""
@@ -101,7 +100,7 @@ async def until(ready: Callable[[], bool], bound_s: float, what: str) -> None:
     """Wait until something blocking says yes. Raises TimeoutError that says ``what`` was waited for."""
     try:
         async with asyncio.timeout(bound_s):
-            while not await off_loop(ready):
+            while not await off_loop(ready):  # noqa: ASYNC110 - other processes set no events of ours
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise TimeoutError(f"after {bound_s} s it is still not so that {what}") from None
@@ -123,7 +122,7 @@ async def set_stage(directory: Path, chance: random.Random) -> AsyncIterator[Sta
         )
         closing.push_async_callback(off_loop, postgres.stop)
         stage = Stage(directory, provider, redis, postgres)
-        closing.push_async_callback(off_loop, lambda: stage.redis.stop())
+        closing.push_async_callback(off_loop, lambda: stage.redis.stop())  # noqa: PLW0108 - whichever it is then
         for number in range(GATEWAYS):
             await _join(stage, number, closing, chance)
         await asyncio.gather(*(off_loop(gateway.start_serving) for gateway in stage.gateways))
