@@ -11,10 +11,12 @@ import random
 import signal
 import sys
 from collections import deque
+from collections.abc import Iterator
 from decimal import Decimal
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.faults.calling import Caller, Recorder, Wish
 from tests.faults.records import ACKNOWLEDGED, Call
@@ -184,9 +186,8 @@ class Load:
 
     async def _read(self) -> None:
         namespace, account = self._account()
-        user = {} if account["user_id"] is None else {"user_id": account["user_id"]}
-        query = "&".join(f"{name}={text}" for name, text in (account | user).items() if text is not None)
-        users = "&".join(f"{name}={text}" for name, text in user.items())
+        query = urlencode({name: text for name, text in account.items() if text is not None})
+        users = "" if account["user_id"] is None else urlencode({"user_id": account["user_id"]})
         path = self._chance.choice(
             (f"/v1/balance?{query}", f"/v1/balances?{users}", f"/v1/ledger?{query}", "/v1/reservations")
         )
@@ -199,22 +200,19 @@ class Load:
         await self._caller.read(sweep, "POST", "/v1/reservations/expire", {})
 
 
+def accounts() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every account of the load, as namespace and the fields that name it."""
+    for namespace, user, unit in product(NAMESPACES, (*TIGHT_USERS, *LOOSE_USERS), UNITS):
+        yield namespace, {"user_id": user, "event_type": "llm_call", "unit": unit}
+
+
 async def fund(caller: Caller) -> None:
     """Give every account something to spend."""
     wishes = [
-        Wish(f"fund-{number}", "allocate", namespace, _funded(user, unit), f"fund {number}")
-        for number, (namespace, user, unit) in enumerate(
-            (namespace, user, unit)
-            for namespace in NAMESPACES
-            for user in (*TIGHT_USERS, *LOOSE_USERS)
-            for unit in UNITS
-        )
+        Wish(f"fund-{number}", "allocate", namespace, {**account, "amount": FIRST_CREDIT}, f"fund {number}")
+        for number, (namespace, account) in enumerate(accounts())
     ]
     await asyncio.gather(*(caller.call(wish) for wish in wishes))
-
-
-def _funded(user: str | None, unit: str) -> dict[str, Any]:
-    return {"user_id": user, "event_type": "llm_call", "unit": unit, "amount": FIRST_CREDIT}
 
 
 async def _main(name: str, seed: str, history: str, *gateways: str) -> None:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from tests.faults.books import count_open, losses_in, read_books, read_log
 from tests.faults.calling import Caller, Recorder, Wish
 from tests.faults.catalogue import Fault
 from tests.faults.findings import Finding
 from tests.faults.history import check
-from tests.faults.load import LONGEST_HOLD_S, NAMESPACES, fund
+from tests.faults.load import LONGEST_HOLD_S, NAMESPACES, accounts, fund
 from tests.faults.records import ACKNOWLEDGED, Operation, read_history
 from tests.faults.stage import Stage, callers, off_loop, set_stage, until
 
@@ -65,6 +66,7 @@ async def run(directory: Path, faults: Sequence[Fault], *, seed: int, minutes: f
         try:
             await fund(caller)
             probe = Probe(stage, caller)
+            await probe.reconciled()
             seeds = [chance.randrange(10**9) for _ in range(CALLERS)]
             async with callers(stage, seeds) as paths:
                 troubles = await _make_trouble(stage, faults, chance, probe, minutes * 60, tell)
@@ -107,6 +109,13 @@ class Probe:
             if call.outcome == ACKNOWLEDGED:
                 return
             await asyncio.sleep(0.02)
+
+    async def touch(self) -> None:
+        """Look at every account. In a new epoch an account's holds expire once somebody does."""
+        for namespace, account in accounts():
+            query = urlencode({name: text for name, text in account.items() if text is not None})
+            wish = Wish(f"touch-{next(self._numbers)}", "read", namespace, {}, None)
+            await self._caller.read(wish, "GET", f"/v1/balance?{query}", None)
 
     async def reconciled(self) -> None:
         """Wait until reconcile, which waits for the ledger, has seen every account. Raises TimeoutError."""
@@ -183,6 +192,7 @@ async def _settle(stage: Stage, probe: Probe) -> None:
     url = stage.postgres.url
     try:
         await probe.until_served()
+        await probe.touch()
         await until(lambda: count_open(url) == 0, LONGEST_HOLD_S + RECOVERED_S, "no hold is open")
         await probe.reconciled()
     except TimeoutError as error:
