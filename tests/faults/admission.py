@@ -62,7 +62,7 @@ def _by_time(history: Sequence[Operation], books: Books) -> Iterator[Finding]:
         for at_ms in sorted(moments):
             moment = moments[at_ms]
             available += moment.gained
-            if moment.granted > max(available, 0):
+            if moment.granted > max(available, Decimal(0)):
                 detail = f"granted {moment.granted} at {at_ms}, with {available} available"
                 yield Finding(_RULE, namespace, account, detail)
             available -= moment.lost

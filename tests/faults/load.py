@@ -154,7 +154,7 @@ class Load:
         """Use all, part or nothing of what was held, and on loose accounts also more."""
         amount = reserve.args["amount"]
         loose = reserve.args["user_id"] in LOOSE_USERS
-        return self._chance.choice((amount, amount // 2, 0, amount * 2 if loose else amount))  # type: ignore[no-any-return]
+        return self._chance.choice((amount, amount // 2, 0, amount * 2 if loose else amount))
 
     async def _consume(self) -> None:
         await self._call(self._consume_wish())

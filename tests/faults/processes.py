@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
@@ -17,6 +20,7 @@ from gateway.servers.errors import ServerStartError
 ROOT = Path(__file__).parents[2]
 
 _START_S = 40.0
+_ANSWER_S = 1.0
 _STOP_S = 40.0
 
 
@@ -80,9 +84,17 @@ class Gateway(Program):
         return f"http://127.0.0.1:{self.port}"
 
     def start_serving(self) -> None:
-        """Start it and wait until it listens."""
-        self.start()
-        self._child.wait_until(self._listens, _START_S)
+        """Start it and wait until it answers; again when it gives up, as it does while a database is away."""
+        deadline = time.monotonic() + _START_S
+        while True:
+            self.start()
+            try:
+                self._child.wait_until(self._answers, _START_S)
+            except ServerStartError:
+                if self._child.running or time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def kill(self) -> None:
         """Kill the gateway; its flusher is left to notice by itself."""
@@ -107,9 +119,15 @@ class Gateway(Program):
             with contextlib.suppress(psutil.NoSuchProcess):
                 flusher.kill()
 
-    def _listens(self) -> bool:
-        with socket.socket() as connection:
-            return connection.connect_ex(("127.0.0.1", self.port)) == 0
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
 
 def _is_flusher(process: psutil.Process) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.processes import ROOT
 
 SEED = 20261121
-MINUTES = 0.7
+MINUTES = 0.6
 BOUND_S = 100
 
 
