@@ -26,11 +26,13 @@ from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
+from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
 from gateway.store.server import volatility
 from gateway.store.shards import RedisShards
+from gateway.tidying import Expirer, keep_tidy
 from persistence.database import Database
 from persistence.errors import MigrationError
 from persistence.fence import LedgerFence
@@ -39,6 +41,7 @@ from persistence.ledger import Ledger
 from persistence.locks import exclusive
 from persistence.migrations import migrate
 from persistence.queries import Queries
+from persistence.walks import Walks
 
 _log = structlog.get_logger("quotagate.app")
 
@@ -56,6 +59,9 @@ class Store(NamedTuple):
     journal: RedisJournal
     shards: RedisShards
     fence: LedgerFence
+    calls: Calls
+    link: Pipeline
+    database: Database
 
     def flusher(self, settings: Settings) -> Flusher:
         """Make the flusher of this store."""
@@ -66,6 +72,11 @@ class Store(NamedTuple):
             batch_entries=settings.flush_batch_entries,
             drain_s=settings.drain_seconds,
         )
+
+    async def tidy(self, settings: Settings) -> None:
+        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
+        await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
 
 
 @asynccontextmanager
@@ -133,7 +144,7 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
     )
-    return Store(decider, reports, ledger, journal, shards, fence)
+    return Store(decider, reports, ledger, journal, shards, fence, calls, link, database)
 
 
 def _given(url: str | None) -> str:
@@ -155,7 +166,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
     """Open everything a serving process runs; give the application to serve."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
-        await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
+        await running.enter_async_context(
+            running_task(_sweep(store.decider, settings.sweep_interval_ms / 1000))
+        )
 
         def meters(namespace: str, actor: Actor) -> Meter:
             return Meter(backend, namespace, actor)
@@ -180,14 +193,15 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 @asynccontextmanager
 async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[None]:
-    """Run the flusher in this event loop; drain at the end."""
+    """Run the flusher, and what keeps Redis small beside it, in this event loop; drain at the end."""
     stop = asyncio.Event()
-    task = asyncio.create_task(store.flusher(settings).run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await task
+    async with running_task(store.tidy(settings)):
+        task = asyncio.create_task(store.flusher(settings).run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
 
 
 class StoreHealth(Health):
@@ -241,7 +255,8 @@ async def _sweep(decider: RedisDecider, interval_s: float) -> None:
 
 
 @asynccontextmanager
-async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def running_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run some work for as long as the context lasts."""
     task = asyncio.create_task(work)
     try:
         yield

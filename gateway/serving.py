@@ -15,7 +15,7 @@ import typer
 import uvicorn
 
 from gateway.api.transport import HttpProtocol
-from gateway.app import open_gateway, open_store
+from gateway.app import open_gateway, open_store, running_task
 from gateway.flushing import flusher_process
 from gateway.metrics import Metrics
 from gateway.settings import Settings, SettingsError
@@ -60,7 +60,7 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
     async with open_store(settings, Metrics()) as store:
         await store.fence.raise_up()
         with _stop_signals() as stop:
-            async with _end_of_input(stop, lifeline=lifeline):
+            async with running_task(store.tidy(settings)), _end_of_input(stop, lifeline=lifeline):
                 await store.flusher(settings).run(stop)
 
 

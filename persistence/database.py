@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Protocol
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -28,6 +28,14 @@ def unavailable() -> Iterator[None]:
     except _TRANSIENT as error:
         reason = str(error).strip() or type(error).__name__
         raise MeterUnavailableError(f"the ledger's database is not available: {reason}") from error
+
+
+class Connections(Protocol):
+    """What lends connections: a pool, or one connection whose transaction is under way."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        ...
 
 
 class Database:
@@ -86,8 +94,24 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connections]:
+        """Lend one connection again and again: everything read through it is of the same moment."""
+        async with self.transaction() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield _Pinned(connection)
+
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
             (str(self._statement_timeout_ms),),
         )
+
+
+class _Pinned:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        yield self._connection

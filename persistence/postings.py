@@ -63,12 +63,14 @@ class Posting:
         booked: the ledger's new lines, by (namespace, entry id).
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
         changed: the last entry that extended or settled each hold, by (namespace, hold id).
+        extended: every extension of a leg of a hold, by (namespace, entry id): the entry and which leg.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.booked: dict[tuple[str, int], _Booking] = {}
         self.made: dict[Key, Entry] = {}
         self.changed: dict[Key, Entry] = {}
+        self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self.add(entries)
 
@@ -87,6 +89,9 @@ class Posting:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
             if verb in _ENTRY_TYPES:
                 self._book(entry)
+            elif verb == "extend":
+                for index in range(len(entry.legs)):
+                    self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
 
     def _book(self, entry: Entry) -> None:
         extras = _extras(entry)
@@ -161,6 +166,15 @@ class Posting:
             if key not in self.made:
                 for index, leg in enumerate(last.legs):
                     yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
+
+    def extension_lines(self) -> Iterator[str]:
+        """Give the new lines of ``meter.hold_extensions``."""
+        for (_, identifier), (entry, index) in self.extended.items():
+            leg = entry.legs[index]
+            yield (
+                f"{_hold_fields(entry, index)}\t{identifier}\t{account_field(leg.account)}\t"
+                f"{time_field(entry.at_ms)}\t{leg.held}\n"
+            )
 
 
 def check_verbs(shard: int, batch: Iterable[Entry]) -> None:

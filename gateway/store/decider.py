@@ -139,6 +139,10 @@ class RedisDecider:
         """Give the last position of the shard's journal."""
         return await self._calls.head(shard)
 
+    async def now_ms(self, shard: int) -> int:
+        """Tell the time by the shard's clock, in Unix milliseconds."""
+        return await self._calls.now_ms(shard)
+
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
         self._backlog.epoch_full = False

@@ -31,7 +31,7 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names;
+             meter.audits, meter.audit_findings, meter.long_names, meter.hold_extensions;
     UPDATE meter.shards SET epoch = 0, seq = -1;
 END
 $$
