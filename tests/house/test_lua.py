@@ -17,6 +17,7 @@ from gateway.domain.names import shard_of
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.inspecting import Inspector
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
@@ -193,7 +194,8 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     shard, now = shard_of("acme"), [4_000_000_000_000]
     ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
     loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
-    decider = RedisDecider(Calls(link, texts, fence, loader, lambda: now[0]), seen_ms=1000)
+    calls = Calls(link, texts, fence, loader, lambda: now[0])
+    decider = RedisDecider(calls, seen_ms=1000)
     await RedisShards(link, texts).open({shard: Position(1, -1)})
     one, two = "alice:llm:tokens:", ":llm:usd:"
     for key in (None, "k"):
@@ -226,6 +228,9 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     await link.call("DEL", f"qg1:{{{shard:03d}}}:1:hold:acme:bk")
     await decider.look("acme", "bk")
     await journal.posted(shard, Position(1, 3), [("acme", "bk"), ("acme", "ck")])
+    for path in ((), ("acme:x:y:z:",)):
+        await calls.run("leave", shard, "", "", ("1", "3", "0", *path), repeatable=True)
+    await Inspector(calls).view(shard, Position(1, 3), [("acme", one), ("acme", "x:y:z:")], [("acme", "bk")])
     return link.calls
 
 

@@ -45,7 +45,7 @@ HAPPENINGS = (
     "leave",
     "take_mark",
     "leave_idle",
-    "leave_idle",
+    "idle",
     "forget_scripts",
     "lose_everything",
     "change_epoch",

@@ -259,6 +259,12 @@ class Walker:
         reply = self.run(self.calls.run("leave", self.shard, "", "", NO_MARK, repeatable=True))
         self.mark = (self.keys.epoch, reply[1], reply[2])
 
+    def idle(self) -> None:
+        """Let a minute pass in which nothing is done, and who may then leave."""
+        self.take_mark()
+        self.model.clock_ms = self.model.now_ms + MINUTE_MS
+        self.leave_idle()
+
     def leave_idle(self) -> None:
         """Let every account leave that may by the mark, however old that is and whatever came since."""
         paths = [path_of(ns, account) for ns in NAMESPACES for account in ACCOUNTS]
