@@ -112,7 +112,7 @@ async def compare(
     Raises MeterUnavailableError when a database is away, or a shard's ledger never comes near its journal.
     """
     inspector = Inspector(store.calls)
-    seen = Compared(0, 0, ())
+    seen = Compared(0, 0, [])
     async for keys in walk_keys(store.link, STATES_PATTERN):
         for shard, found in _by_shard(store, keys.values(), namespace).items():
             for part in (found[at : at + _KEYS_PER_LOOK] for at in range(0, len(found), _KEYS_PER_LOOK)):
