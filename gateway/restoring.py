@@ -50,8 +50,9 @@ async def run_restore(settings: Settings, shards: Sequence[int]) -> None:
     """Rebuild these shards and say so."""
     async with open_store(settings, Metrics()) as store:
         epochs = await rebuild(store, shards)
-    Console(stderr=True).print(
+    Console().print(
         f"{len(epochs)} shards are in a new epoch; accounts load from the ledger when they are first touched",
+        soft_wrap=True,
         highlight=False,
     )
 
@@ -75,10 +76,12 @@ def _report(compared: Compared) -> None:
     console = Console()
     counted = f"{compared.accounts} accounts and {compared.holds} holds in Redis compared with the ledger"
     if not compared.differences:
-        console.print(f"{counted}: all are the same", highlight=False)
+        console.print(f"{counted}: all are the same", soft_wrap=True, highlight=False)
         return
-    table = Table("kind", "namespace", "name", "what", "ledger", "Redis")
+    table = Table()
+    for heading in ("kind", "namespace", "name", "what", "ledger", "Redis"):
+        table.add_column(heading, overflow="fold")
     for difference in islice(compared.differences, _SHOWN):
         table.add_row(*difference)
     console.print(table)
-    console.print(f"{counted}: {len(compared.differences)} differences", highlight=False)
+    console.print(f"{counted}: {len(compared.differences)} differences", soft_wrap=True, highlight=False)

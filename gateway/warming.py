@@ -55,11 +55,10 @@ async def run_warm(
 ) -> None:
     """Warm Redis with a bar that shows how far it is; say at the end what was done."""
     since = None if active_within_days is None else datetime.now(UTC) - timedelta(days=active_within_days)
-    console = Console(stderr=True)
     columns = (TextColumn("accounts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with open_store(settings, Metrics()) as store:
         await store.decider.open()
-        with Progress(*columns, console=console, transient=True) as bars:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task("accounts", total=None)
             done = await warm(
                 store,
@@ -68,4 +67,4 @@ async def run_warm(
                 rate=rate,
                 progress=lambda far: bars.update(bar, completed=far.accounts, total=far.total),
             )
-    console.print(f"{done.accounts} accounts are in Redis, after {done.seconds:.1f} s", highlight=False)
+    Console().print(f"{done.accounts} accounts are in Redis, after {done.seconds:.1f} s", highlight=False)

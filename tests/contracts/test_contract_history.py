@@ -39,15 +39,8 @@ async def test_history_tells_what_was_told_then(meter: Any) -> None:
     for at, then in told:
         assert await meter.get_balance(*WHOSE, at=at) == then
     assert [then["reserved"] for _, then in told] == [0, 0, Decimal("12.5"), 13, 33, 20, 0]
-    assert [then["balance"] for _, then in told] == [
-        0,
-        100,
-        100,
-        100,
-        100,
-        Decimal("96.75"),
-        Decimal("96.75"),
-    ]
+    balances = [then["balance"] for _, then in told]
+    assert balances == [0, 100, 100, 100, 100, Decimal("96.75"), Decimal("96.75")]
 
 
 async def test_before_an_account_existed_it_had_nothing(meter: Any) -> None:

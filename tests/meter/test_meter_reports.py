@@ -38,7 +38,7 @@ def hold(number: int) -> Hold:
 
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
-    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS), "now_ms": AT_MS + 5}
+    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS), "now_ms": AT_MS + 9}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
@@ -220,7 +220,7 @@ async def test_a_ledger_behind_gives_its_own_time_unless_the_question_is_older(
 
 
 async def test_the_future_is_not_told(meter: Meter, script: Script) -> None:
-    at = datetime.fromtimestamp((AT_MS + 6) / 1000, UTC)
+    at = datetime.fromtimestamp((AT_MS + 10) / 1000, UTC)
     with pytest.raises(MeterValidationError) as refused:
         await meter.get_balance(*WHOSE, "tokens", at=at)
     assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_IN_FUTURE")]
