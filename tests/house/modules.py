@@ -14,7 +14,13 @@ PACKAGES = ("gateway", "persistence", "lua")
 # Modules that stand beside the rooms: which room they are part of.
 _BESIDE = dict.fromkeys(
     ("meter", "arguments", "wording", "batch", "cursors", "nonces"), "meter"
-) | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
+) | dict.fromkeys(
+    (
+        *("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"),
+        *("comparing", "restoring", "tidying", "warming"),
+    ),
+    "roots",
+)
 
 
 class Module(NamedTuple):
