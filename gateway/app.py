@@ -40,12 +40,14 @@ from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
+from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
 from gateway.store.server import shortage, volatility
 from gateway.store.shards import RedisShards
 from gateway.store.undoer import RedisUndoer
+from gateway.tidying import Expirer, keep_tidy
 from persistence.answers import Answers
 from persistence.database import Database
 from persistence.errors import MigrationError
@@ -57,6 +59,7 @@ from persistence.migrations import migrate
 from persistence.patience import Trouble
 from persistence.queries import Queries
 from persistence.upkeep import Upkeep
+from persistence.walks import Walks
 
 _log = structlog.get_logger("quotagate.app")
 
@@ -76,7 +79,9 @@ class Store(NamedTuple):
     fence: LedgerFence
     answers: Answers
     undoer: RedisUndoer
+    calls: Calls
     link: Pipeline
+    database: Database
 
     def flusher(self, settings: Settings, tell: Callable[[Trouble], None] | None = None) -> Flusher:
         """Make the flusher of this store; ``tell`` hears what is in its way, beside the log."""
@@ -95,9 +100,14 @@ class Store(NamedTuple):
     ) -> None:
         """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
-        async with asyncio.TaskGroup() as group:
+        async with running_task(self._tidy(settings)), asyncio.TaskGroup() as group:
             group.create_task(self.flusher(settings, tell).run(stop))
             group.create_task(upkeep.run(stop))
+
+    async def _tidy(self, settings: Settings) -> None:
+        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
+        await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
 
 
 @asynccontextmanager
@@ -180,7 +190,7 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         journal_max_bytes=settings.journal_max_bytes,
     )
     undoer = RedisUndoer(calls, answers)
-    return Store(decider, reports, ledger, journal, shards, fence, answers, undoer, link)
+    return Store(decider, reports, ledger, journal, shards, fence, answers, undoer, calls, link, database)
 
 
 def _given(url: str | None) -> str:
@@ -202,7 +212,9 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
     """Open everything a serving process runs; give the application to serve. ``news`` is of its flusher."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
-        await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
+        await running.enter_async_context(
+            running_task(_sweep(store.decider, settings.sweep_interval_ms / 1000))
+        )
 
         nobodys = lru_cache(maxsize=1024)(partial(Meter, backend))
 
@@ -229,7 +241,7 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 @asynccontextmanager
 async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[None]:
-    """Run the flusher in this event loop; drain at the end."""
+    """Run the flusher, and what keeps Redis small beside it, in this event loop; drain at the end."""
     stop = asyncio.Event()
     task = asyncio.create_task(store.post(settings, stop))
     try:
@@ -349,7 +361,8 @@ async def _sweep(decider: RedisDecider, interval_s: float) -> None:
 
 
 @asynccontextmanager
-async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def running_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run some work for as long as the context lasts."""
     task = asyncio.create_task(work)
     try:
         yield

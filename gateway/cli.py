@@ -120,6 +120,53 @@ def flush(
 
 
 @cli.command()
+def warm(
+    namespace: Annotated[str | None, typer.Option(help="Only the accounts of this namespace.")] = None,
+    active_within: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Only accounts that were changed in the last so many days."),
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, help="How many accounts a second at most.")] = 5000,
+) -> None:
+    """Load accounts from the ledger into Redis before they are asked for. Safe at any time."""
+    from gateway.warming import run_warm
+
+    _run(run_warm(_complete(_settings({})), namespace, active_within, rate))
+
+
+@cli.command()
+def restore(
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare Redis with the ledger and change nothing.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Only this namespace; to rebuild, all of its shard.")
+    ] = None,
+    shard: Annotated[
+        list[int] | None, typer.Option(min=0, max=127, help="Only this shard; may be given again.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Rebuild Redis from the ledger, or with --check compare the two; exit code 1 when they differ.
+
+    To rebuild is to begin new epochs: shards close for a moment, what their journals hold is posted, and
+    everything loads anew from the ledger when it is first touched. Both are safe while gateways serve.
+    """
+    from gateway.restoring import run_check, run_restore, shards_wanted
+
+    complete = _complete(_settings({}))
+    if check and shard:
+        _give_up("--check compares all shards, or one --namespace: leave --shard out")
+    if check:
+        sys.exit(_run(run_check(complete, namespace)))
+    shards = shards_wanted(namespace, shard or ())
+    question = f"Redis forgets {len(shards)} of 128 shards, and loads them anew from the ledger. Go on?"
+    if not yes and not typer.confirm(question, err=True):
+        _give_up("nothing was done")
+    _run(run_restore(complete, shards))
+
+
+@cli.command()
 def replay(
     trace: Trace,
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",

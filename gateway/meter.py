@@ -265,15 +265,31 @@ class Meter:
         return None if found is None else wording.reservation(*found)
 
     async def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Balance:
-        """Give what an account has at this moment, straight from Redis."""
+        """Give what an account has at this moment, from Redis, or had at another, from the ledger."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
+        at_ms = read.moment("at", at)
         read.done()
+        if at_ms is not None:
+            return await self._observed("balance", self._balance_at(account, at_ms, scale))
         standing = await self._observed("balance", self._decider.standing(self.namespace, account))
         return wording.balance(standing, scale)
+
+    async def _balance_at(self, account: str, at_ms: int, scale: int) -> Balance:
+        if at_ms > await self._decider.now_ms(shard_of(self.namespace)):
+            raise MeterValidationError.one("at", "VAL_AT_IN_FUTURE", "must not lie in the future")
+        caught_up, posted = await self._wait_for_ledger()
+        balance, reserved = await self._backend.reports.balance_at(self.namespace, account, at_ms)
+        as_of = rfc3339(at_ms) if caught_up else min(rfc3339(at_ms), posted)
+        return wording.balance_as_of(balance, reserved, scale, as_of)
 
     async def balances(self, user_id: str | None) -> Balances:
         """Give all accounts of a user, as the ledger knows them once it has caught up."""
@@ -352,7 +368,7 @@ class Meter:
         read.done()
         before = read_holds_cursor(cursor)
         as_of = await self._caught_up()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = await self._decider.now_ms(shard_of(self.namespace))
         holds = await self._backend.reports.holds(
             self.namespace, status, user_id, now_ms, rows_wanted + 1, before
         )

@@ -123,6 +123,10 @@ class Decider(Protocol):
         """Give the last position of the shard's journal."""
         ...
 
+    async def now_ms(self, shard: int) -> int:
+        """Tell the time by the shard's clock, in Unix milliseconds."""
+        ...
+
 
 class StateSource(Protocol):
     """Reads what a shard's Redis does not hold. Every answer is one snapshot of the ledger."""
@@ -227,6 +231,10 @@ class Reports(Protocol):
 
     async def balances(self, namespace: str, user_id: str | None) -> Sequence[AccountRow]:
         """Give every account of the user, by name."""
+        ...
+
+    async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
+        """Give balance and reserved as they stood at a time, scaled; zeros before the account existed."""
         ...
 
     async def ledger(

@@ -156,6 +156,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     settled_hold_seconds: Annotated[
         int, _whole(60, 86_400, "How long Redis remembers a settled hold, in seconds.")
     ] = 120
+    idle_account_seconds: Annotated[
+        int, _whole(60, 2_592_000, "How long an account must be idle before it leaves Redis, in seconds.")
+    ] = 3600
     sweep_interval_ms: Annotated[
         int, _whole(10, 3_600_000, "How often expired holds are returned to idle accounts, in milliseconds.")
     ] = 1000

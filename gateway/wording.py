@@ -150,11 +150,16 @@ def extended(decision: Done | Denied | Settled, scale: int) -> Extended:
 
 def balance(standing: Standing, scale: int) -> Balance:
     """Say what an account has."""
+    return balance_as_of(standing.balance, standing.reserved, scale, rfc3339(standing.now_ms))
+
+
+def balance_as_of(balance: int, reserved: int, scale: int, as_of: str) -> Balance:
+    """Say what an account had at a time."""
     return {
-        "balance": to_decimal(standing.balance, scale),
-        "reserved": to_decimal(standing.reserved, scale),
-        "available": to_decimal(standing.balance - standing.reserved, scale),
-        "as_of": rfc3339(standing.now_ms),
+        "balance": to_decimal(balance, scale),
+        "reserved": to_decimal(reserved, scale),
+        "available": to_decimal(balance - reserved, scale),
+        "as_of": as_of,
     }
 
 

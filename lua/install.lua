@@ -29,7 +29,8 @@ while i <= #ARGV do
     end
   end
   if fresh then
-    call('HSET', key, 'balance', balance, 'reserved', reserved, 'seq', '-1')
+    -- What the ledger gave holds no entry beyond the watermark; so read often, it does not leave at once.
+    call('HSET', key, 'balance', balance, 'reserved', reserved, 'seq', posted)
     if known == '0' then
       call('HSET', key, 'absent', '1')
       call('PEXPIRE', key, ARGV[5])

@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -65,6 +65,14 @@ def unavailable() -> Iterator[None]:
     except _TRANSIENT as error:
         reason = str(error).strip() or type(error).__name__
         raise MeterUnavailableError(f"the ledger's database is not available: {reason}") from error
+
+
+class Connections(Protocol):
+    """What lends connections: a pool, or one connection whose transaction is under way."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        ...
 
 
 class Database:
@@ -158,9 +166,25 @@ class Database:
         connection.bound_s = min(_CHECK_S, self._timeout_s)
         await connection.execute("")
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connections]:
+        """Lend one connection again and again: everything read through it is of the same moment."""
+        async with self.transaction() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield _Pinned(connection)
+
     async def _configure(self, connection: Connection) -> None:
         connection.bound_s = self._timeout_s
         await connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
             (str(self._statement_timeout_ms),),
         )
+
+
+class _Pinned:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        yield self._connection

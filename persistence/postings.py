@@ -64,6 +64,7 @@ class Posting:
         changed: the last entry that extended or settled each hold, by (namespace, hold id).
         keyed: the entries of calls with an idempotency key.
         undoing: the entries that undo a duplicate, each with the place of that.
+        extended: every extension of a leg of a hold, by (namespace, entry id): the entry and which leg.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -72,6 +73,7 @@ class Posting:
         self.changed: dict[Key, Entry] = {}
         self.keyed: list[tuple[Entry, Keyed]] = []
         self.undoing: list[tuple[Entry, Position]] = []
+        self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self.add(entries)
 
@@ -90,6 +92,9 @@ class Posting:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
             if verb in _ENTRY_TYPES:
                 self._book(entry)
+            if verb == "extend":
+                for index in range(len(entry.legs)):
+                    self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
             if entry.keyed is not None:
                 self.keyed.append((entry, entry.keyed))
             elif entry.undoes is not None:
@@ -177,6 +182,15 @@ class Posting:
             if key not in self.made:
                 for index, leg in enumerate(last.legs):
                     yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
+
+    def extension_lines(self) -> Iterator[str]:
+        """Give the new lines of ``meter.hold_extensions``."""
+        for (_, identifier), (entry, index) in self.extended.items():
+            leg = entry.legs[index]
+            yield (
+                f"{_hold_fields(entry, index)}\t{identifier}\t{account_field(leg.account)}\t"
+                f"{time_field(entry.at_ms)}\t{leg.held}\n"
+            )
 
 
 def is_known(verb: str) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.names import parse_account
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -22,13 +23,14 @@ from gateway.protocols import (
     StateSource,
 )
 from persistence.copytext import time_field
-from persistence.database import Database
+from persistence.database import Connections
 from persistence.names import FullNames, Named, account_key, keys_in, namespace_key, user_key, user_range
 from persistence.statements import statement
 
 _WATERMARK = statement("watermark")
 _BALANCES = statement("balances")
 _ACCOUNT_NAMES = statement("account_names")
+_BALANCE_AT = statement("balance_at")
 _LEDGER_PAGE = statement("ledger_page")
 _HOLDS_PAGE = statement("holds_page")
 _USER_HOLDS_PAGE = statement("user_holds_page")
@@ -61,7 +63,7 @@ class Queries(Reports, StateSource):
     All raise MeterUnavailableError when the database does not answer.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connections) -> None:
         self._database = database
 
     async def watermark(self, shard: int) -> tuple[Position, int]:
@@ -75,6 +77,18 @@ class Queries(Reports, StateSource):
         rows = await self._rows(_BALANCES, namespace=key, **user_range(user_id))
         full = await self._full_names([namespace], [(key, account) for account, _, _ in rows])
         return sorted(AccountRow(full.account(key, account), *numbers) for account, *numbers in rows)
+
+    async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
+        """Give balance and reserved as they stood at a time; zeros before the account existed."""
+        of_user = parse_account(account).user_id
+        rows = await self._rows(
+            _BALANCE_AT,
+            namespace=namespace_key(namespace),
+            account=account_key(account),
+            user_id=None if of_user is None else user_key(of_user),
+            at=time_field(at_ms),
+        )
+        return rows[0] if rows else (0, 0)
 
     async def accounts(self, namespace: str) -> Sequence[str]:
         """Give the text of every account of the namespace, by name."""

@@ -20,6 +20,7 @@ _CREATE_STAGING = statement("create_staging")
 _COPY_LEDGER = statement("copy_ledger")
 _COPY_OPEN_HOLDS = statement("copy_open_holds")
 _COPY_SETTLED_HOLDS = statement("copy_settled_holds")
+_COPY_EXTENSIONS = statement("copy_extensions")
 _COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
 _COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
@@ -50,6 +51,7 @@ async def write(connection: Connection, posting: Posting) -> None:
     await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
     await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
+    await copy_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
     if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
         await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):

@@ -98,7 +98,7 @@ def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[a
 
 def balance(meter: Meter, query: requests.BalanceQuery) -> Awaitable[answers.Balance]:
     """See one balance."""
-    return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource)
+    return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource, query.at)
 
 
 def balances(meter: Meter, query: requests.BalancesQuery) -> Awaitable[answers.Balances]:

@@ -197,6 +197,14 @@ EndTime = Annotated[
     ),
 ]
 
+At = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="As of when, RFC 3339 with a zone; this moment when absent.",
+        examples=["2026-03-01T12:00:00Z"],
+    ),
+]
+
 HOLD_ID_SCHEMA: dict[str, Any] = {
     "description": "The hold, as reserve named it.",
     "schema": {"type": "string", "minLength": 1},

@@ -151,13 +151,17 @@ class Nothing(Request, kw_only=True):
     """A request with nothing to say."""
 
 
-class BalanceQuery(Request, kw_only=True):
-    """Which account."""
-
+class _AccountQuery(Request, kw_only=True):
     user_id: fields.UserIdOrPool = None
     event_type: fields.EventType
     unit: fields.Unit
     resource: fields.Resource = None
+
+
+class BalanceQuery(_AccountQuery, kw_only=True):
+    """Which account, and as of when."""
+
+    at: fields.At = None
 
 
 class BalancesQuery(Request, kw_only=True):
@@ -166,7 +170,7 @@ class BalancesQuery(Request, kw_only=True):
     user_id: fields.UserIdOrPool = None
 
 
-class LedgerQuery(BalanceQuery, kw_only=True):
+class LedgerQuery(_AccountQuery, kw_only=True):
     """Which entries of which account."""
 
     start_time: fields.StartTime = None

@@ -130,9 +130,14 @@ class Meter(Protocol):
         ...
 
     def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Awaitable[Balance]:
-        """Give what an account has."""
+        """Give what an account has, or had at a time."""
         ...
 
     def balances(self, user_id: str | None) -> Awaitable[Balances]:

@@ -33,6 +33,7 @@ _CODES = {
     "event_time": "VAL_EVENT_TIME_INVALID",
     "start_time": "VAL_START_TIME_INVALID",
     "end_time": "VAL_END_TIME_INVALID",
+    "at": "VAL_AT_INVALID",
 }
 
 

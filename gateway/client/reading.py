@@ -28,24 +28,36 @@ class Reading:
 
     @verb
     def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Call[Balance]:
-        """Say what an account has now.
+        """Say what an account has now, or had at a time.
 
         Args:
             user_id: whose account; None is the namespace's pool.
             event_type: what is metered.
             unit: the unit of measurement.
             resource: the resource metered; None and "" are one.
+            at: as of when, with its time zone and not in the future; None is now.
 
         Returns:
             ``balance``, ``reserved``, ``available`` (balance less reserved), and ``as_of``. An account
-            that was never touched has zero of each.
+            that was never touched, or not yet touched then, has zero of each.
 
         Raises:
-            MeterValidationError: a name breaks a rule; ``errors`` names each.
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
         """
-        parameters = query(user_id=user_id, event_type=event_type, unit=unit, resource=resource)
+        parameters = query(
+            user_id=user_id,
+            event_type=event_type,
+            unit=unit,
+            resource=resource,
+            at=None if at is None else moment("at", at),
+        )
         return get(f"/v1/balance{parameters}", _balance)
 
     @verb

@@ -87,6 +87,15 @@ class Calls:
         posted = await self._plain("HGET", keys.meta, "posted")
         return head.seq - int(posted or -1)
 
+    async def now_ms(self, shard: int) -> int:
+        """Tell the shard's time as its scripts do: the clock's, or that of its last change if it is later."""
+        at = self._clock()
+        if at == "":
+            seconds, microseconds = await self._plain("TIME")
+            at = int(seconds) * 1000 + int(microseconds) // 1000
+        last_ms = await self._plain("HGET", self._keys[shard].meta, "last_ms")
+        return max(int(at), int(last_ms or 0))
+
     async def _plain(self, *words: Word) -> Any:
         try:
             return await self._link.call(*words)

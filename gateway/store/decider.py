@@ -151,6 +151,10 @@ class RedisDecider:
         """Give those of the shards whose writes are refused, with so many unposted entries each."""
         return [shard for shard, entries in unposted.items() if self._backlog.is_full(shard, entries)]
 
+    async def now_ms(self, shard: int) -> int:
+        """Tell the time by the shard's clock, in Unix milliseconds."""
+        return await self._calls.now_ms(shard)
+
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
         self._backlog.epoch_full = False

@@ -48,7 +48,7 @@ class RedisJournal:
         """
         streams = {ShardKeys(shard, 0).journal: shard for shard in after}
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
-        starts = (_before_next(position) for position in after.values())
+        starts = (stream_id_before_next(position) for position in after.values())
         reply = await _call(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
         return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
@@ -83,7 +83,7 @@ class RedisJournal:
         return {shard: read_position(found[0][0]) for shard, found in enumerate(rows) if found}
 
 
-def _before_next(position: Position) -> str:
+def stream_id_before_next(position: Position) -> str:
     """Give the stream id just before the entry that comes after ``position``."""
     if position.seq >= 0:
         return f"{position.epoch}-{position.seq}"

@@ -15,7 +15,17 @@ nothing of an old one leaks into a new one. Names are percent-encoded, so none c
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 SCHEMA = "1"
+
+# What SCAN must match to find the accounts of all shards; accounts and holds; every key that has an epoch.
+ACCOUNTS_PATTERN = f"qg{SCHEMA}:{{*}}:*:acct:*"
+STATES_PATTERN = f"qg{SCHEMA}:{{*}}:*:[ah]*:*"
+EPOCHS_PATTERN = f"qg{SCHEMA}:{{*}}:[0-9]*"
+
+_STATE_KEY = re.compile(rf"qg{SCHEMA}:\{{([0-9]{{3}})\}}:([0-9]+):(acct|holds|hold|due|seen):?(.*)")
 
 
 class ShardKeys:
@@ -32,3 +42,18 @@ class ShardKeys:
         self.due = self.prefix + "due"
         self.hold_prefix = self.prefix + "hold:"
         self.seen_prefix = self.prefix + "seen:"
+
+
+class StateKey(NamedTuple):
+    """A key that has an epoch, taken apart; ``path`` is ``<ns>:<account>``, ``<ns>:<id>`` or ""."""
+
+    shard: int
+    epoch: int
+    kind: str
+    path: str
+
+
+def read_state_key(key: str) -> StateKey | None:
+    """Take a key apart; None for one that is not ours or has no epoch."""
+    match = _STATE_KEY.fullmatch(key)
+    return StateKey(int(match[1]), int(match[2]), match[3], match[4]) if match else None

@@ -67,6 +67,12 @@ class Agreeable:
     async def head(self, _shard: int) -> Position:
         return Position(0, 0)
 
+    async def now_ms(self, _shard: int) -> int:
+        return AT_MS
+
+    async def balance_at(self, _namespace: str, _account: str, _at_ms: int) -> tuple[int, int]:
+        return 5, 2
+
     async def watermark(self, _shard: int) -> tuple[Position, int]:
         return Position(0, 0), AT_MS
 

@@ -28,7 +28,7 @@ SEED = {
     "get_reservation": "reservation_id",
     "list_reservations": "status=None user_id=None limit=100 cursor=None",
     "batch": "operations",
-    "get_balance": "user_id event_type unit resource=None",
+    "get_balance": "user_id event_type unit resource=None at=None",
     "get_user_balances": "user_id",
     "get_ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100",
     "ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100 cursor=None",

@@ -178,7 +178,9 @@ async def test_queries_name_only_what_is_given_and_escape_it(bench: Any, told: A
     bench.answers(httpx2.Response(200, json={"balance": 1, "reserved": 0, "available": 1, "as_of": "t"}))
     await told(client.get_balance("a&b=c d/é", "x", "tokens"))
     await told(client.get_balance(None, "x", "tokens", resource=""))
+    await told(client.get_balance("ann", "x", "tokens", at=NOON))
     queries = [request.url.query.decode() for request in bench.requests]
+    assert queries[2] == "user_id=ann&event_type=x&unit=tokens&at=2026-03-01T12%3A00%3A00Z"
     assert queries[0] == "user_id=a%26b%3Dc%20d%2F%C3%A9&event_type=x&unit=tokens"
     assert queries[1] == "event_type=x&unit=tokens&resource="
 

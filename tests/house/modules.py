@@ -15,7 +15,11 @@ PACKAGES = ("gateway", "persistence", "lua")
 _BESIDE = dict.fromkeys(
     ("meter", "arguments", "wording", "batch", "cursors", "nonces"), "meter"
 ) | dict.fromkeys(
-    ("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"), "roots"
+    (
+        *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
+        *("comparing", "restoring", "tidying", "warming"),
+    ),
+    "roots",
 )
 
 

@@ -18,6 +18,7 @@ from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
+from gateway.store.inspecting import Inspector
 from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
@@ -234,6 +235,9 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     await link.call("DEL", f"qg1:{{{shard:03d}}}:1:hold:acme:bk")
     await decider.look("acme", "bk")
     await journal.posted(shard, Position(1, 3), [("acme", "bk"), ("acme", "ck")])
+    for path in ((), ("acme:x:y:z:",)):
+        await calls.run("leave", shard, "", "", ("1", "3", "0", *path), repeatable=True)
+    await Inspector(calls).view(shard, Position(1, 3), [("acme", one), ("acme", "x:y:z:")], [("acme", "bk")])
     return link.calls
 
 

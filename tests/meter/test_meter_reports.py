@@ -38,7 +38,7 @@ def hold(number: int) -> Hold:
 
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
-    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS)}
+    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS), "now_ms": AT_MS + 9}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
@@ -192,3 +192,40 @@ async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Scrip
     with pytest.raises(MeterUnavailableError, match="flusher") as caught:
         await meter.reconcile()
     assert caught.value.code == "ledger_backlog"
+
+
+async def test_a_list_of_holds_goes_by_the_clock_of_the_shard(meter: Meter, script: Script) -> None:
+    script.answers |= {"holds": [[hold(1)]]}
+    for now_ms, status in ((AT_MS + 8, "active"), (AT_MS + 9, "expired")):
+        script.answers |= {"now_ms": now_ms}
+        page = await meter.reservations()
+        assert script.asked[-1] == ("holds", "acme", None, None, now_ms, 101, None)
+        assert page["reservations"][0]["status"] == status
+
+
+async def test_a_balance_of_a_time_past_is_the_ledgers(meter: Meter, script: Script) -> None:
+    script.answers |= {"balance_at": (100, 30)}
+    answer = await meter.get_balance(*WHOSE, "tokens", at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert script.asked[-1] == ("balance_at", "acme", ACCOUNT, AT_MS)
+    assert answer == {"balance": 100, "reserved": 30, "available": 70, "as_of": AT}
+
+
+async def test_a_ledger_behind_gives_its_own_time_unless_the_question_is_older(
+    meter: Meter, script: Script
+) -> None:
+    script.answers |= {"balance_at": (100, 30), "watermark": (Position(2, 9), AT_MS + 2)}
+    for asked_ms, as_of in ((AT_MS + 5, "2026-03-01T12:00:00.002Z"), (AT_MS, AT)):
+        at = datetime.fromtimestamp(asked_ms / 1000, UTC)
+        assert (await meter.get_balance(*WHOSE, "tokens", at=at))["as_of"] == as_of
+
+
+async def test_the_future_is_not_told(meter: Meter, script: Script) -> None:
+    at = datetime.fromtimestamp((AT_MS + 10) / 1000, UTC)
+    with pytest.raises(MeterValidationError) as refused:
+        await meter.get_balance(*WHOSE, "tokens", at=at)
+    assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_IN_FUTURE")]
+    assert [asked[0] for asked in script.asked] == ["now_ms"]
+    for wrong in (datetime(2026, 3, 1, 12), "2026-03-01T12:00:00Z"):  # noqa: DTZ001 - no zone is the point
+        with pytest.raises(MeterValidationError) as refused:
+            await meter.get_balance(*WHOSE, "tokens", at=wrong)  # type: ignore[arg-type]
+        assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_INVALID")]

@@ -32,7 +32,7 @@ BEGIN
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
              meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
-             meter.first_answers, meter.duplicates;
+             meter.first_answers, meter.duplicates, meter.hold_extensions;
     UPDATE meter.shards SET epoch = 0, seq = -1, stopped_at = NULL, stop_reason = NULL, opened_at = now();
 END
 $$

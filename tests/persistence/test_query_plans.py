@@ -57,6 +57,8 @@ LEDGER = PAGE | {
     "beyond": "infinity",
 }
 EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
+WALK = PAGE | {"after_namespace": "acme", "after_account": ACCOUNT.format(7), "last_namespace": "acme"}
+OVERDUE = {"upto": NOW, "after_time": "-infinity", "after_namespace": "", "after_id": "", "limit": 100}
 MANY = [ACCOUNT.format(n) for n in range(50)]
 
 
@@ -95,6 +97,10 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
         ("balances", {"namespace": "acme", **USER}),
         ("ledger_page", LEDGER),
         ("ledger_page", LEDGER | {"before_id": (1 << 40) + 5000, "start": NOW}),
+        ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(7), "user_id": "u7", "at": NOW}),
+        ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(""), "user_id": None, "at": NOW}),
+        ("accounts_page", WALK | {"since": "-infinity"}),
+        ("overdue_page", OVERDUE),
         ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}),
         ("load_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}),
         ("first_answers", {"namespaces": ["acme"] * 50, "names": [f"k{n}" for n in range(50)]}),

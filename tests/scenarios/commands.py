@@ -17,6 +17,12 @@ _START_S = 30
 _STOP_S = 30
 
 
+def environment(**settings: str) -> dict[str, str]:
+    """Give the environment of a command: this process's, with these settings of Quotagate and no others."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+    return clean | {f"QUOTAGATE_{name}": text for name, text in settings.items()}
+
+
 class Command:
     """One running ``quotagate`` command and what it has said so far."""
 
