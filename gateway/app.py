@@ -7,7 +7,7 @@ adds what a serving process runs beside it: the sweeper, the flusher, health and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import NamedTuple, TypeVar
@@ -17,8 +17,9 @@ import structlog
 from gateway.api.asgi import api_app
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.fast import FastLane
+from gateway.domain.durability import FSYNC, REPLICATED, Durability
 from gateway.domain.names import SHARDS
-from gateway.errors import MeterError
+from gateway.errors import MeterError, MeterValidationError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
@@ -29,8 +30,10 @@ from gateway.store.journal import RedisJournal
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
-from gateway.store.server import volatility
+from gateway.store.server import primary_of, volatility
 from gateway.store.shards import RedisShards
+from gateway.store.tls import TlsOptionsError
+from gateway.store.witness import Question, Witness, of_disk, of_replicas
 from persistence.database import Database
 from persistence.errors import MigrationError
 from persistence.fence import LedgerFence
@@ -43,6 +46,12 @@ from persistence.queries import Queries
 _log = structlog.get_logger("quotagate.app")
 
 _READ_BLOCK_MS = 1000
+
+# Each has a connection of its own, which is opened when a call first asks for that level.
+_QUESTIONS: Mapping[Durability, Callable[[Settings], Question]] = {
+    REPLICATED: lambda settings: of_replicas(settings.replicas, settings.durability_timeout_ms),
+    FSYNC: lambda settings: of_disk(settings.durability_timeout_ms),
+}
 
 Found = TypeVar("Found")
 
@@ -86,7 +95,10 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
-        yield _joined(settings, database, link, reading)
+        asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
+        for one in asking:
+            closing.push_async_callback(one.close)
+        yield _joined(settings, database, link, reading, asking)
 
 
 async def _migrate(database_url: str) -> None:
@@ -99,6 +111,8 @@ async def _migrate(database_url: str) -> None:
 def _link(settings: Settings, timeout_s: float, observe: RoundTripObserver = unobserved) -> Pipeline:
     try:
         return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
+    except TlsOptionsError as error:
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: {error}"]) from error
     except ValueError:
         # What the parser says may quote the password.
         advice = "percent-encode what is special in the password"
@@ -106,6 +120,11 @@ def _link(settings: Settings, timeout_s: float, observe: RoundTripObserver = uno
 
 
 async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
+    primary = await primary_of(link)
+    if primary is not None:
+        raise SettingsError(
+            [f"QUOTAGATE_REDIS_URL: is a replica, which decides nothing; use its primary, {primary}"]
+        )
     reasons = await volatility(link)
     for reason in reasons:
         _log.warning("redis_may_forget", reason=reason)
@@ -116,7 +135,9 @@ async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
         )
 
 
-def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pipeline) -> Store:
+def _joined(
+    settings: Settings, database: Database, link: Pipeline, reading: Pipeline, asking: Sequence[Pipeline]
+) -> Store:
     texts = scripts()
     settled_ms = settings.settled_hold_seconds * 1000
     reports, ledger = Queries(database), Ledger(database)
@@ -132,6 +153,11 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         seen_ms=settings.idempotency_window_seconds * 1000,
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
+        witnesses={
+            level: Witness(one, texts["mark"], calls.keys, question(settings))
+            for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+        },
+        durability_bound_s=settings.durability_timeout_ms / 1000,
     )
     return Store(decider, reports, ledger, journal, shards, fence)
 
@@ -147,7 +173,18 @@ async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[
     """Open the store and what meters share."""
     async with open_store(settings, observer) as store:
         await store.decider.open()
-        yield store, Backend(store.decider, store.reports, observer, settings.report_wait_ms / 1000)
+        await _check_durability(store.decider, settings.durability)
+        report_wait_s = settings.report_wait_ms / 1000
+        yield store, Backend(store.decider, store.reports, observer, report_wait_s, settings.durability)
+
+
+async def _check_durability(decider: RedisDecider, level: Durability) -> None:
+    """See that the level of this deployment can be reached on this Redis."""
+    try:
+        await decider.check_durability(level)
+    except MeterValidationError as error:
+        reasons = "; ".join(fault.detail for fault in error.errors)
+        raise SettingsError([f"QUOTAGATE_DURABILITY={reasons}"]) from error
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
 
@@ -50,19 +51,22 @@ class Call(NamedTuple):
 
     ``key`` is the idempotency key or None; ``fingerprint`` stands for verb and parameters, so that the
     same key with others is found; ``body`` is the JSON of ``Extras``, or b"" when there are none.
+    ``durability`` is how far a change has to have come before its caller hears of it.
     """
 
     namespace: str
     key: str | None
     fingerprint: str
     body: bytes
+    durability: str = JOURNAL
 
 
 class Decider(Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
-    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had.
+    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had, or when a
+    change is made and has not become as durable as the call asks.
     """
 
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
@@ -119,6 +123,18 @@ class Decider(Protocol):
 
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal."""
+        ...
+
+    async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
+        """Wait until the ledger has everything up to the position; False when the bound is over."""
+        ...
+
+    async def check_durability(self, level: str) -> None:
+        """See that the level can be reached here; MeterValidationError when it cannot."""
+        ...
+
+    async def endure(self, namespace: str, level: str) -> None:
+        """Wait until all that the namespace's shard has in its journal by now is that durable."""
         ...
 
 

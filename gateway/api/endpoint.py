@@ -9,7 +9,7 @@ from msgspec import json
 from gateway.api.auth import Authenticator
 from gateway.api.batches import BatchReader
 from gateway.api.bodies import GoneError, body_of
-from gateway.api.headers import Headers, RequestIds, actor_of, key_of, refuse_repeated
+from gateway.api.headers import Headers, RequestIds, actor_of, durability_of, key_of, refuse_repeated
 from gateway.api.problems import Header, Reply, failed, refused
 from gateway.api.queries import QueryReader
 from gateway.api.reading import BodyReader, malformed
@@ -93,6 +93,8 @@ class Endpoint:
         else:
             request = self._read(scope["query_string"])
         meter = self._gate.meters(caller.namespace, actor)
+        if b"durability" in headers:
+            meter = meter.with_durability(durability_of(headers[b"durability"]))
         if hold_id is None:
             return await self._call(meter, request)
         return await self._call(meter, hold_id, request)

@@ -67,6 +67,15 @@ class Agreeable:
     async def head(self, _shard: int) -> Position:
         return Position(0, 0)
 
+    async def posted_upto(self, _shard: int, _position: Position, _bound_s: float) -> bool:
+        return True
+
+    async def check_durability(self, _level: str) -> None:
+        return None
+
+    async def endure(self, _namespace: str, _level: str) -> None:
+        return None
+
     async def watermark(self, _shard: int) -> tuple[Position, int]:
         return Position(0, 0), AT_MS
 

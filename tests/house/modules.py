@@ -15,6 +15,7 @@ PACKAGES = ("gateway", "persistence", "lua")
 _BESIDE = dict.fromkeys(
     ("meter", "arguments", "wording", "batch", "cursors", "nonces"), "meter"
 ) | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
+_BESIDE["service_links"] = "settings"
 
 
 class Module(NamedTuple):

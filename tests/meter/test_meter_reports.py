@@ -11,6 +11,7 @@ from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold, HoldLeg
+from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
@@ -38,17 +39,17 @@ def hold(number: int) -> Hold:
 
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
-    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS)}
+    script.answers = {"head": HEAD, "posted_upto": True, "watermark": (HEAD, AT_MS)}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
     meter: Meter, script: Script
 ) -> None:
-    behind = [(Position(1, 99), 5), (Position(2, 9), 6), (Position(2, 10), 7)]
-    script.answers |= {"watermark": behind, "balances": [[AccountRow(ACCOUNT, 100, 30)]]}
+    script.answers |= {"balances": [[AccountRow(ACCOUNT, 100, 30)]]}
     before = datetime.now(UTC)
     answer = await meter.balances("alice")
-    assert [asked[0] for asked in script.asked] == ["head", "watermark", "watermark", "watermark", "balances"]
+    assert [asked[0] for asked in script.asked] == ["head", "posted_upto", "balances"]
+    assert script.asked[1] == ("posted_upto", shard_of("acme"), HEAD, 0.05)
     assert (
         before.timestamp() - 1
         <= datetime.fromisoformat(answer["as_of"]).timestamp()
@@ -69,8 +70,13 @@ async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
 async def test_a_ledger_that_stays_behind_is_reported_as_of_its_own_time(
     meter: Meter, script: Script
 ) -> None:
-    script.answers |= {"watermark": (Position(2, 9), AT_MS), "balances": [[]]}
+    script.answers |= {"posted_upto": False, "watermark": (Position(2, 9), AT_MS), "balances": [[]]}
     assert await meter.balances(None) == {"balances": [], "as_of": AT}
+
+
+async def test_a_posting_that_redis_has_not_heard_of_counts(meter: Meter, script: Script) -> None:
+    script.answers |= {"posted_upto": False, "watermark": (HEAD, AT_MS), "balances": [[]]}
+    assert (await meter.balances(None))["as_of"] != AT
 
 
 async def test_a_page_of_the_ledger_and_the_next(meter: Meter, script: Script) -> None:
@@ -179,7 +185,7 @@ async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
     script.answers |= {
         "accounts": [accounts],
         "audit": [Position(2, 11), None, Position(2, 12)],
-        "audits": [None, [wrong], [], None],
+        "audits": [[wrong], []],
     }
     answer = await meter.reconciled()
     assert answer["accounts_checked"] == 120
@@ -189,6 +195,7 @@ async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
 
 async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Script) -> None:
     script.answers |= {"accounts": [["a:b:c:"]], "audit": Position(2, 11), "audits": None}
+    script.answers |= {"posted_upto": [True, False]}
     with pytest.raises(MeterUnavailableError, match="flusher") as caught:
         await meter.reconcile()
     assert caught.value.code == "ledger_backlog"
