@@ -8,7 +8,8 @@
 -- COST: O(1)
 --@guard
 local rows = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-local last = rows[1] and rows[1][1] or ARGV[1] .. '-' .. posted
+local last = rows[1] and rows[1][1]
+if not last or string.match(last, '^%d+') ~= ARGV[1] then last = ARGV[1] .. '-' .. posted end
 -- WAIT and WAITAOF look at writes of their own connection: after none they answer at once, whatever is missing.
 call('HSET', KEYS[1], 'mark', now_text)
 return {'MARKED', posted, last}

@@ -58,8 +58,8 @@ class Assurance:
             await self._reach_ledger(shard, position, keyed=keyed)
             return
         found = await self._witnesses[level].testify(shard)
-        reached = found.reached.get(shard)
-        if reached is None or reached < position or reached.epoch != position.epoch:
+        reached = found.reached.get(shard, position)
+        if shard in found.lost or reached < position or reached.epoch != position.epoch:
             raise _in_doubt(keyed=keyed)
         if found.lacking:
             raise _made(found.lacking, keyed=keyed)

@@ -7,11 +7,11 @@ of its own, and puts one question at a time: all who come while it waits share t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gateway.domain.entries import Position
-from gateway.store.errors import RefusedError, StoreError
+from gateway.store.errors import RefusedError, StoreError, UnfencedError
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import read_position
@@ -21,19 +21,25 @@ from gateway.store.scripts import Script
 class Testimony(NamedTuple):
     """What one question found out.
 
-    ``reached`` has the last position of each shard that the answer covers; a shard that is no longer in the
-    epoch of this process is not among them. ``lacking`` says what is missing, "" when nothing is.
+    ``reached`` has the last position of each shard that the answer covers; ``lost`` has the shards that are
+    no longer in the epoch of this process, or on a server that nobody has fenced. ``lacking`` says what is
+    missing, "" when nothing is.
     """
 
     reached: Mapping[int, Position]
+    lost: Collection[int]
     lacking: str
 
 
 class Question(NamedTuple):
-    """A command that waits for what its own connection wrote, and what its reply shows to be missing."""
+    """A command that waits for what its own connection wrote, and what its reply shows to be missing.
+
+    ``probe`` is the same with no patience, where not every server can answer it.
+    """
 
     words: tuple[Word, ...]
     lacking: Callable[[Any], str]
+    probe: tuple[Word, ...] = ()
 
 
 def of_replicas(replicas: int, timeout_ms: int) -> Question:
@@ -53,7 +59,7 @@ def of_disk(timeout_ms: int) -> Question:
     def lacking(reply: Sequence[int]) -> str:
         return "" if reply[0] else f"it was not on the disk of Redis within {timeout_ms} ms"
 
-    return Question(("WAITAOF", 1, 0, timeout_ms), lacking)
+    return Question(("WAITAOF", 1, 0, timeout_ms), lacking, probe=("WAITAOF", 1, 0, 1))
 
 
 class Witness:
@@ -76,7 +82,7 @@ class Witness:
         self._turn = asyncio.Lock()
         self._shards: set[int] = set()
         self._next: asyncio.Task[Testimony] | None = None
-        self._able = False
+        self._able = not question.probe
 
     async def testify(self, shard: int) -> Testimony:
         """Ask about everything the shard's journal holds by now."""
@@ -89,12 +95,11 @@ class Witness:
         """Say why this server cannot answer the question; "" when it can. Raises StoreError."""
         if self._able:
             return ""
-        command = self._question.words[0]
         try:
-            await self._link.call(*self._question.words[:-1], 1)
+            await self._link.call(*self._question.probe)
         except RefusedError as error:
             return f"this Redis cannot say so: {error}"
-        if command == "WAITAOF" and await self._never_syncs():
+        if await self._never_syncs():
             return "this Redis cannot say so: appendfsync is no; set everysec or always"
         self._able = True
         return ""
@@ -111,21 +116,28 @@ class Witness:
             shards, self._shards, self._next = sorted(self._shards), set(), None
             marks = [self._mark(self._keys(shard)) for shard in shards]
             asked = self._link.call(*self._question.words)
-            *replies, reply = await asyncio.gather(*marks, asked, return_exceptions=True)
-        reached = {
-            shard: read_position(found[2])
-            for shard, found in zip(shards, replies, strict=True)
-            if not isinstance(found, BaseException) and found[0] == "MARKED"
-        }
-        return Testimony(reached, self._lacking(reply))
+            *replies, answer = await asyncio.gather(*marks, asked, return_exceptions=True)
+        reached, lost = {}, set()
+        for shard, reply in zip(shards, replies, strict=True):
+            if isinstance(reply, UnfencedError) or (isinstance(reply, list) and reply[0] == "STALE"):
+                lost.add(shard)
+            elif isinstance(reply, list):
+                reached[shard] = read_position(reply[2])
+        return Testimony(reached, lost, self._lacking(answer, replies))
+
+    def _lacking(self, answer: Any, replies: Sequence[Any]) -> str:
+        fault = next((one for one in (answer, *replies) if _is_fault(one)), None)
+        if fault is None:
+            return self._question.lacking(answer)
+        self._able = not self._question.probe  # what answers from now on may be another server
+        return f"Redis did not say so: {fault}"
 
     def _mark(self, keys: ShardKeys) -> asyncio.Future[Any]:
         return self._link.call("EVALSHA", self._sha, 2, keys.meta, keys.journal, keys.epoch, "")
 
-    def _lacking(self, reply: Any) -> str:
-        if isinstance(reply, StoreError):
-            self._able = False  # what answers now may be another server
-            return f"Redis did not say so: {reply}"
-        if isinstance(reply, BaseException):
-            raise reply
-        return self._question.lacking(reply)
+
+def _is_fault(reply: Any) -> bool:
+    """Tell what kept a server from answering from an answer, and from being a server nobody has fenced."""
+    if isinstance(reply, BaseException) and not isinstance(reply, StoreError):
+        raise reply
+    return isinstance(reply, StoreError) and not isinstance(reply, UnfencedError)
