@@ -250,7 +250,8 @@ class StoreHealth(Health):
         if closed:
             faults["epoch"] = f"closed shards: {closed}"
         epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
-        return Readiness(faults, epochs, lag, open_holds or 0)
+        ahead_s = await self._asked("redis", self._store.shards.clock_ahead_s, faults) if states else None
+        return Readiness(faults, epochs, lag, open_holds or 0, ahead_s or 0.0)
 
     async def _asked(
         self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str]

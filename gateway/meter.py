@@ -379,7 +379,7 @@ class Meter:
         read.done()
         before = read_holds_cursor(cursor)
         as_of = await self._caught_up()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = await self._decider.now_ms(shard_of(self.namespace))
         holds = await self._backend.reports.holds(
             self.namespace, status, user_id, now_ms, rows_wanted + 1, before
         )
@@ -472,7 +472,7 @@ class Meter:
     async def _wait_for_ledger(self) -> tuple[bool, str]:
         """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""
         shard = shard_of(self.namespace)
-        asked_ms = time.time_ns() // 1_000_000
+        asked_ms = await self._decider.now_ms(shard)
         head = await self._decider.head(shard)
         if await self._decider.posted_upto(shard, head, self._backend.report_wait_s):
             return True, rfc3339(asked_ms)

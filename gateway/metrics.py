@@ -129,6 +129,11 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
         faults.add_metric((part,), 1)
     yield faults
     yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
+    yield GaugeMetricFamily(
+        "quotagate_clock_ahead_seconds",
+        "How far the time of the furthest shard is ahead of the clock of Redis",
+        readiness.clock_ahead_s,
+    )
     yield from _journal(readiness)
 
 

@@ -125,6 +125,10 @@ class Decider(Protocol):
         """Give the last position of the shard's journal."""
         ...
 
+    async def now_ms(self, shard: int) -> int:
+        """Give the shard's time."""
+        ...
+
     async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
         """Wait until the ledger has everything up to the position; False when the bound is over."""
         ...
@@ -281,12 +285,16 @@ class ShardLag(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
+    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal.
+
+    ``clock_ahead_s`` is how far the time of the furthest shard is ahead of its server's clock.
+    """
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
     lag: Sequence[ShardLag]
     open_holds: int
+    clock_ahead_s: float = 0.0
 
 
 class Health(Protocol):

@@ -45,10 +45,14 @@ class Lag(TypedDict):
 
 
 class Ready(TypedDict):
-    """Whether the gateway can do its work, and what is in its way: ``faults`` says so by part."""
+    """Whether the gateway can do its work, and what is in its way: ``faults`` says so by part.
+
+    ``warnings`` says, by part as well, what a person should see to while it works.
+    """
 
     status: Literal["ready", "not_ready"]
     faults: Mapping[str, str]
+    warnings: Mapping[str, str]
     epochs: Mapping[str, int]
     lag: list[Lag]
     lag_entries: int

@@ -77,6 +77,12 @@ class Calls:
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
 
+    async def now_ms(self, shard: int) -> int:
+        """Give the shard's time: its server's, and none before what it has written down."""
+        seconds, micros = await self._plain("TIME")
+        last_ms = await self._plain("HGET", self._keys[shard].meta, "last_ms")
+        return max(int(seconds) * 1000 + int(micros) // 1000, int(last_ms or 0))
+
     async def watermark(self, shard: int) -> Position:
         """Give the last position the ledger has, as Redis knows it; (0, -1) while the shard is closed."""
         epoch, posted = await self._plain("HMGET", self._keys[shard].meta, "epoch", "posted")

@@ -152,6 +152,10 @@ class RedisDecider:
         """Give the last position of the shard's journal."""
         return await self._calls.head(shard)
 
+    async def now_ms(self, shard: int) -> int:
+        """Give the shard's time."""
+        return await self._calls.now_ms(shard)
+
     async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
         """Wait until the ledger has everything up to the position; False when the bound is over."""
         return await self._watch.reached(shard, position, bound_s) is not None

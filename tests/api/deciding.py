@@ -67,6 +67,9 @@ class Agreeable:
     async def head(self, _shard: int) -> Position:
         return Position(0, 0)
 
+    async def now_ms(self, _shard: int) -> int:
+        return AT_MS
+
     async def posted_upto(self, _shard: int, _position: Position, _bound_s: float) -> bool:
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from gateway.protocols import Readiness
@@ -21,6 +22,7 @@ async def test_ready_says_what_it_found(gateway: Any) -> None:
     assert answer.json == {
         "status": "ready",
         "faults": {},
+        "warnings": {},
         "epochs": {"7": 3},
         "lag": [{"shard": 7, "head": "3-20", "watermark": "3-8", "entries": 12}],
         "lag_entries": 12,
@@ -35,6 +37,18 @@ async def test_not_ready_says_what_is_in_the_way(gateway: Any) -> None:
     assert (answer.status, answer.json["status"]) == (503, "not_ready")
     assert answer.json["faults"] == {"postgres": "no answer within 2 s"}
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(("ahead_s", "warned"), [(0.0, False), (10.0, False), (86_400.4, True)])
+async def test_a_shard_ahead_of_its_clock_is_a_warning_and_no_fault(
+    gateway: Any, ahead_s: float, warned: bool
+) -> None:
+    gateway.health.found = Readiness({}, {}, [], 0, ahead_s)
+    answer = await gateway.get("/readyz")
+    assert answer.status == 200
+    assert ("86400 s ahead" in answer.json["warnings"].get("clock", "")) == warned
+    metrics = (await gateway.get("/metrics")).body.decode()
+    assert f"\nquotagate_clock_ahead_seconds {ahead_s}\n" in metrics
 
 
 async def test_metrics_are_prometheus_text(gateway: Any) -> None:

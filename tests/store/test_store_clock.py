@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from servers_under_test import ServerUnderTest
 
 from gateway.domain.entries import Entry
+from gateway.store.shards import RedisShards
 
 DAY_MS = 86_400_000
 FUNDS = 100
@@ -118,6 +119,15 @@ async def test_a_clock_once_ahead_holds_the_shard_there_and_a_new_epoch_lets_it_
     await desk.open(epoch=2)
     await desk.known(A, balance=11)
     assert (await desk.balance(A, at=START_MS))[4] == str(START_MS)
+
+
+async def test_how_far_a_shard_is_ahead_is_seen(desk: Desk) -> None:
+    shards = RedisShards(desk.link, desk.scripts)
+    assert await shards.clock_ahead_s() == 0
+    await desk.known(A, balance=10)
+    seconds, micros = map(int, await desk.link.call("TIME"))
+    await desk.allocate(A, 1, at=seconds * 1000 + micros // 1000 + DAY_MS)
+    assert DAY_MS / 1000 - 60 < await shards.clock_ahead_s() <= DAY_MS / 1000
 
 
 @pytest.mark.parametrize("ahead_ms", [0, DAY_MS])
