@@ -26,6 +26,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         subprocess.run(
             [
                 *words.split(),
+                "-subj",
+                "/CN=localhost",
                 "-addext",
                 "subjectAltName=DNS:localhost",
                 "-keyout",
