@@ -43,7 +43,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (
-        running_server(provider, port) as primary,
+        running_server(provider, port, "--repl-diskless-sync-delay", "0") as primary,
         running_server(provider, 0, "--replicaof", f"127.0.0.1 {port}") as replica,
     ):
         yield Pair(primary, replica)
