@@ -40,7 +40,7 @@ def is_there(scene: Scene, label: str) -> bool:
     """Whether the Redis of the scene can reach the level."""
     if LEVELS[label].durability != FSYNC:
         return True
-    return bool(scene.client.execute_command("COMMAND LIST", "FILTERBY", "PATTERN", "waitaof"))
+    return bool(scene.client.command_list(pattern="waitaof"))
 
 
 @contextmanager

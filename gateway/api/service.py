@@ -109,11 +109,11 @@ def _ready(found: Readiness) -> Ready:
     return Ready(
         status="not_ready" if found.faults else "ready",
         faults=found.faults,
-        warnings=_warnings(found),
         epochs={str(shard): epoch for shard, epoch in found.epochs.items()},
         lag=lag,
         lag_entries=sum(shard["entries"] for shard in lag),
         open_holds=found.open_holds,
+        warnings=_warnings(found),
     )
 
 

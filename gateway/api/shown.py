@@ -52,8 +52,8 @@ class Ready(TypedDict):
 
     status: Literal["ready", "not_ready"]
     faults: Mapping[str, str]
-    warnings: Mapping[str, str]
     epochs: Mapping[str, int]
     lag: list[Lag]
     lag_entries: int
     open_holds: int
+    warnings: Mapping[str, str]
