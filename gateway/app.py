@@ -18,9 +18,10 @@ import structlog
 from gateway.api.asgi import api_app
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.fast import FastLane
+from gateway.domain.durability import FSYNC, REPLICATED, Durability
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
-from gateway.errors import MeterError
+from gateway.errors import MeterError, MeterValidationError
 from gateway.flushing import FlusherNews
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
@@ -44,9 +45,11 @@ from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.scripts import scripts
-from gateway.store.server import shortage, volatility
+from gateway.store.server import primary_of, shortage, volatility
 from gateway.store.shards import RedisShards
+from gateway.store.tls import TlsOptionsError
 from gateway.store.undoer import RedisUndoer
+from gateway.store.witness import Question, Witness, of_disk, of_replicas
 from gateway.tidying import Expirer, keep_tidy
 from persistence.answers import Answers
 from persistence.database import Database
@@ -64,6 +67,12 @@ from persistence.walks import Walks
 _log = structlog.get_logger("quotagate.app")
 
 _READ_BLOCK_MS = 1000
+
+# Each has a connection of its own, which is opened when a call first asks for that level.
+_QUESTIONS: Mapping[Durability, Callable[[Settings], Question]] = {
+    REPLICATED: lambda settings: of_replicas(settings.replicas, settings.durability_timeout_ms),
+    FSYNC: lambda settings: of_disk(settings.durability_timeout_ms),
+}
 
 Found = TypeVar("Found")
 
@@ -135,7 +144,10 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
-        yield _joined(settings, database, link, reading)
+        asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
+        for one in asking:
+            closing.push_async_callback(one.close)
+        yield _joined(settings, database, link, reading, asking)
 
 
 async def _migrate(database_url: str) -> None:
@@ -152,6 +164,8 @@ def _link(
 ) -> Pipeline:
     try:
         return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
+    except TlsOptionsError as error:
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: {error}"]) from error
     except ValueError:
         # What the parser says may quote the password.
         advice = "percent-encode what is special in the password"
@@ -159,6 +173,11 @@ def _link(
 
 
 async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
+    primary = await primary_of(link)
+    if primary is not None:
+        raise SettingsError(
+            [f"QUOTAGATE_REDIS_URL: is a replica, which decides nothing; use its primary, {primary}"]
+        )
     reasons = await volatility(link)
     for reason in reasons:
         _log.warning("redis_may_forget", reason=reason)
@@ -169,7 +188,9 @@ async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
         )
 
 
-def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pipeline) -> Store:
+def _joined(
+    settings: Settings, database: Database, link: Pipeline, reading: Pipeline, asking: Sequence[Pipeline]
+) -> Store:
     texts = scripts()
     settled_ms = settings.settled_hold_seconds * 1000
     reports, ledger = Queries(database), Ledger(database)
@@ -188,6 +209,11 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
         journal_max_bytes=settings.journal_max_bytes,
+        witnesses={
+            level: Witness(one, texts["mark"], calls.keys, question(settings))
+            for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+        },
+        durability_bound_s=settings.durability_timeout_ms / 1000,
     )
     undoer = RedisUndoer(calls, answers)
     return Store(decider, reports, ledger, journal, shards, fence, answers, undoer, calls, link, database)
@@ -204,7 +230,18 @@ async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[
     """Open the store and what meters share."""
     async with open_store(settings, observer) as store:
         await store.decider.open()
-        yield store, Backend(store.decider, store.reports, observer, settings.report_wait_ms / 1000)
+        await _check_durability(store.decider, settings.durability)
+        report_wait_s = settings.report_wait_ms / 1000
+        yield store, Backend(store.decider, store.reports, observer, report_wait_s, settings.durability)
+
+
+async def _check_durability(decider: RedisDecider, level: Durability) -> None:
+    """See that the level of this deployment can be reached on this Redis."""
+    try:
+        await decider.check_durability(level)
+    except MeterValidationError as error:
+        reasons = "; ".join(fault.detail for fault in error.errors)
+        raise SettingsError([f"QUOTAGATE_DURABILITY={reasons}"]) from error
 
 
 @asynccontextmanager
@@ -283,7 +320,10 @@ class StoreHealth(Health):
             faults |= {"flusher": self._news.fault} if self._news.fault else {}
         epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
         known = None if found is None else lag
-        return Readiness(faults, epochs, known, open_holds, stopped, quarantined, retries, duplicates)
+        ahead_s = await self._asked("redis", store.shards.clock_ahead_s, faults, "clock") if states else None
+        return Readiness(
+            faults, epochs, known, open_holds, stopped, quarantined, retries, duplicates, ahead_s or 0.0
+        )
 
     async def _asked(
         self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str], what: str = ""

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, scale_of, to_scaled
+from gateway.domain.durability import JOURNAL, LEVELS, LEVELS_TEXT, Durability
 from gateway.domain.fields import FieldError
 from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
 from gateway.domain.names import (
@@ -222,8 +223,22 @@ class Arguments:
                 self.name(field, text, max_bytes=ACTOR_MAX_BYTES)
         return actor
 
+    def durability(self, value: object) -> Durability:
+        """Give how durable a change is to be before it is answered."""
+        for level in LEVELS:
+            if value == level:
+                return level
+        self.fail("durability", "VAL_DURABILITY_INVALID", LEVELS_TEXT)
+        return JOURNAL
+
     def call(
-        self, namespace: str, actor: Actor, key: object, parameters: Sequence[object], extras: Extras
+        self,
+        namespace: str,
+        actor: Actor,
+        key: object,
+        parameters: Sequence[object],
+        extras: Extras,
+        durability: str = JOURNAL,
     ) -> Call:
         """Check the idempotency key and put together what goes with every verb."""
         if key is not None:
@@ -231,7 +246,7 @@ class Arguments:
         self.done()
         text = key if isinstance(key, str) else None
         fingerprint = _fingerprint(parameters, extras) if text else ""
-        return Call(namespace, text, fingerprint, _body(actor, extras))
+        return Call(namespace, text, fingerprint, _body(actor, extras), durability)
 
 
 def _body(actor: Actor, extras: Extras) -> bytes:

@@ -17,6 +17,7 @@ import typer
 
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
+from gateway.service_links import service_links
 from gateway.settings import Settings, SettingsError, settings_rows
 
 cli = typer.Typer(
@@ -268,7 +269,17 @@ def _settings(overrides: dict[str, Any]) -> Settings:
 
     found = Settings.from_env(os.environ, overrides)
     configure_logs(found)
+    _tell_of_links()
     return found
+
+
+def _tell_of_links() -> None:
+    import structlog
+
+    links = service_links(os.environ)
+    if links:
+        _log = structlog.get_logger("quotagate.cli")
+        _log.warning("service_links_ignored", variables=links, advice="set enableServiceLinks to false")
 
 
 def _check_ephemeral(settings: Settings) -> None:

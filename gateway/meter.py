@@ -6,7 +6,6 @@ says what came back in the words of the source API. It decides nothing and keeps
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
@@ -35,6 +34,7 @@ from gateway.domain.answers import (
     Reserved,
 )
 from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.durability import JOURNAL, Durability
 from gateway.domain.holds import (
     ACTIVE,
     COMMITTED,
@@ -58,19 +58,20 @@ _STATUSES = frozenset({ACTIVE, COMMITTED, RELEASED, EXPIRED})
 # have come before.
 _NOT_FOUND = Settled("not_found")
 _AUDIT_ACCOUNTS = 50
-_POLL_S = 0.005
 
 
 class Backend(NamedTuple):
     """What every meter of a process shares.
 
     ``report_wait_s`` bounds how long a report waits for the ledger to catch up with the journal.
+    ``durability`` is how durable a change is before it is answered, where neither meter nor call says.
     """
 
     decider: Decider
     reports: Reports
     observer: Observer
     report_wait_s: float = 2.0
+    durability: Durability = JOURNAL
 
 
 class Meter:
@@ -81,9 +82,15 @@ class Meter:
     and come out as ``Decimal``. A denial is an answer.
     """
 
-    __slots__ = ("_actor", "_backend", "_decider", "namespace")
+    __slots__ = ("_actor", "_backend", "_decider", "_durability", "namespace")
 
-    def __init__(self, backend: Backend, namespace: str, actor: Actor = NOBODY) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        namespace: str,
+        actor: Actor = NOBODY,
+        durability: Durability | None = None,
+    ) -> None:
         error = namespace_error(namespace)
         if error is not None:
             raise MeterValidationError.of([error])
@@ -91,6 +98,11 @@ class Meter:
         self._backend = backend
         self._decider = backend.decider
         self._actor = actor
+        self._durability = backend.durability
+        if durability is not None:
+            read = Arguments()
+            self._durability = read.durability(durability)
+            read.done()
 
     def set_actor(
         self,
@@ -120,6 +132,8 @@ class Meter:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Posted:
         """Credit an account. ``amount`` must be positive; ``event_time`` defaults to now."""
         read = Arguments()
@@ -127,7 +141,7 @@ class Meter:
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         extras = read.extras(metadata, event_time)
-        call = self._call(read, idempotency_key, ("allocate", account, scaled), extras)
+        call = self._call(read, idempotency_key, ("allocate", account, scaled), extras, durability)
         done = await self._observed("allocate", self._decider.allocate(call, account, scaled))
         return wording.posted(done, scale)
 
@@ -142,6 +156,8 @@ class Meter:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Consumed:
         """Debit an account. With ``check_balance`` only what is available; without, it may go below zero."""
         read = Arguments()
@@ -150,7 +166,7 @@ class Meter:
         account = read.account(user_id, event_type, unit, resource)
         extras = read.extras(metadata, event_time)
         check = read.flag("check_balance", check_balance)
-        call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras)
+        call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras, durability)
         decision = await self._observed("consume", self._decider.consume(call, account, scaled, check=check))
         return wording.consumed(decision, scale)
 
@@ -164,6 +180,8 @@ class Meter:
         reference_id: int | None = None,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Posted:
         """Correct an account by an amount of either sign, not zero."""
         read = Arguments()
@@ -171,7 +189,7 @@ class Meter:
         scaled = read.adjustment("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         extras = read.extras(metadata, reference_id=reference_id)
-        call = self._call(read, idempotency_key, ("adjust", account, scaled), extras)
+        call = self._call(read, idempotency_key, ("adjust", account, scaled), extras, durability)
         done = await self._observed("adjust", self._decider.adjust(call, account, scaled))
         return wording.posted(done, scale)
 
@@ -185,6 +203,8 @@ class Meter:
         ttl_seconds: int = TTL_DEFAULT_SECONDS,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Reserved:
         """Hold an amount while a call runs. Expires by itself after ``ttl_seconds`` (1 to 86400)."""
         read = Arguments()
@@ -193,7 +213,7 @@ class Meter:
         account = read.account(user_id, event_type, unit, resource)
         ttl_ms = read.ttl_ms(ttl_seconds)
         extras = read.extras(metadata)
-        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras)
+        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras, durability)
         hold_id = hold_id_of((scale,), nonce_hex())
         decision = await self._observed(
             "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
@@ -206,6 +226,8 @@ class Meter:
         actual_amount: Amount,
         metadata: Metadata = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Committed:
         """Charge what was really used, more or less than was held, and drop the hold."""
         read = Arguments()
@@ -213,26 +235,30 @@ class Meter:
         scale = scales[0] if scales else 0
         actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
         extras = read.extras(metadata)
-        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras)
+        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras, durability)
         if scales is None and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
         hold_id, actuals = (reservation_id, (actual,) * len(scales)) if scales else (NO_HOLD, (actual,))
         decision = await self._observed("commit", self._decider.commit(call, hold_id, actuals))
         return wording.committed(decision, scale)
 
-    async def settle_release(self, reservation_id: str, idempotency_key: str | None = None) -> Released:
+    async def settle_release(
+        self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
+    ) -> Released:
         """Drop a hold and charge nothing; when it is not open, say what it had become."""
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        call = self._call(read, idempotency_key, ("release", reservation_id), NO_EXTRAS)
+        call = self._call(read, idempotency_key, ("release", reservation_id), NO_EXTRAS, durability)
         if scales is None and call.key is None:
             return wording.released(_NOT_FOUND)
         hold_id = reservation_id if scales else NO_HOLD
         return wording.released(await self._observed("release", self._decider.release(call, hold_id)))
 
-    async def release(self, reservation_id: str, idempotency_key: str | None = None) -> bool:
+    async def release(
+        self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
+    ) -> bool:
         """Drop a hold and charge nothing; False when it is not open."""
-        return (await self.settle_release(reservation_id, idempotency_key))["released"]
+        return (await self.settle_release(reservation_id, idempotency_key, durability=durability))["released"]
 
     async def extend(
         self,
@@ -240,6 +266,8 @@ class Meter:
         ttl_seconds: int | None = None,
         amount: Amount | None = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Extended:
         """Let a hold live ``ttl_seconds`` from now, if that is longer, or add ``amount`` to it, or both."""
         read = Arguments()
@@ -249,7 +277,9 @@ class Meter:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
         added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
-        call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS)
+        call = self._call(
+            read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS, durability
+        )
         if scales is None and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
         hold_id, legs = (reservation_id, (added,) * len(scales)) if scales else (NO_HOLD, (added,))
@@ -409,12 +439,40 @@ class Meter:
         """Give every discrepancy between Redis and the ledger as a list; empty when there is none."""
         return (await self.reconciled())["discrepancies"]
 
-    async def batch(self, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Carry out many operations in few round trips (see batch.py)."""
-        return await run_batch(self, operations)
+    async def batch(
+        self, operations: Sequence[Mapping[str, Any]], *, durability: Durability | None = None
+    ) -> list[Any]:
+        """Carry out many operations in few round trips (see batch.py); wait once for all to be durable."""
+        read = Arguments()
+        level = self._durability if durability is None else read.durability(durability)
+        read.done()
+        if level == JOURNAL:
+            return await run_batch(self._at(JOURNAL), operations)
+        await self._decider.check_durability(level)
+        answers = await run_batch(self._at(JOURNAL), operations)
+        await self._decider.endure(self.namespace, level)
+        return answers
 
-    def _call(self, read: Arguments, key: str | None, parameters: tuple[object, ...], extras: Extras) -> Call:
-        return read.call(self.namespace, self._actor, key, parameters, extras)
+    def with_durability(self, durability: str) -> Meter:
+        """Give the same meter with another durability where a call names none."""
+        read = Arguments()
+        level = read.durability(durability)
+        read.done()
+        return self._at(level)
+
+    def _at(self, level: Durability) -> Meter:
+        return self if level == self._durability else Meter(self._backend, self.namespace, self._actor, level)
+
+    def _call(
+        self,
+        read: Arguments,
+        key: str | None,
+        parameters: tuple[object, ...],
+        extras: Extras,
+        durability: str | None,
+    ) -> Call:
+        level = self._durability if durability is None else read.durability(durability)
+        return read.call(self.namespace, self._actor, key, parameters, extras, level)
 
     async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer:
         started = time.perf_counter()
@@ -433,29 +491,25 @@ class Meter:
     async def _wait_for_ledger(self) -> tuple[bool, str]:
         """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""
         shard = shard_of(self.namespace)
-        asked_ms = time.time_ns() // 1_000_000
+        asked_ms = await self._decider.now_ms(shard)
         head = await self._decider.head(shard)
-        deadline = time.monotonic() + self._backend.report_wait_s
-        while True:
-            watermark, posted_ms = await self._backend.reports.watermark(shard)
-            if watermark >= head:
-                return True, rfc3339(asked_ms)
-            if time.monotonic() > deadline:
-                return False, rfc3339(posted_ms)
-            await asyncio.sleep(_POLL_S)
+        if await self._decider.posted_upto(shard, head, self._backend.report_wait_s):
+            return True, rfc3339(asked_ms)
+        # Redis hears of a posting after it is done, and may not have heard of the last.
+        watermark, posted_ms = await self._backend.reports.watermark(shard)
+        caught_up = watermark >= head
+        return caught_up, rfc3339(asked_ms if caught_up else posted_ms)
 
     async def _audited(self, accounts: Sequence[str]) -> list[Discrepancy]:
         position = await self._decider.audit(self.namespace, accounts)
         if position is None:
             return []
-        deadline = time.monotonic() + self._backend.report_wait_s
-        while True:
-            found = await self._backend.reports.audits(self.namespace, shard_of(self.namespace), position)
-            if found is not None:
-                return [wording.discrepancy(mismatch) for mismatch in found]
-            if time.monotonic() > deadline:
-                raise _behind()
-            await asyncio.sleep(_POLL_S)
+        shard = shard_of(self.namespace)
+        await self._decider.posted_upto(shard, position, self._backend.report_wait_s)
+        found = await self._backend.reports.audits(self.namespace, shard, position)
+        if found is None:
+            raise _behind()
+        return [wording.discrepancy(mismatch) for mismatch in found]
 
 
 def _behind() -> MeterUnavailableError:

@@ -130,6 +130,11 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
     yield faults
     if readiness.duplicates is not None:
         yield from _duplicates(readiness.duplicates)
+    yield GaugeMetricFamily(
+        "quotagate_clock_ahead_seconds",
+        "How far the time of the furthest shard is ahead of the clock of Redis",
+        readiness.clock_ahead_s,
+    )
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)

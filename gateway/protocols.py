@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
 
@@ -52,19 +53,22 @@ class Call(NamedTuple):
 
     ``key`` is the idempotency key or None; ``fingerprint`` stands for verb and parameters, so that the
     same key with others is found; ``body`` is the JSON of ``Extras``, or b"" when there are none.
+    ``durability`` is how far a change has to have come before its caller hears of it.
     """
 
     namespace: str
     key: str | None
     fingerprint: str
     body: bytes
+    durability: str = JOURNAL
 
 
 class Decider(Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
-    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had.
+    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had, or when a
+    change is made and has not become as durable as the call asks.
     """
 
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
@@ -125,6 +129,18 @@ class Decider(Protocol):
 
     async def now_ms(self, shard: int) -> int:
         """Tell the time by the shard's clock, in Unix milliseconds."""
+        ...
+
+    async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
+        """Wait until the ledger has everything up to the position; False when the bound is over."""
+        ...
+
+    async def check_durability(self, level: str) -> None:
+        """See that the level can be reached here; MeterValidationError when it cannot."""
+        ...
+
+    async def endure(self, namespace: str, level: str) -> None:
+        """Wait until all that the namespace's shard has in its journal by now is that durable."""
         ...
 
 
@@ -338,6 +354,7 @@ class Readiness(NamedTuple):
         quarantined: how many entries in quarantine wait for an operator.
         retries: attempts of this gateway's flusher that a database left unanswered; None without a flusher.
         duplicates: calls done twice, by state: pending, undone, or kept for their other parameters.
+        clock_ahead_s: how far the time of the furthest shard is ahead of its server's clock.
     """
 
     faults: Mapping[str, str]
@@ -348,6 +365,7 @@ class Readiness(NamedTuple):
     quarantined: int | None = None
     retries: int | None = None
     duplicates: Mapping[str, int] | None = None
+    clock_ahead_s: float = 0.0
 
 
 class Health(Protocol):

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type
 
 import msgspec
 
+from gateway.domain.durability import Durability
+from gateway.service_links import service_links
+
 _PREFIX = "QUOTAGATE_"
 _MASK = "***"
 _DAY_S = 86_400
@@ -168,6 +171,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_max_bytes: Annotated[
         int, _whole(1024, 67_108_864, "The longest request body that is read, in bytes.")
     ] = 1_048_576
+    durability: Annotated[
+        Durability,
+        _word(Durability, "How durable a change is before it is answered, where the call does not say."),
+    ] = "journal"
+    replicas: Annotated[
+        int, _whole(1, 100, "Replicas that must have a change, at the durability replicated.")
+    ] = 1
+    durability_timeout_ms: Annotated[
+        int,
+        _whole(1, 60_000, "How long a change may take to become as durable as asked, in milliseconds."),
+    ] = 3000
     journal_max_entries: Annotated[
         int, _whole(1, 1_000_000_000, "Unposted journal entries at which writes are refused.")
     ] = 1_000_000
@@ -199,7 +213,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def from_env(cls, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Self:
         """Read the settings from an environment.
 
-        An empty variable counts as unset, as compose files write it.
+        An empty variable counts as unset, as compose files write it. What Kubernetes says of services whose
+        names begin as ours is no setting (see service_links.py).
 
         Args:
             environ: the environment; only ``QUOTAGATE_…`` variables are looked at.
@@ -211,7 +226,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: names every variable that is unknown or out of bounds.
         """
-        given = {name: text.strip() for name, text in environ.items() if name.startswith(_PREFIX)}
+        links = service_links(environ)
+        given = {
+            name: text.strip()
+            for name, text in environ.items()
+            if name.startswith(_PREFIX) and name not in links
+        }
         for name, value in (overrides or {}).items():
             if value is not None:
                 given[variable_of(name)] = str(value)

@@ -4,6 +4,7 @@
 -- RETURNS: BALANCE posted balance reserved now | STALE | LOAD | AGAIN
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
 -- USES: guard accounts expiry decide write
+-- FLAGS: allow-oom
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@accounts

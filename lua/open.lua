@@ -4,6 +4,7 @@
 -- RETURNS: OPEN
 -- ERRORS: AHEAD, when the shard has already been opened in a later epoch; NARROW, on a server with short integers
 -- USES:
+-- FLAGS: allow-oom
 -- COST: O(1)
 if string.format('%d', 9007199254740991) ~= '9007199254740991' then
   return redis.error_reply('NARROW this server counts in fewer than 64 bits')

@@ -4,6 +4,7 @@
 -- RETURNS: SWEPT posted expired more | STALE | LOAD
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
 -- USES: guard accounts expiry decide write
+-- FLAGS: allow-oom
 -- COST: O(limit), and O(log n) for each expired hold; every namespace is swept, one is counted, '' counts all
 --@guard
 --@accounts

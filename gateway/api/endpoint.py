@@ -10,15 +10,14 @@ from msgspec import json
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.batches import BatchReader
 from gateway.api.bodies import GoneError, body_of, check_media
-from gateway.api.headers import Headers, RequestIds, actor_of, key_of, refuse_repeated
+from gateway.api.headers import Headers, RequestIds, actor_of, durability_of, key_of, refuse_repeated
 from gateway.api.problems import Header, Reply, failed, refused
 from gateway.api.queries import QueryReader
 from gateway.api.reading import BodyReader, malformed
 from gateway.api.requests import Batch, Nothing
 from gateway.api.routes import Route
-from gateway.api.seams import Meters
+from gateway.api.seams import Meter, Meters
 from gateway.errors import MeterAuthError, MeterError, MeterValidationError
-from gateway.protocols import Actor
 
 Pairs = Sequence[tuple[bytes, bytes]]
 Scope = Any
@@ -82,18 +81,18 @@ class Endpoint:
         request_id = self._gate.request_id_of(headers)
         try:
             caller = await self._identified(headers, pairs)
-            actor = actor_of(headers)
+            meter = self._meter(caller, headers)
             check_media(headers)
             request = self._read(body)
             if b"idempotency-key" in headers:
                 self._use_key(headers, request)
-            return request_id, Reply(200, _JSON_ONLY, await self._called(caller, actor, request, hold_id))
+            return request_id, Reply(200, _JSON_ONLY, await self._called(meter, request, hold_id))
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
             return request_id, reply_to(error, request_id, "POST", self.route.path)
 
     async def _answer(self, headers: Headers, scope: Scope, receive: Receive, hold_id: str | None) -> bytes:
         caller = await self._identified(headers, scope["headers"])
-        actor = actor_of(headers)
+        meter = self._meter(caller, headers)
         if self._has_body:
             request = self._read(await body_of(headers, receive, self._gate.max_body_bytes))
             if scope["query_string"]:
@@ -102,7 +101,7 @@ class Endpoint:
                 self._use_key(headers, request)
         else:
             request = self._read(scope["query_string"])
-        return await self._called(caller, actor, request, hold_id)
+        return await self._called(meter, request, hold_id)
 
     async def _identified(self, headers: Headers, pairs: Pairs) -> Caller:
         """Give the caller, if this route is for it."""
@@ -114,9 +113,15 @@ class Endpoint:
             raise MeterAuthError(f"this key may not do this: it lacks {needed}", "forbidden", 403)
         return caller
 
-    async def _called(self, caller: Caller, actor: Actor, request: Any, hold_id: str | None) -> bytes:
+    def _meter(self, caller: Caller, headers: Headers) -> Meter:
+        """Give the meter that the caller asks, with what its headers say for every call."""
+        meter = self._gate.meters(caller.namespace, actor_of(headers))
+        if b"durability" in headers:
+            meter = meter.with_durability(durability_of(headers[b"durability"]))
+        return meter
+
+    async def _called(self, meter: Meter, request: Any, hold_id: str | None) -> bytes:
         """Ask the meter, and give its answer as JSON."""
-        meter = self._gate.meters(caller.namespace, actor)
         if hold_id is None:
             return _encode(await self._call(meter, request))
         return _encode(await self._call(meter, hold_id, request))

@@ -165,6 +165,8 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+        names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

@@ -21,6 +21,7 @@ from gateway.domain.answers import (
     Reservations,
     Reserved,
 )
+from gateway.domain.durability import Durability
 from gateway.protocols import Actor, Readiness
 
 Number = int | Decimal
@@ -33,6 +34,10 @@ class Meter(Protocol):
     Every method validates its names and amounts and raises ``MeterValidationError`` with all that is
     wrong, ``MeterConflictError`` for a reused key and ``MeterUnavailableError`` when nothing was decided.
     """
+
+    def with_durability(self, durability: Durability) -> Meter:
+        """Give the same meter, whose changes are that durable before they are answered."""
+        ...
 
     def allocate(
         self,

@@ -29,6 +29,10 @@ _CLOSED: Header = (
 )
 
 
+# Clocks that are being put right move by less.
+_AHEAD_S = 10.0
+
+
 class Page(NamedTuple):
     """One page: its path, what it says, the shape of its answer (None for text), how it is made."""
 
@@ -111,7 +115,15 @@ def _ready(found: Readiness) -> Ready:
         open_holds=found.open_holds,
         stopped=[Stopped(shard=s.shard, since=s.since, reason=s.reason) for s in found.stopped],
         quarantined=found.quarantined,
+        warnings=_warnings(found),
     )
+
+
+def _warnings(found: Readiness) -> dict[str, str]:
+    if found.clock_ahead_s <= _AHEAD_S:
+        return {}
+    ahead = f"{found.clock_ahead_s:.0f} s ahead of the clock of Redis"
+    return {"clock": f"the time of a shard is {ahead}: until that has caught up, no hold of it expires"}
 
 
 def _lag(shard: ShardLag) -> Lag:

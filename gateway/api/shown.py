@@ -56,7 +56,8 @@ class Stopped(TypedDict):
 class Ready(TypedDict):
     """Whether the gateway can do its work, and what is in its way: ``faults`` says so by part.
 
-    What is null could not be found out.
+    ``warnings`` says, by part as well, what a person should see to while it works. What is null could not be
+    found out.
     """
 
     status: Literal["ready", "not_ready"]
@@ -67,3 +68,4 @@ class Ready(TypedDict):
     open_holds: int | None
     stopped: list[Stopped]
     quarantined: int | None
+    warnings: Mapping[str, str]

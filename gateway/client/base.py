@@ -20,6 +20,7 @@ from gateway.client.calls import Call
 from gateway.client.problems import error_of, garbled
 from gateway.client.retrying import Policy
 from gateway.client.values import header
+from gateway.domain.durability import Durability
 from gateway.domain.names import namespace_error
 from gateway.errors import MeterError, MeterValidationError
 from gateway.protocols import Actor
@@ -57,6 +58,8 @@ class BaseClient(Generic[H]):
         attempt_timeout_s: the longest that one attempt waits for the gateway, in seconds.
         retries: how often a call is sent again at most. A call that changes something carries one
             idempotency key through all its attempts, so it is never charged twice.
+        durability: how durable a change is to be before it is answered, where a call does not say;
+            None leaves it to the gateway.
         http_client: an HTTP client to send with; whoever made it closes it.
 
     Raises:
@@ -72,6 +75,7 @@ class BaseClient(Generic[H]):
         timeout_s: float = 30.0,
         attempt_timeout_s: float = 10.0,
         retries: int = 4,
+        durability: Durability | None = None,
         http_client: H | None = None,
     ) -> None:
         url = _checked_url(base_url)
@@ -82,6 +86,7 @@ class BaseClient(Generic[H]):
         self._trust_env = not _is_loopback(url.host)
         self._base_headers = _base_headers(api_key, namespace)
         self._policy = Policy(timeout_s, attempt_timeout_s, retries)
+        self._durability = durability
         self._actor = ActorContext()
         self._given = http_client
         self._given_in = Process.life
@@ -145,6 +150,9 @@ class BaseClient(Generic[H]):
             headers.append((b"Content-Type", b"application/json"))
         if call.key is not None:
             headers.append((b"Idempotency-Key", call.key.encode()))
+        durability = self._durability if call.durability is None else call.durability
+        if call.changes and durability is not None:
+            headers.append((b"Durability", header("durability", durability).encode()))
         return {
             "method": call.method,
             "url": self._base_url + call.path,

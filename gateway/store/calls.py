@@ -80,6 +80,11 @@ class Calls:
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
 
+    async def watermark(self, shard: int) -> Position:
+        """Give the last position the ledger has, as Redis knows it; (0, -1) while the shard is closed."""
+        epoch, posted = await self._plain("HMGET", self._keys[shard].meta, "epoch", "posted")
+        return Position(0, -1) if epoch is None else Position(int(epoch), int(posted or -1))
+
     async def unposted(self, shard: int) -> int:
         """Count the entries of the shard's journal that are not in the ledger yet."""
         keys = self._keys[shard]

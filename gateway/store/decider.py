@@ -7,33 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from urllib.parse import quote
 
 import structlog
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
+from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.pipeline import Word
+from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
     Reply,
     read_denied,
     read_done,
     read_entry,
     read_hold,
+    read_position,
     read_settled,
     read_standing,
 )
+from gateway.store.witness import Witness
 
 _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
+_CHANGED = frozenset({"DONE", "REPLAYED"})
 
 
 class RedisDecider:
@@ -46,6 +53,8 @@ class RedisDecider:
         late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
         journal_max_entries: how many unposted entries a shard may have before writes are held back.
         journal_max_bytes: how many bytes they may have, as far as this process can tell.
+        witnesses: who says, for the levels of durability that need one, how far Redis has carried a change.
+        durability_bound_s: how long a change may take to become as durable as its call asks.
     """
 
     def __init__(
@@ -57,9 +66,13 @@ class RedisDecider:
         late_commit: str = "charge",
         journal_max_entries: int = 1_000_000,
         journal_max_bytes: int = 1 << 28,
+        witnesses: Mapping[str, Witness] = MappingProxyType({}),
+        durability_bound_s: float = 3.0,
     ) -> None:
         self._calls = calls
         self._answers = answers
+        self._watch = PostedWatch(calls.watermark)
+        self._assurance = Assurance(self._watch, witnesses, durability_bound_s)
         self._backlog = Backlog(calls, journal_max_entries, journal_max_bytes)
         self._seen_ms = seen_ms
         self._late_commit = late_commit
@@ -155,6 +168,20 @@ class RedisDecider:
         """Tell the time by the shard's clock, in Unix milliseconds."""
         return await self._calls.now_ms(shard)
 
+    async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
+        """Wait until the ledger has everything up to the position; False when the bound is over."""
+        return await self._watch.reached(shard, position, bound_s) is not None
+
+    async def check_durability(self, level: str) -> None:
+        """See that the level can be reached here; MeterValidationError when it cannot."""
+        if level != JOURNAL:
+            await self._assurance.check(level)
+
+    async def endure(self, namespace: str, level: str) -> None:
+        """Wait until all that the namespace's shard has in its journal by now is that durable."""
+        shard = shard_of(namespace)
+        await self._assurance.reach(level, shard, await self._calls.head(shard), keyed=True)
+
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
         self._backlog.epoch_full = False
@@ -168,7 +195,18 @@ class RedisDecider:
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
 
+    async def _change_durably(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+        """Change, and wait until that is as durable as the call asks; so does whoever repeats the call."""
+        await self._assurance.check(call.durability)
+        reply = await self._change(verb, call._replace(durability=JOURNAL), hold_id, *args)
+        if reply[0] in _CHANGED:
+            position, keyed = read_position(reply[2]), call.key is not None
+            await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
+        return reply
+
     async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+        if call.durability != JOURNAL:
+            return await self._change_durably(verb, call, hold_id, *args)
         namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
         if self._backlog.is_at_bound(shard):
             await self._backlog.check(shard)

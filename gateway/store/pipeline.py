@@ -15,6 +15,7 @@ import hiredis
 from redis.asyncio.connection import parse_url
 
 from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
+from gateway.store.tls import tls_context
 
 Word = str | bytes | int
 # So many calls are sent before their tick is over: Redis decides them while we make up the others.
@@ -147,6 +148,7 @@ class Pipeline:
         observe: RoundTripObserver = unobserved,
     ) -> None:
         self._options = parse_url(url)
+        self._tls = tls_context(self._options) if url.startswith("rediss:") else None
         self._timeout_s = timeout_s
         self._observe = observe
         self._wire: _Wire | None = None
@@ -202,9 +204,8 @@ class Pipeline:
         if "path" in options:
             _, wire = await loop.create_unix_connection(lambda: _Wire(self._observe), options["path"])
             return wire
-        tls = options.get("connection_class") is not None
         host, port = options.get("host", "localhost"), options.get("port", 6379)
-        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=tls or None)
+        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=self._tls)
         return wire
 
     def _new_wire(self) -> _Wire:

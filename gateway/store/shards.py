@@ -46,6 +46,18 @@ class RedisShards:
         epoch, posted = await self._call("HMGET", keys.meta, "epoch", "posted")
         return ShardState(None if epoch is None else int(epoch), int(posted or -1), await self._head(keys))
 
+    async def clock_ahead_s(self) -> float:
+        """Give how far the time of the furthest shard is ahead of the server's clock.
+
+        Raises MeterUnavailableError.
+        """
+        written = await _together(
+            self._call("HGET", ShardKeys(shard, 0).meta, "last_ms") for shard in range(SHARDS)
+        )
+        seconds, micros = await self._call("TIME")
+        latest_ms = max(int(last_ms or 0) for last_ms in written)
+        return max(0.0, latest_ms / 1000 - int(seconds) - int(micros) / 1e6)
+
     async def _head(self, keys: ShardKeys) -> Position:
         """Give the last id the stream gave out, which outlives the entries themselves."""
         try:

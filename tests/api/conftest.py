@@ -43,6 +43,11 @@ class FakeMeter:
         self.answers["release_expired_reservations"] = 3
         self.error: BaseException | None = None
         self.hold: asyncio.Event | None = None
+        self.durability: str | None = None
+
+    def with_durability(self, durability: str) -> FakeMeter:
+        self.durability = durability
+        return self
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         async def call(*arguments: Any) -> Any:

@@ -73,6 +73,15 @@ class Agreeable:
     async def balance_at(self, _namespace: str, _account: str, _at_ms: int) -> tuple[int, int]:
         return 5, 2
 
+    async def posted_upto(self, _shard: int, _position: Position, _bound_s: float) -> bool:
+        return True
+
+    async def check_durability(self, _level: str) -> None:
+        return None
+
+    async def endure(self, _namespace: str, _level: str) -> None:
+        return None
+
     async def watermark(self, _shard: int) -> tuple[Position, int]:
         return Position(0, 0), AT_MS
 

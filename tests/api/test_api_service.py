@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from gateway.protocols import Readiness, StoppedShard
@@ -22,6 +23,7 @@ async def test_ready_says_what_it_found(gateway: Any) -> None:
     assert answer.json == {
         "status": "ready",
         "faults": {},
+        "warnings": {},
         "epochs": {"7": 3},
         "lag": [{"shard": 7, "head": "3-20", "watermark": "3-8", "entries": 12}],
         "lag_entries": 12,
@@ -57,6 +59,18 @@ async def test_what_nobody_knows_is_null_and_has_no_gauge(gateway: Any) -> None:
     text = (await gateway.get("/metrics")).body.decode()
     for absent in ("journal_lag", "open_holds", "shards_stopped", "quarantined", "flusher_retries"):
         assert f"quotagate_{absent}" not in text
+
+
+@pytest.mark.parametrize(("ahead_s", "warned"), [(0.0, False), (10.0, False), (86_400.4, True)])
+async def test_a_shard_ahead_of_its_clock_is_a_warning_and_no_fault(
+    gateway: Any, ahead_s: float, warned: bool
+) -> None:
+    gateway.health.found = Readiness({}, {}, [], 0, clock_ahead_s=ahead_s)
+    answer = await gateway.get("/readyz")
+    assert answer.status == 200
+    assert ("86400 s ahead" in answer.json["warnings"].get("clock", "")) == warned
+    metrics = (await gateway.get("/metrics")).body.decode()
+    assert f"\nquotagate_clock_ahead_seconds {ahead_s}\n" in metrics
 
 
 async def test_metrics_are_prometheus_text(gateway: Any) -> None:

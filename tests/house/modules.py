@@ -21,6 +21,7 @@ _BESIDE = dict.fromkeys(
     ),
     "roots",
 )
+_BESIDE["service_links"] = "settings"
 
 
 class Module(NamedTuple):

@@ -20,11 +20,13 @@ from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.inspecting import Inspector
 from gateway.store.journal import RedisJournal
+from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
 from gateway.store.scripts import fragment, joined, scripts, shebang_of, source, verbs
 from gateway.store.shards import RedisShards
 from gateway.store.undoer import RedisUndoer
+from gateway.store.witness import Witness, of_replicas
 
 ROWS = ["KEYS", "ARGV", "RETURNS", "ERRORS", "USES", "COST"]
 OPTIONAL = "FLAGS"
@@ -224,6 +226,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     await decider.audit("acme", ["nobody:x:y:"])
     now[0] += 5000
     await decider.sweep(shard)
+    await Witness(link, texts["mark"], lambda one: ShardKeys(one, 1), of_replicas(1, 1)).testify(shard)
     journal = RedisJournal(link, link, texts, settled_ms=1000)
     for entry in (await journal.read({shard: Position(1, -1)}, 1000, 0))[shard]:
         ledger.apply(entry)

@@ -18,7 +18,7 @@ from gateway.domain.holds import hold_id_of, hold_scales
 from gateway.errors import MeterValidationError
 from gateway.meter import Backend, Meter
 from gateway.nonces import nonce_hex
-from gateway.protocols import Actor
+from gateway.protocols import Actor, Call
 
 
 async def faults(call: Any) -> list[tuple[str, str]]:
@@ -141,7 +141,7 @@ async def test_equal_metadata_in_another_order_is_the_same_request(meter: Meter,
 async def test_a_call_without_anything_of_the_callers_own_has_no_body(meter: Meter, script: Script) -> None:
     script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens")
-    assert script.call == ("acme", None, "", b"")
+    assert script.call == Call("acme", None, "", b"")
 
 
 async def test_the_body_holds_all_that_is_the_callers_own(meter: Meter, script: Script) -> None:

@@ -11,6 +11,7 @@ from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold, HoldLeg
+from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
@@ -38,22 +39,18 @@ def hold(number: int) -> Hold:
 
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
-    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS), "now_ms": AT_MS + 9}
+    now_ms = AT_MS + 77_000
+    script.answers = {"head": HEAD, "now_ms": now_ms, "posted_upto": True, "watermark": (HEAD, AT_MS)}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
     meter: Meter, script: Script
 ) -> None:
-    behind = [(Position(1, 99), 5), (Position(2, 9), 6), (Position(2, 10), 7)]
-    script.answers |= {"watermark": behind, "balances": [[AccountRow(ACCOUNT, 100, 30)]]}
-    before = datetime.now(UTC)
+    script.answers |= {"balances": [[AccountRow(ACCOUNT, 100, 30)]]}
     answer = await meter.balances("alice")
-    assert [asked[0] for asked in script.asked] == ["head", "watermark", "watermark", "watermark", "balances"]
-    assert (
-        before.timestamp() - 1
-        <= datetime.fromisoformat(answer["as_of"]).timestamp()
-        <= datetime.now(UTC).timestamp()
-    )
+    assert [asked[0] for asked in script.asked] == ["now_ms", "head", "posted_upto", "balances"]
+    assert script.asked[2] == ("posted_upto", shard_of("acme"), HEAD, 0.05)
+    assert answer["as_of"] == "2026-03-01T12:01:17.000Z"
     assert answer["balances"] == [
         {
             "event_type": "llm_call",
@@ -69,8 +66,13 @@ async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
 async def test_a_ledger_that_stays_behind_is_reported_as_of_its_own_time(
     meter: Meter, script: Script
 ) -> None:
-    script.answers |= {"watermark": (Position(2, 9), AT_MS), "balances": [[]]}
+    script.answers |= {"posted_upto": False, "watermark": (Position(2, 9), AT_MS), "balances": [[]]}
     assert await meter.balances(None) == {"balances": [], "as_of": AT}
+
+
+async def test_a_posting_that_redis_has_not_heard_of_counts(meter: Meter, script: Script) -> None:
+    script.answers |= {"posted_upto": False, "watermark": (HEAD, AT_MS), "balances": [[]]}
+    assert (await meter.balances(None))["as_of"] != AT
 
 
 async def test_a_page_of_the_ledger_and_the_next(meter: Meter, script: Script) -> None:
@@ -179,7 +181,7 @@ async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
     script.answers |= {
         "accounts": [accounts],
         "audit": [Position(2, 11), None, Position(2, 12)],
-        "audits": [None, [wrong], [], None],
+        "audits": [[wrong], []],
     }
     answer = await meter.reconciled()
     assert answer["accounts_checked"] == 120
@@ -189,6 +191,7 @@ async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
 
 async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Script) -> None:
     script.answers |= {"accounts": [["a:b:c:"]], "audit": Position(2, 11), "audits": None}
+    script.answers |= {"posted_upto": [True, False]}
     with pytest.raises(MeterUnavailableError, match="flusher") as caught:
         await meter.reconcile()
     assert caught.value.code == "ledger_backlog"
@@ -214,12 +217,14 @@ async def test_a_ledger_behind_gives_its_own_time_unless_the_question_is_older(
     meter: Meter, script: Script
 ) -> None:
     script.answers |= {"balance_at": (100, 30), "watermark": (Position(2, 9), AT_MS + 2)}
+    script.answers |= {"posted_upto": False}
     for asked_ms, as_of in ((AT_MS + 5, "2026-03-01T12:00:00.002Z"), (AT_MS, AT)):
         at = datetime.fromtimestamp(asked_ms / 1000, UTC)
         assert (await meter.get_balance(*WHOSE, "tokens", at=at))["as_of"] == as_of
 
 
 async def test_the_future_is_not_told(meter: Meter, script: Script) -> None:
+    script.answers |= {"now_ms": AT_MS + 9}
     at = datetime.fromtimestamp((AT_MS + 10) / 1000, UTC)
     with pytest.raises(MeterValidationError) as refused:
         await meter.get_balance(*WHOSE, "tokens", at=at)

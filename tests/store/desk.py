@@ -167,6 +167,9 @@ class Desk:
         names = [self.hold_key(hold_id) for hold_id in hold_ids]
         return await self.run("posted", names, "", seq, keep_ms, advance, epoch=epoch)
 
+    async def mark(self, epoch: Word | None = None) -> Reply:
+        return await self.run("mark", [], self.now, epoch=epoch)
+
     async def known(self, *accounts: str, balance: int = 0) -> None:
         """Bring accounts into Redis as the ledger would know them, without holds."""
         args = [word for account in accounts for word in (account, 1, balance, 0, 0)]

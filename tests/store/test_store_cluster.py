@@ -66,6 +66,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
     for each in (desk, other):
         await each.reserve("late", [(A, 5)], 1000)
     replies["sweep"] = await desk.sweep(at=desk.now + 1000)
+    replies["mark"] = await desk.mark()
     replies["posted"] = await desk.posted(3, "h", "g", "late")
     assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
         "install": "INSTALLED",
@@ -73,6 +74,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "look": "HOLD",
         "recall": "INSTALLED",
         "sweep": "SWEPT",
+        "mark": "MARKED",
         "posted": "POSTED",
     }
     assert replies["sweep"][2] == "2"

@@ -9,6 +9,7 @@ import pytest
 from desk import NEIGHBOUR, A, Desk
 from servers_under_test import RealServer, ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
+from structlog.testing import capture_logs
 
 from gateway.domain.decisions import Done
 from gateway.domain.entries import Position
@@ -17,7 +18,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import UNREADABLE, RedisJournal
 from gateway.store.pipeline import Link, Word
-from gateway.store.server import shortage, volatility
+from gateway.store.server import primary_of, shortage, volatility
 from gateway.store.shards import RedisShards
 
 OTHER = "default"
@@ -237,7 +238,7 @@ async def test_a_backlog_of_one_shard_holds_back_no_other(stand: Stand) -> None:
 
 
 async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journal: RedisJournal) -> None:
-    decider = RedisDecider(stand.calls, seen_ms=1000, journal_max_bytes=20_000)
+    decider = RedisDecider(stand.calls, stand.answers, seen_ms=1000, journal_max_bytes=20_000)
     large = call()._replace(body=b'{"reason":"' + b"x" * 6000 + b'"}')
     for _ in range(4):
         await decider.allocate(large, ACCOUNT, 5)
@@ -268,6 +269,7 @@ class Configured:
 
     def __init__(self, **settings: str) -> None:
         self._settings = {"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}
+        self._settings["appendfsync"] = "everysec"
         self._settings |= {name.replace("_", "-"): value for name, value in settings.items()}
 
     def call(self, *words: Word) -> asyncio.Future[object]:
@@ -287,6 +289,22 @@ async def test_a_server_that_could_forget_is_told_apart() -> None:
     (reason,) = await volatility(Configured(appendonly="no"))
     assert "appendonly" in reason
     assert len(await volatility(Configured(appendonly="no", maxmemory_policy="volatile-ttl"))) == 2
+
+
+async def test_a_server_that_never_syncs_by_itself_is_a_warning() -> None:
+    with capture_logs() as logs:
+        assert await volatility(Configured(appendfsync="no")) == []
+        assert await volatility(Configured(appendfsync="no", appendonly="no", save="3600 1")) == []
+    assert [line["event"] for line in logs] == ["redis_leaves_syncing_to_the_system"]
+
+
+async def test_a_replica_names_its_primary(real_server: RealServer, link: Link) -> None:
+    assert await primary_of(link) is None
+    await link.call("REPLICAOF", "127.0.0.1", "1")
+    try:
+        assert await primary_of(link) == "127.0.0.1:1"
+    finally:
+        await link.call("REPLICAOF", "NO", "ONE")
 
 
 async def test_the_servers_we_start_forget_nothing(real_server: RealServer, link: Link) -> None:
