@@ -22,7 +22,9 @@ from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
+from gateway.reconciling import Reconciler
 from gateway.settings import Settings, SettingsError
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
@@ -39,6 +41,7 @@ from persistence.ledger import Ledger
 from persistence.locks import exclusive
 from persistence.migrations import migrate
 from persistence.queries import Queries
+from persistence.reckoner import LedgerReckoner
 
 _log = structlog.get_logger("quotagate.app")
 
@@ -56,6 +59,7 @@ class Store(NamedTuple):
     journal: RedisJournal
     shards: RedisShards
     fence: LedgerFence
+    reconciler: Reconciler
 
     def flusher(self, settings: Settings) -> Flusher:
         """Make the flusher of this store."""
@@ -133,7 +137,10 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
     )
-    return Store(decider, reports, ledger, journal, shards, fence)
+    reconciler = Reconciler(
+        RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
+    )
+    return Store(decider, reports, ledger, journal, shards, fence, reconciler)
 
 
 def _given(url: str | None) -> str:
@@ -147,7 +154,8 @@ async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[
     """Open the store and what meters share."""
     async with open_store(settings, observer) as store:
         await store.decider.open()
-        yield store, Backend(store.decider, store.reports, observer, settings.report_wait_ms / 1000)
+        wait_s = settings.report_wait_ms / 1000
+        yield store, Backend(store.decider, store.reports, observer, store.reconciler, wait_s)
 
 
 @asynccontextmanager

@@ -72,8 +72,8 @@ class Calls:
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal; it outlives the entries themselves."""
         keys = self._keys[shard]
-        rows = await self._plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
-        posted = await self._plain("HGET", keys.meta, "posted")
+        rows = await self.plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
+        posted = await self.plain("HGET", keys.meta, "posted")
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
 
@@ -81,10 +81,11 @@ class Calls:
         """Count the entries of the shard's journal that are not in the ledger yet."""
         keys = self._keys[shard]
         head = await self.head(shard)
-        posted = await self._plain("HGET", keys.meta, "posted")
+        posted = await self.plain("HGET", keys.meta, "posted")
         return head.seq - int(posted or -1)
 
-    async def _plain(self, *words: Word) -> Any:
+    async def plain(self, *words: Word) -> Any:
+        """Send one plain command that only reads. Raises MeterUnavailableError."""
         try:
             return await self._link.call(*words)
         except StoreError as error:

@@ -12,9 +12,18 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_BESIDE = dict.fromkeys(
-    ("meter", "arguments", "wording", "batch", "cursors", "nonces"), "meter"
-) | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
+_BESIDE = (
+    dict.fromkeys(
+        ("meter", "arguments", "wording", "batch", "cursors", "nonces", "comparing", "reconciling"), "meter"
+    )
+    | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
+    | {
+        "reconcile_seams": "protocols",
+        "reconcile_verbs": "meter",
+        "rounds": "meter",
+        "reconcile_command": "roots",
+    }
+)
 
 
 class Module(NamedTuple):

@@ -31,7 +31,8 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names;
+             meter.audits, meter.audit_findings, meter.long_names,
+             meter.checkpoints, meter.repairs, meter.reconciliations, meter.reconcile_turn;
     UPDATE meter.shards SET epoch = 0, seq = -1;
 END
 $$
