@@ -22,7 +22,8 @@ from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
-from gateway.reconciling import Reconciler
+from gateway.reconciling import ROUNDS, Orders, Reconciler
+from gateway.rounds import RoundObserver, Rounds
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -165,6 +166,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
         await running.enter_async_context(_task(_sweep(store.decider, settings.sweep_interval_ms / 1000)))
 
+        if settings.reconcile_accounts_per_second:
+            await running.enter_async_context(_task(rounds(store, settings, metrics).run()))
+
         def meters(namespace: str, actor: Actor) -> Meter:
             return Meter(backend, namespace, actor)
 
@@ -176,6 +180,17 @@ async def open_gateway(settings: Settings) -> AsyncIterator[FastLane]:
             version=version("quotagate"),
             max_body_bytes=settings.request_max_bytes,
         )
+
+
+def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Orders = ROUNDS) -> Rounds:
+    """Make what reconciles everything round and round, at the rate that is set."""
+    return Rounds(
+        store.reconciler,
+        observer,
+        accounts_per_second=max(1, settings.reconcile_accounts_per_second),
+        interval_s=settings.reconcile_interval_seconds,
+        orders=orders,
+    )
 
 
 def _authenticator(settings: Settings) -> Authenticator:

@@ -1,8 +1,8 @@
 """Compares accounts in Redis with the ledger, exactly, while traffic runs. Repairs and stores nothing.
 
 An audit states in the journal what Redis holds; the poster compares that with the accounts' rows when it
-comes to it. The rows are then compared with the sums of lines and holds, all of one later snapshot. The two meet:
-whatever touched an account after the audit took its numbers from Redis, so its row says what Redis says.
+comes to it. The rows are then compared with the sums of lines and holds, all of one later snapshot. The two
+meet: what touched an account after the audit took its numbers from Redis, so its row says what Redis says.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ HOLDS_PER_AUDIT = 200
 _AUDITS_AT_ONCE = 16
 _TRIES = 8
 _POLL_S = 0.005
+_POLL_MOST_S = 0.05
 
 
 class Verdict(NamedTuple):
@@ -153,14 +154,15 @@ class Comparer:
 
     async def _posted(self, namespace: str, position: Position) -> Sequence[Mismatch]:
         """Wait until the audit is posted; give what it found."""
-        deadline = time.monotonic() + self._wait_s
+        deadline, pause_s = time.monotonic() + self._wait_s, _POLL_S
         while True:
             found = await self._reports.audits(namespace, shard_of(namespace), position)
             if found is not None:
                 return found
             if time.monotonic() > deadline:
                 raise behind()
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _POLL_MOST_S)
 
 
 def behind() -> MeterUnavailableError:

@@ -40,6 +40,9 @@ class Orders(NamedTuple):
     deep: bool = False
 
 
+ROUNDS = Orders("continuous")
+
+
 class Part(NamedTuple):
     """What became of some accounts. ``after`` is the last of them, None when no more follow."""
 
@@ -169,7 +172,7 @@ class Reconciler:
     async def _fixes(
         self, namespace: str, verdict: Verdict, *, expire: bool
     ) -> Sequence[tuple[ToldHold, Hold | None]]:
-        """Pair each stray hold with the ledger's own. With ``expire``, one that Redis lost is overdue at once."""
+        """Pair each stray hold with the ledger's own. With ``expire``, one that Redis lost is overdue."""
         known = await self._reckoner.load_holds([(namespace, told.hold_id) for told in verdict.holds])
         fixes: list[tuple[ToldHold, Hold | None]] = []
         for told in verdict.holds:

@@ -12,12 +12,13 @@ local words = {}
 for i = 4, #ARGV, 2 do
   local account = touch(ARGV[3], ARGV[i])
   if account and not account.absent then
-    local listed, amount = told(account.path, account.name, ARGV[i + 1])
-    words[#words + 1] = account.name .. ' ' .. ARGV[i + 1] .. ' ' .. listed .. ' ' .. amount
+    local id = ARGV[i + 1]
+    local listed, amount = told(account.path, account.name, id)
+    words[#words + 1] = account.name .. ' ' .. id .. ' ' .. listed .. ' ' .. amount
   end
 end
 if #words == 0 then return {'NOTHING', posted} end
 local head, body = 'audit ' .. now_text .. ' ' .. ARGV[3] .. ' - 0 0', table.concat(words, ' ')
-local id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'body', body)
+local entry = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'body', body)
 if now > last_ms then call('HSET', KEYS[1], 'last_ms', now_text) end
-return {'DONE', posted, id, head, body}
+return {'DONE', posted, entry, head, body}

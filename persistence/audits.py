@@ -1,6 +1,7 @@
 """Posts audit entries: compares what Redis saw at a position with the rows at it. Repairs and sums nothing.
 
-It runs inside the posting transaction, so it costs one look-up for each account or hold, whatever their history.
+It runs inside the posting transaction, so it costs one look-up for each account or hold, whatever
+their history.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class LedgerReckoner(Queries, Reckoner):
     """Implements ``protocols.Reckoner``."""
 
     async def check(self, namespace: str, accounts: Sequence[str]) -> Mapping[str, AccountCheck]:
-        """Sum the ledger of each account it knows; each comes from one snapshot, taken after the call began."""
+        """Sum the ledger of each account it knows; each from one snapshot taken after the call began."""
         wanted = {account_key(account): account for account in accounts}
         checks: dict[str, AccountCheck] = {}
         while wanted:

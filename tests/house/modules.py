@@ -12,17 +12,23 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
+_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces")
+_RECONCILE = ("comparing", "reconciling", "reconcile_verbs", "rounds")
+_ROOTS = (
+    "app",
+    "cli",
+    "embedded",
+    "serving",
+    "flushing",
+    "logs",
+    "reconcile_command",
+    "reconcile_report",
+    "__main__",
+)
 _BESIDE = (
-    dict.fromkeys(
-        ("meter", "arguments", "wording", "batch", "cursors", "nonces", "comparing", "reconciling"), "meter"
-    )
-    | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
-    | {
-        "reconcile_seams": "protocols",
-        "reconcile_verbs": "meter",
-        "rounds": "meter",
-        "reconcile_command": "roots",
-    }
+    dict.fromkeys(_METER + _RECONCILE, "meter")
+    | dict.fromkeys(_ROOTS, "roots")
+    | {"reconcile_seams": "protocols"}
 )
 
 

@@ -15,6 +15,8 @@ from servers_under_test import FakeServer
 from gateway.domain.entries import Position
 from gateway.domain.names import shard_of
 from gateway.protocols import Call
+from gateway.reconcile_seams import Repair
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
@@ -193,7 +195,8 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     shard, now = shard_of("acme"), [4_000_000_000_000]
     ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
     loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
-    decider = RedisDecider(Calls(link, texts, fence, loader, lambda: now[0]), seen_ms=1000)
+    calls = Calls(link, texts, fence, loader, lambda: now[0])
+    decider = RedisDecider(calls, seen_ms=1000)
     await RedisShards(link, texts).open({shard: Position(1, -1)})
     one, two = "alice:llm:tokens:", ":llm:usd:"
     for key in (None, "k"):
@@ -216,8 +219,15 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")
-    await decider.audit("acme", [one, two])
-    await decider.audit("acme", ["nobody:x:y:"])
+    auditor = RedisAuditor(calls)
+    audit = await auditor.audit("acme", [one, two])
+    await auditor.audit("acme", ["nobody:x:y:"])
+    stray = await auditor.audit_holds("acme", [(one, "stray"), (two, "stray")])
+    await auditor.audit_holds("acme", [("nobody:x:y:", "stray")])
+    holds = [(told, None) for told in stray[1][:1]] if stray else []
+    repair = Repair(audit, one, 0, 0, 0, holds, b"{}") if audit else None
+    for _ in range(2):
+        await auditor.repair("acme", repair) if repair else None
     now[0] += 5000
     await decider.sweep(shard)
     journal = RedisJournal(link, link, texts, settled_ms=1000)
