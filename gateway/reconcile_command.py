@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from gateway.reconciling import Trust
 from gateway.settings import Settings
 
 Run = Callable[[Coroutine[Any, Any, bool]], bool]
-
-
-class Side(StrEnum):
-    """Which side a repair takes to be right."""
-
-    LEDGER = "ledger"
-    REDIS = "redis"
 
 
 def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run) -> None:
@@ -30,8 +23,8 @@ def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run
         ] = None,
         repair: Annotated[bool, typer.Option("--repair", help="Repair what does not agree.")] = False,
         trust: Annotated[
-            Side, typer.Option(help="Which balance a repair takes to be right where they differ.")
-        ] = Side.LEDGER,
+            Trust, typer.Option(help="Which balance a repair takes to be right where they differ.")
+        ] = "ledger",
         deep: Annotated[
             bool, typer.Option("--deep", help="Sum every ledger from its first line, not its checkpoint.")
         ] = False,
@@ -54,7 +47,7 @@ def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run
         settings = complete_settings()
         from gateway.reconcile_report import go_round, reconcile_all, show_reports
 
-        side = trust.value if repair else None
+        side = trust if repair else None
         if listed:
             work = show_reports(settings, namespace or "")
         elif continuous:

@@ -88,7 +88,7 @@ def layer_times(calls: int) -> dict[str, float]:
 
 async def _measured(calls: int) -> dict[str, float]:
     ready: Any = _Ready()
-    meter = Meter(Backend(ready, ready, Metrics()), _NAMESPACE)
+    meter = Meter(Backend(ready, ready, Metrics(), ready), _NAMESPACE)
     decider = RedisDecider(Calls(ready, scripts(), ready, ready), seen_ms=3_600_000)
     metrics = Metrics()
     app = api_app(lambda _n, _a: _ReadyMeter(ready.answer), NoKeys(), ready, metrics, version="0")  # type: ignore[arg-type,return-value]  # stand-ins

@@ -22,6 +22,7 @@ from jsonschema import Draft202012Validator
 from gateway.api.examples import EXAMPLES
 from gateway.api.routes import ROUTES
 from gateway.meter import Backend, Meter
+from gateway.reconciling import Reconciler
 
 HOLD = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"
 POSTS = [route for route in ROUTES if route.method == "POST" and route.name != "batch"]
@@ -94,7 +95,9 @@ def bodies(route: Any) -> st.SearchStrategy[dict[str, Any]]:
 @pytest.fixture
 def app(gateway: Any) -> Any:
     agreeable: Any = Agreeable()
-    backend = Backend(agreeable, agreeable, gateway.metrics)
+    backend = Backend(
+        agreeable, agreeable, gateway.metrics, Reconciler(agreeable, agreeable, agreeable, wait_s=1)
+    )
     gateway.meters = lambda namespace, actor: Meter(backend, namespace, actor)
     gateway.__post_init__()
     return gateway

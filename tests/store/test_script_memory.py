@@ -23,6 +23,8 @@ VERBS: dict[str, Callable[[Desk], Awaitable[Reply]]] = {
     "recall": lambda desk: desk.recall("unknown", "absent"),
     "sweep": lambda desk: desk.sweep(),
     "audit": lambda desk: desk.audit(A),
+    "audit_holds": lambda desk: desk.audit_holds(A, "open"),
+    "repair": lambda desk: desk.repair(A, "1-5", (1, 0)),
 }
 
 
