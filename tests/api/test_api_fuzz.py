@@ -28,7 +28,8 @@ HOLD = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"
 POSTS = [route for route in ROUTES if route.method == "POST" and route.name != "batch"]
 GETS = [route for route in ROUTES if route.method == "GET"]
 
-# What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, an object has a size, a cursor a place.
+# What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, objects have a size and
+# cursors a place.
 BEYOND_SCHEMA = {"VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_CURSOR_INVALID"}
 BYTE_BOUNDS = {"VAL_USER_ID_TOO_LONG", "VAL_RESOURCE_TOO_LONG", "VAL_IDEMPOTENCY_KEY_TOO_LONG"}
 
