@@ -75,7 +75,7 @@ class Comparer:
         checks = await self._reckoner.check(namespace, accounts)
         # What was touched between the audit and the check agrees with its row by now: ask again.
         again = [a for a in differing if a in checks and audit and checks[a].last > audit.position]
-        steady = {a: check for a, check in checks.items() if a not in again}
+        steady = {a: checks[a] for a in accounts if a in checks and a not in again}
         orphans = await self._compare_holds(namespace, steady, told)
         verdicts = []
         for account, check in steady.items():
