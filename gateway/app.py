@@ -36,7 +36,10 @@ from gateway.protocols import (
     ShardState,
     StoppedShard,
 )
+from gateway.reconciling import ROUNDS, Orders, Reconciler
+from gateway.rounds import RoundObserver, Rounds
 from gateway.settings import Settings, SettingsError
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
@@ -61,6 +64,7 @@ from persistence.locks import exclusive
 from persistence.migrations import migrate
 from persistence.patience import Trouble
 from persistence.queries import Queries
+from persistence.reckoner import LedgerReckoner
 from persistence.upkeep import Upkeep
 from persistence.walks import Walks
 
@@ -91,6 +95,7 @@ class Store(NamedTuple):
     calls: Calls
     link: Pipeline
     database: Database
+    reconciler: Reconciler
 
     def flusher(self, settings: Settings, tell: Callable[[Trouble], None] | None = None) -> Flusher:
         """Make the flusher of this store; ``tell`` hears what is in its way, beside the log."""
@@ -216,7 +221,23 @@ def _joined(
         durability_bound_s=settings.durability_timeout_ms / 1000,
     )
     undoer = RedisUndoer(calls, answers)
-    return Store(decider, reports, ledger, journal, shards, fence, answers, undoer, calls, link, database)
+    reconciler = Reconciler(
+        RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
+    )
+    return Store(
+        decider,
+        reports,
+        ledger,
+        journal,
+        shards,
+        fence,
+        answers,
+        undoer,
+        calls,
+        link,
+        database,
+        reconciler,
+    )
 
 
 def _given(url: str | None) -> str:
@@ -231,8 +252,11 @@ async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[
     async with open_store(settings, observer) as store:
         await store.decider.open()
         await _check_durability(store.decider, settings.durability)
-        report_wait_s = settings.report_wait_ms / 1000
-        yield store, Backend(store.decider, store.reports, observer, report_wait_s, settings.durability)
+        wait_s = settings.report_wait_ms / 1000
+        yield (
+            store,
+            Backend(store.decider, store.reports, observer, store.reconciler, wait_s, settings.durability),
+        )
 
 
 async def _check_durability(decider: RedisDecider, level: Durability) -> None:
@@ -255,6 +279,9 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
 
         nobodys = lru_cache(maxsize=1024)(partial(Meter, backend))
 
+        if settings.reconcile_accounts_per_second:
+            await running.enter_async_context(running_task(rounds(store, settings, metrics).run()))
+
         def meters(namespace: str, actor: Actor) -> Meter:
             return nobodys(namespace) if actor is NOBODY else Meter(backend, namespace, actor)
 
@@ -266,6 +293,17 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
             version=version("quotagate"),
             max_body_bytes=settings.request_max_bytes,
         )
+
+
+def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Orders = ROUNDS) -> Rounds:
+    """Make what reconciles everything round and round, at the rate that is set."""
+    return Rounds(
+        store.reconciler,
+        observer,
+        accounts_per_second=max(1, settings.reconcile_accounts_per_second),
+        interval_s=settings.reconcile_interval_seconds,
+        orders=orders,
+    )
 
 
 def _authenticator(settings: Settings) -> Authenticator:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Never, TypeVar
 
 import typer
 
+from gateway import reconcile_command
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
@@ -348,3 +349,6 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 def _give_up(message: str) -> Never:
     typer.echo(f"quotagate: {message}", err=True)
     raise SystemExit(1)
+
+
+reconcile_command.add_to(cli, lambda: _complete(_settings({})), _run)

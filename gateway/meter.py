@@ -28,6 +28,7 @@ from gateway.domain.answers import (
     LedgerPage,
     Posted,
     Reconciled,
+    Reconciliations,
     Released,
     Reservation,
     Reservations,
@@ -46,9 +47,12 @@ from gateway.domain.holds import (
 )
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
-from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
+from gateway.errors import MeterError, MeterValidationError
+from gateway.matching import behind
 from gateway.nonces import nonce_hex
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
+from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
+from gateway.reconciling import Reconciler
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
@@ -57,7 +61,6 @@ _STATUSES = frozenset({ACTIVE, COMMITTED, RELEASED, EXPIRED})
 # What no hold can be called is not found; with a key the script is asked all the same, for the key may
 # have come before.
 _NOT_FOUND = Settled("not_found")
-_AUDIT_ACCOUNTS = 50
 
 
 class Backend(NamedTuple):
@@ -70,6 +73,7 @@ class Backend(NamedTuple):
     decider: Decider
     reports: Reports
     observer: Observer
+    reconciler: Reconciler
     report_wait_s: float = 2.0
     durability: Durability = JOURNAL
 
@@ -424,20 +428,33 @@ class Meter:
         """Expire every overdue hold of the namespace now; give how many."""
         return await self._observed("expire", self._decider.expire(self.namespace))
 
-    async def reconciled(self) -> Reconciled:
-        """Compare every account of the namespace with the ledger, each at one place of the journal."""
+    async def reconciled(
+        self,
+        repair: bool = False,
+        trust: str = "ledger",
+        deep: bool = False,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Reconciled:
+        """Compare accounts with the ledger, each at one place of the journal, and repair them if asked to."""
+        asked = read_orders(repair, trust, deep, limit, cursor, self._actor)
         caught_up, as_of = await self._wait_for_ledger()
         if not caught_up:
-            raise _behind()
-        accounts = await self._backend.reports.accounts(self.namespace)
-        found: list[Discrepancy] = []
-        for start in range(0, len(accounts), _AUDIT_ACCOUNTS):
-            found += await self._audited(accounts[start : start + _AUDIT_ACCOUNTS])
-        return {"discrepancies": found, "accounts_checked": len(accounts), "as_of": as_of}
+            raise behind()
+        return await reconciled(self._backend.reconciler, self.namespace, asked, as_of)
 
     async def reconcile(self) -> list[Discrepancy]:
         """Give every discrepancy between Redis and the ledger as a list; empty when there is none."""
-        return (await self.reconciled())["discrepancies"]
+        page = await self.reconciled()
+        found = page["discrepancies"]
+        while page["next_cursor"] is not None:
+            page = await self.reconciled(cursor=page["next_cursor"])
+            found += page["discrepancies"]
+        return found
+
+    async def reconciliations(self, limit: int = 100, cursor: str | None = None) -> Reconciliations:
+        """Give a page of the stored reconciles of the namespace, newest first."""
+        return await reconciliations(self._backend.reconciler, self.namespace, limit, cursor)
 
     async def batch(
         self, operations: Sequence[Mapping[str, Any]], *, durability: Durability | None = None
@@ -499,24 +516,6 @@ class Meter:
         watermark, posted_ms = await self._backend.reports.watermark(shard)
         caught_up = watermark >= head
         return caught_up, rfc3339(asked_ms if caught_up else posted_ms)
-
-    async def _audited(self, accounts: Sequence[str]) -> list[Discrepancy]:
-        position = await self._decider.audit(self.namespace, accounts)
-        if position is None:
-            return []
-        shard = shard_of(self.namespace)
-        await self._decider.posted_upto(shard, position, self._backend.report_wait_s)
-        found = await self._backend.reports.audits(self.namespace, shard, position)
-        if found is None:
-            raise _behind()
-        return [wording.discrepancy(mismatch) for mismatch in found]
-
-
-def _behind() -> MeterUnavailableError:
-    return MeterUnavailableError(
-        "the ledger has not caught up with the journal, so nothing can be compared; is a flusher running?",
-        "ledger_backlog",
-    )
 
 
 def _result_of(decision: object) -> str:

@@ -70,6 +70,9 @@ class Metrics(Collector):
         self._batches = Histogram(_CALLS)
         self._calls = 0
         self._readiness: Readiness | None = None
+        self._reconciled = 0
+        self._drifting = 0
+        self._round_at_s = 0.0
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -86,6 +89,18 @@ class Metrics(Collector):
         self._batches.observe(calls)
         self._scripts.observe(seconds)
 
+    def reconciled(self, accounts: int) -> None:
+        """Count accounts that were compared with the ledger."""
+        self._reconciled += accounts
+
+    def drifting(self, accounts: int) -> None:
+        """Note how many accounts differ from the ledger."""
+        self._drifting = accounts
+
+    def round_done(self, at_s: float) -> None:
+        """Note that all accounts have been compared, at this Unix time."""
+        self._round_at_s = at_s
+
     def text(self, readiness: Readiness) -> bytes:
         """Give all metrics, with the gauges that ``readiness`` fills."""
         self._readiness = readiness
@@ -94,6 +109,7 @@ class Metrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics as they stand."""
         yield from self._counted()
+        yield from self._rounds()
         if self._readiness is not None:
             yield from _gauges(self._readiness)
 
@@ -118,6 +134,19 @@ class Metrics(Collector):
         )
         self._batches.add_to(batches)
         return (results, durations, calls, scripts, batches)
+
+    def _rounds(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "quotagate_reconciled_accounts", "Accounts that reconcile has compared", self._reconciled
+        )
+        yield GaugeMetricFamily(
+            "quotagate_drift_accounts", "Accounts on which Redis and the ledger differ", self._drifting
+        )
+        yield GaugeMetricFamily(
+            "quotagate_reconcile_last_success_timestamp_seconds",
+            "When reconcile last came to the end of all accounts; 0 for a process that has not",
+            self._round_at_s,
+        )
 
 
 def _gauges(readiness: Readiness) -> Iterable[Metric]:

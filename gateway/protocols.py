@@ -119,10 +119,6 @@ class Decider(Protocol):
         """Expire what is overdue in the shard; count it."""
         ...
 
-    async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
-        """State in the journal what Redis holds of the accounts; None when it holds none of them."""
-        ...
-
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal."""
         ...
@@ -229,13 +225,17 @@ class AccountRow(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """One finding of reconcile, scaled; ``issue_type`` is ``balance_mismatch`` and its kin."""
+    """One finding of reconcile, scaled; ``issue_type`` is ``balance_mismatch`` and its kin.
+
+    ``hold_id`` is the hold it is about, "" for one about the account.
+    """
 
     namespace: str
     account: str
     issue_type: str
     expected: int
     actual: int
+    hold_id: str = ""
 
 
 class Reports(Protocol):
@@ -277,8 +277,8 @@ class Reports(Protocol):
         """Give holds older than ``before`` (created_ms, hold id); user_id filters when not None."""
         ...
 
-    async def accounts(self, namespace: str) -> Sequence[str]:
-        """Give the text of every account of the namespace, by name."""
+    async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
+        """Give the text of the accounts that follow ``after`` in the ledger's own order."""
         ...
 
     async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:

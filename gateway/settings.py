@@ -168,6 +168,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     report_wait_ms: Annotated[
         int, _whole(0, 60_000, "How long a report waits for the ledger to catch up, in milliseconds.")
     ] = 2000
+    reconcile_accounts_per_second: Annotated[
+        int, _whole(0, 100_000, "How fast accounts are compared with the ledger in the background; 0: not.")
+    ] = 50
+    reconcile_interval_seconds: Annotated[
+        int, _whole(1, 86_400, "The pause between two rounds over all accounts, in seconds.")
+    ] = 60
     request_max_bytes: Annotated[
         int, _whole(1024, 67_108_864, "The longest request body that is read, in bytes.")
     ] = 1_048_576

@@ -89,7 +89,7 @@ def layer_times(calls: int) -> dict[str, float]:
 
 async def _measured(calls: int) -> dict[str, float]:
     ready: Any = _Ready()
-    meter = Meter(Backend(ready, ready, Metrics()), _NAMESPACE)
+    meter = Meter(Backend(ready, ready, Metrics(), ready), _NAMESPACE)
     decider = RedisDecider(
         Calls(ready, scripts(), ready, ready), FirstAnswers(ready, 3600), seen_ms=3_600_000
     )

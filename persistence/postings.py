@@ -30,12 +30,14 @@ from persistence.errors import EntryRefusedError
 from persistence.names import shard_of_key
 
 AUDIT = "audit"
+REPAIR = "repair"
 SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _ENTRY_TYPES = {
     "allocate": "allocation",
     "consume": "consumption",
     "commit": "consumption",
     "adjust": "adjustment",
+    REPAIR: "adjustment",
 }
 _VERBS = frozenset({AUDIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES})
 _HOUR_MS = 3_600_000
@@ -104,7 +106,8 @@ class Posting:
         extras = _extras(entry)
         event_ms = entry.at_ms if extras.event_time_ms is None else extras.event_time_ms
         for index, leg in enumerate(entry.legs):
-            if leg.amount:
+            # A repair is a line even where it books nothing: it says who mended what, and when.
+            if leg.amount or entry.verb == REPAIR:
                 key = (entry.namespace, entry_id(entry.position, index))
                 self.booked[key] = _Booking(entry, leg, extras, event_ms)
 
@@ -124,6 +127,8 @@ class Posting:
         """Give what the new lines of the ledger add to the hours of their event times."""
         sums: dict[tuple[str, str, int, str], tuple[int, int]] = {}
         for (namespace, _), (entry, leg, _, event_ms) in self.booked.items():
+            if not leg.amount:
+                continue
             key = (namespace, leg.account, event_ms - event_ms % _HOUR_MS, _ENTRY_TYPES[entry.verb])
             total, count = sums.get(key, (0, 0))
             sums[key] = (total + leg.amount, count + 1)
@@ -133,6 +138,12 @@ class Posting:
                 f"{namespace_field(namespace)}\t{account_field(account)}\t{time_field(hour_ms)}\t"
                 f"{entry_type}\t{in_unit}\t{count}\n"
             )
+
+    def repair_lines(self) -> Iterator[str]:
+        """Say which of the new lines of the ledger are repairs."""
+        for (namespace, identifier), (entry, leg, _, _) in self.booked.items():
+            if entry.verb == REPAIR:
+                yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
 
     def account_lines(self) -> Iterator[str]:
         """Give the last state of each account touched."""

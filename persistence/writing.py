@@ -21,6 +21,7 @@ _COPY_LEDGER = statement("copy_ledger")
 _COPY_OPEN_HOLDS = statement("copy_open_holds")
 _COPY_SETTLED_HOLDS = statement("copy_settled_holds")
 _COPY_EXTENSIONS = statement("copy_extensions")
+_COPY_REPAIRS = b"COPY meter.repairs (namespace, account, entry_id) FROM STDIN"
 _COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
 _COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
@@ -48,6 +49,7 @@ async def write(connection: Connection, posting: Posting) -> None:
     psycopg's UniqueViolation when a line or a hold exists already.
     """
     await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
+    await copy_lines(connection, _COPY_REPAIRS, posting.repair_lines())
     await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
     await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)

@@ -120,9 +120,14 @@ def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.Ledge
     )
 
 
-def reconcile(meter: Meter, _body: requests.Nothing) -> Awaitable[answers.Reconciled]:
-    """Compare Redis with the ledger."""
-    return meter.reconciled()
+def reconcile(meter: Meter, body: requests.Reconcile) -> Awaitable[answers.Reconciled]:
+    """Compare Redis with the ledger, and repair."""
+    return meter.reconciled(body.repair, body.trust, body.deep, body.limit, body.cursor)
+
+
+def reconciliations(meter: Meter, query: requests.ReconciliationsQuery) -> Awaitable[answers.Reconciliations]:
+    """List stored reconciles."""
+    return meter.reconciliations(query.limit, query.cursor)
 
 
 async def expire(meter: Meter, _body: requests.Nothing) -> Swept:

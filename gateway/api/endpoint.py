@@ -129,7 +129,7 @@ class Endpoint:
     def _use_key(self, headers: Headers, request: Any) -> None:
         """Put the header's idempotency key into the request."""
         if not self._takes_key:
-            if self.route.request is Nothing:
+            if self.route.request is not Batch:
                 return  # repeating it does no harm, whatever the key
             detail = "belongs to one operation; give each operation of a batch its own idempotency_key"
             raise MeterValidationError.one("Idempotency-Key", "VAL_IDEMPOTENCY_KEY_MISPLACED", detail)

@@ -181,6 +181,25 @@ Cursor = Annotated[
     Meta(description="The next_cursor of the page before.", examples=["MTA5OTUxMTYyNzc5Mg"]),
 ]
 
+Repair = Annotated[
+    bool, Meta(description="Repair what does not agree; without it nothing changes.", examples=[True])
+]
+
+Trust = Annotated[
+    Literal["ledger", "redis"],
+    Meta(
+        description="Which balance a repair takes to be right: the ledger's, or the one that Redis has.",
+        examples=["ledger"],
+    ),
+]
+
+Deep = Annotated[
+    bool,
+    Meta(
+        description="Sum each ledger from its first line, and not from its last checkpoint.", examples=[True]
+    ),
+]
+
 StartTime = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
     Meta(

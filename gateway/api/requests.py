@@ -151,6 +151,23 @@ class Nothing(Request, kw_only=True):
     """A request with nothing to say."""
 
 
+class Reconcile(Request, kw_only=True):
+    """Which accounts to compare, and whether to repair them."""
+
+    repair: fields.Repair = False
+    trust: fields.Trust = "ledger"
+    deep: fields.Deep = False
+    limit: fields.Limit = 1000
+    cursor: fields.Cursor = None
+
+
+class ReconciliationsQuery(Request, kw_only=True):
+    """Which stored reconciles."""
+
+    limit: fields.Limit = 100
+    cursor: fields.Cursor = None
+
+
 class _AccountQuery(Request, kw_only=True):
     user_id: fields.UserIdOrPool = None
     event_type: fields.EventType

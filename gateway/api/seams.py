@@ -16,6 +16,7 @@ from gateway.domain.answers import (
     LedgerPage,
     Posted,
     Reconciled,
+    Reconciliations,
     Released,
     Reservation,
     Reservations,
@@ -163,8 +164,19 @@ class Meter(Protocol):
         """Give a page of an account's entries."""
         ...
 
-    def reconciled(self) -> Awaitable[Reconciled]:
-        """Compare Redis with the ledger."""
+    def reconciled(
+        self,
+        repair: bool = False,
+        trust: str = "ledger",
+        deep: bool = False,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Awaitable[Reconciled]:
+        """Compare a page of accounts with the ledger, and repair them if asked to."""
+        ...
+
+    def reconciliations(self, limit: int = 100, cursor: str | None = None) -> Awaitable[Reconciliations]:
+        """Give a page of stored reconciles."""
         ...
 
     def release_expired_reservations(self) -> Awaitable[int]:

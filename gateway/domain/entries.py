@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
     Attributes:
         position: epoch and sequence in the journal.
-        verb: allocate, consume, adjust, reserve, commit, release, extend, expire or audit.
+        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, audit or repair.
         at_ms: when the script ran: Unix milliseconds of the shard's clock, which never goes back.
         namespace: whose change it is.
         hold_id: the hold concerned, or "".

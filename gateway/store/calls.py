@@ -75,33 +75,34 @@ class Calls:
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal; it outlives the entries themselves."""
         keys = self._keys[shard]
-        rows = await self._plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
-        posted = await self._plain("HGET", keys.meta, "posted")
+        rows = await self.plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
+        posted = await self.plain("HGET", keys.meta, "posted")
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
 
     async def watermark(self, shard: int) -> Position:
         """Give the last position the ledger has, as Redis knows it; (0, -1) while the shard is closed."""
-        epoch, posted = await self._plain("HMGET", self._keys[shard].meta, "epoch", "posted")
+        epoch, posted = await self.plain("HMGET", self._keys[shard].meta, "epoch", "posted")
         return Position(0, -1) if epoch is None else Position(int(epoch), int(posted or -1))
 
     async def unposted(self, shard: int) -> int:
         """Count the entries of the shard's journal that are not in the ledger yet."""
         keys = self._keys[shard]
         head = await self.head(shard)
-        posted = await self._plain("HGET", keys.meta, "posted")
+        posted = await self.plain("HGET", keys.meta, "posted")
         return head.seq - int(posted or -1)
 
     async def now_ms(self, shard: int) -> int:
         """Tell the shard's time as its scripts do: the clock's, or that of its last change if it is later."""
         at = self._clock()
         if at == "":
-            seconds, microseconds = await self._plain("TIME")
+            seconds, microseconds = await self.plain("TIME")
             at = int(seconds) * 1000 + int(microseconds) // 1000
-        last_ms = await self._plain("HGET", self._keys[shard].meta, "last_ms")
+        last_ms = await self.plain("HGET", self._keys[shard].meta, "last_ms")
         return max(int(at), int(last_ms or 0))
 
-    async def _plain(self, *words: Word) -> Any:
+    async def plain(self, *words: Word) -> Any:
+        """Send one plain command that only reads. Raises MeterUnavailableError."""
         try:
             return await self._link.call(*words)
         except StoreError as error:

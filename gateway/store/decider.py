@@ -29,7 +29,6 @@ from gateway.store.replies import (
     Reply,
     read_denied,
     read_done,
-    read_entry,
     read_hold,
     read_position,
     read_settled,
@@ -150,11 +149,6 @@ class RedisDecider:
             reply = await self._calls.run("sweep", shard, "", "", args, repeatable=True)
             expired, more = expired + int(reply[2]), reply[3] == "1"
         return expired
-
-    async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
-        """State in the journal what Redis holds of the accounts; None when it holds none of them."""
-        reply = await self._read("audit", namespace, *accounts)
-        return None if reply[0] == "NOTHING" else read_entry(reply[2], reply[3], b"").position
 
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal."""

@@ -2,7 +2,7 @@
 
     qg1:{042}:meta                            hash    epoch (none while closed), posted, last_ms, schema, mark
     qg1:{042}:journal                         stream  ids <epoch>-<seq>
-    qg1:{042}:<e>:acct:<ns>:<account>         hash    balance, reserved, seq, next_ms
+    qg1:{042}:<e>:acct:<ns>:<account>         hash    balance, reserved, seq, next_ms, mended (last repair)
     qg1:{042}:<e>:holds:<ns>:<account>        zset    open holds of the account by expiry (ms)
     qg1:{042}:<e>:hold:<ns>:<id>              hash    terms, body; status and what settled it
     qg1:{042}:<e>:due                         zset    accounts with open holds by their first expiry (ms)

@@ -31,6 +31,7 @@ METHODS = {
     "balances": "get_balances",
     "ledger": "get_ledger",
     "reconciled": "reconcile",
+    "reconciliations": "list_reconciliations",
 }
 
 

@@ -64,6 +64,15 @@ class Agreeable:
     async def audit(self, _namespace: str, _accounts: Sequence[str]) -> None:
         return None
 
+    async def begin_report(self, *_: Any) -> int:
+        return 1
+
+    async def note_report(self, *_: Any, **__: Any) -> None:
+        return None
+
+    async def check(self, *_: Any) -> dict[str, Any]:
+        return {}
+
     async def head(self, _shard: int) -> Position:
         return Position(0, 0)
 
@@ -88,4 +97,4 @@ class Agreeable:
     async def balances(self, *_: Any) -> list[Any]:
         return []
 
-    ledger = holds = accounts = audits = balances
+    ledger = holds = accounts = audits = reports = balances

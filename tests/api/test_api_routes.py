@@ -57,7 +57,11 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("GET", f"/v1/ledger?{QUERY}", b"", ("ledger", *NAMED, "tokens", "sonnet", None, None, 100, None)),
     ("GET", f"/v1/ledger?{QUERY}&{SPAN}&limit=1&cursor=c", b"",
      ("ledger", *NAMED, "tokens", "sonnet", AT, AT, 1, "c")),
-    ("POST", "/v1/reconcile", b"", ("reconciled",)),
+    ("POST", "/v1/reconcile", b"", ("reconciled", False, "ledger", False, 1000, None)),
+    ("POST", "/v1/reconcile", {"repair": True, "trust": "redis", "deep": True, "limit": 5, "cursor": "c"},
+     ("reconciled", True, "redis", True, 5, "c")),
+    ("GET", "/v1/reconciliations", b"", ("reconciliations", 100, None)),
+    ("GET", "/v1/reconciliations?limit=5&cursor=c", b"", ("reconciliations", 5, "c")),
     ("POST", "/v1/reservations/expire", {}, ("release_expired_reservations",)),
 ]  # fmt: skip
 

@@ -33,6 +33,8 @@ SEED = {
     "get_ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100",
     "ledger": "user_id event_type unit resource=None start_time=None end_time=None limit=100 cursor=None",
     "reconcile": "",
+    "reconciled": "repair=False trust=ledger deep=False limit=1000 cursor=None",
+    "reconciliations": "limit=100 cursor=None",
     "release_expired_reservations": "",
     "set_actor": "actor_id request_id=None on_behalf_of=None reason=None",
     "clear_actor": "",

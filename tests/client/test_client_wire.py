@@ -36,6 +36,14 @@ EXTENDED = {
     "reserved_amount": 5,
     "available": 5,
 }
+RECONCILED = {
+    "discrepancies": [],
+    "accounts_checked": 2,
+    "repaired": 0,
+    "report_id": 1,
+    "next_cursor": None,
+    "as_of": "t",
+}
 ENTRY = {
     "id": 1,
     "entry_type": "consumption",
@@ -151,7 +159,8 @@ async def test_plain_results_of_the_source_api(bench: Any, told: Any) -> None:
         httpx2.Response(200, json={"released": True}),
         httpx2.Response(200, json={"released": False, "reason": "not_found"}),
         httpx2.Response(200, json={"count": 3}),
-        httpx2.Response(200, json={"discrepancies": [], "accounts_checked": 2, "as_of": "t"}),
+        httpx2.Response(200, json=RECONCILED | {"next_cursor": "c"}),
+        httpx2.Response(200, json=RECONCILED),
         httpx2.Response(200, json={"balances": [], "as_of": "t"}),
         httpx2.Response(200, json={"entries": [ENTRY], "next_cursor": "c", "as_of": "t"}),
     )
@@ -167,6 +176,7 @@ async def test_plain_results_of_the_source_api(bench: Any, told: Any) -> None:
         "/v1/reservations/rsv_0_a/release",
         "/v1/reservations/rsv_0_b/release",
         "/v1/reservations/expire",
+        "/v1/reconcile",
         "/v1/reconcile",
         "/v1/balances",
         "/v1/ledger",

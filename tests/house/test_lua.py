@@ -15,6 +15,8 @@ from servers_under_test import FakeServer
 from gateway.domain.entries import Position
 from gateway.domain.names import shard_of
 from gateway.protocols import Call
+from gateway.reconcile_seams import Repair
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
@@ -222,8 +224,15 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")
-    await decider.audit("acme", [one, two])
-    await decider.audit("acme", ["nobody:x:y:"])
+    auditor = RedisAuditor(calls)
+    audit = await auditor.audit("acme", [one, two])
+    await auditor.audit("acme", ["nobody:x:y:"])
+    stray = await auditor.audit_holds("acme", [(one, "stray"), (two, "stray")])
+    await auditor.audit_holds("acme", [("nobody:x:y:", "stray")])
+    holds = [(told, None) for told in stray[1][:1]] if stray else []
+    repair = Repair(audit, one, 0, 0, 0, holds, b"{}") if audit else None
+    for _ in range(2):
+        await auditor.repair("acme", repair) if repair else None
     now[0] += 5000
     await decider.sweep(shard)
     await Witness(link, texts["mark"], lambda one: ShardKeys(one, 1), of_replicas(1, 1)).testify(shard)

@@ -208,7 +208,7 @@ async def test_metadata_that_only_looks_wrong(meter: Meter, script: Script, meta
 @pytest.mark.parametrize("namespace", [None, "", " ", "a\tb", "x" * 1025, 5])
 def test_a_meter_has_a_namespace(script: Script, namespace: Any) -> None:
     with pytest.raises(MeterValidationError) as caught:
-        Meter(Backend(script, script, script), namespace)  # type: ignore[arg-type]
+        Meter(Backend(script, script, script, script), namespace)  # type: ignore[arg-type]
     assert caught.value.errors[0].field == "namespace"
 
 
@@ -229,7 +229,7 @@ anything = st.one_of(
 async def test_nothing_but_a_validation_error_comes_of_bad_arguments(arguments: Any) -> None:
     script = Script()
     script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
-    meter = Meter(Backend(script, script, _Silent()), "acme")
+    meter = Meter(Backend(script, script, _Silent(), script), "acme")
     result = (await asyncio.gather(meter.allocate(**arguments), return_exceptions=True))[0]
     if isinstance(result, BaseException):
         assert isinstance(result, MeterValidationError)

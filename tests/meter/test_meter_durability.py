@@ -38,7 +38,7 @@ async def test_every_change_asks_for_what_its_call_says(meter: Meter, script: Sc
 async def test_a_call_counts_before_its_meter_and_that_before_the_deployment(
     script: Script, notes: Notes
 ) -> None:
-    backend = Backend(script, script, notes, durability="fsync")
+    backend = Backend(script, script, notes, script, durability="fsync")
     heard = []
     for meter in (Meter(backend, "acme"), Meter(backend, "acme", durability="ledger")):
         for level in (None, "journal"):
@@ -56,7 +56,7 @@ async def test_the_default_is_the_journal(meter: Meter, script: Script) -> None:
 async def test_an_unknown_level_is_named_with_those_there_are(
     meter: Meter, script: Script, notes: Notes, level: Any
 ) -> None:
-    backend = Backend(script, script, notes)
+    backend = Backend(script, script, notes, script)
     for attempt in (
         lambda: meter.consume(*WHOSE, 5, "tokens", durability=level),
         lambda: meter.batch([], durability=level),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script
+from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 from gateway.domain.entries import Position
@@ -15,6 +15,7 @@ from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
+from gateway.reconcile_seams import AccountCheck
 
 HEAD = Position(2, 10)
 
@@ -176,22 +177,75 @@ def test_cursors_of_one_list_are_none_of_the_other() -> None:
 async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
     meter: Meter, script: Script
 ) -> None:
-    accounts = [f"u{number}:e:tokens:" for number in range(120)]
+    accounts = [ACCOUNT, *(f"u{number}:e:tokens:" for number in range(119))]
     wrong = Mismatch("acme", ACCOUNT, "balance_mismatch", 10, 7)
+    audit = done("audit", 0, 0, 0, 7, 0).entry
     script.answers |= {
-        "accounts": [accounts],
-        "audit": [Position(2, 11), None, Position(2, 12)],
-        "audits": [[wrong], []],
+        "accounts": [accounts[:51], accounts[50:101], accounts[100:]],
+        "audit": [audit, None, audit],
+        "audits": [None, [wrong], [], []],
+        "check": [{ACCOUNT: AccountCheck(10, 0, Position(1, 4), 10, 0, 0, None)}, {}],
+        "begin_report": 5,
+        "note_report": None,
     }
     answer = await meter.reconciled()
-    assert answer["accounts_checked"] == 120
+    assert (answer["accounts_checked"], answer["report_id"], answer["next_cursor"]) == (120, 5, None)
     assert [len(asked[2]) for asked in script.asked if asked[0] == "audit"] == [50, 50, 20]
     assert [found["discrepancy"] for found in answer["discrepancies"]] == [-3]
+    assert script.asked[-1] == ("note_report", "acme", 5, [wrong], 120, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("row", "told", "found"),
+    [
+        # The row says what Redis says: what is wrong with it is wrong with Redis.
+        (AccountCheck(7, 2, Position(1, 6), 10, 0, 0, None), [], ["balance_mismatch", "reserved_mismatch"]),
+        # Redis is right and the row is not.
+        (AccountCheck(9, 0, Position(1, 4), 7, 0, 0, None), ["balance_mismatch"], ["state_mismatch"]),
+        (AccountCheck(7, 0, Position(1, 4), 7, 0, 0, (5, 7)), [], ["chain_broken"]),
+        (AccountCheck(7, 0, Position(1, 4), 7, 0, 0, None), [], []),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    meter: Meter, script: Script, row: AccountCheck, told: list[str], found: list[str]
+) -> None:
+    script.answers |= {
+        "accounts": [[ACCOUNT]],
+        "audit": done("audit", 0, 0, 0, 7, 0).entry,
+        "audits": [[Mismatch("acme", ACCOUNT, issue, row.balance, 7) for issue in told]],
+        "check": {ACCOUNT: row},
+        "begin_report": 5,
+        "note_report": None,
+    }
+    assert [issue["issue_type"] for issue in await meter.reconcile()] == found
+
+
+async def test_an_account_that_was_touched_after_its_audit_is_looked_at_again(
+    meter: Meter, script: Script
+) -> None:
+    audit = done("audit", 0, 0, 0, 7, 0).entry
+    wrong = Mismatch("acme", ACCOUNT, "balance_mismatch", 10, 7)
+    script.answers |= {
+        "accounts": [[ACCOUNT]],
+        "audit": audit,
+        "audits": [[wrong], []],
+        "check": {ACCOUNT: AccountCheck(5, 0, Position(1, 6), 5, 0, 0, None)},
+        "begin_report": 5,
+        "note_report": None,
+    }
+    assert await meter.reconcile() == []
+    script.answers["audits"] = [[wrong]]
+    with pytest.raises(MeterUnavailableError, match="faster"):
+        await meter.reconcile()
 
 
 async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Script) -> None:
-    script.answers |= {"accounts": [["a:b:c:"]], "audit": Position(2, 11), "audits": None}
-    script.answers |= {"posted_upto": [True, False]}
+    script.answers |= {
+        "accounts": [["a:b:c:"]],
+        "audit": done("audit", 0, 0, 0, 7, 0).entry,
+        "audits": None,
+        "begin_report": 5,
+    }
     with pytest.raises(MeterUnavailableError, match="flusher") as caught:
         await meter.reconcile()
     assert caught.value.code == "ledger_backlog"

@@ -32,7 +32,8 @@ BEGIN
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
              meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
-             meter.first_answers, meter.duplicates, meter.hold_extensions;
+             meter.first_answers, meter.duplicates, meter.hold_extensions,
+             meter.checkpoints, meter.repairs, meter.reconciliations, meter.reconcile_turn;
     UPDATE meter.shards SET epoch = 0, seq = -1, stopped_at = NULL, stop_reason = NULL, opened_at = now();
 END
 $$

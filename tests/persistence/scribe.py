@@ -108,6 +108,17 @@ class Scribe:
         self.entries[-1] = self.entries[-1]._replace(undoes=duplicate.position)
         return self.entries[-1]
 
+    def audit_holds(self, *told: str) -> Entry:
+        """State how holds stand: of each account, id, whether it is listed, and its amount."""
+        return self._append("audit", "", (), " ".join(told).encode(), late=False)
+
+    def repair(self, account: str, booked: int = 0, *, balance: int, reserved: int) -> Entry:
+        """Bring an account to other numbers than its entries make."""
+        self.balances[account], self.reserved[account] = balance, reserved
+        return self._append(
+            "repair", "", (LegState(account, booked, 0, 0, balance, reserved),), b"{}", late=False
+        )
+
     def since(self, seq: int) -> list[Entry]:
         return [entry for entry in self.entries if entry.position.seq >= seq]
 

@@ -42,7 +42,7 @@ async def test_the_longest_names_are_posted_and_given_back(ledger: Ledger, queri
         hold = scribe.reserve({account: 5})
         await post(ledger, scribe)
         assert await queries.balances(namespace, user_id) == [AccountRow(account, 100, 5)]
-        assert await queries.accounts(namespace) == [account]
+        assert await queries.accounts(namespace, None, 9) == [account]
         (line,) = await queries.ledger(namespace, account, None, None, 10, None)
         assert line.account == account
         (found,) = await queries.holds(namespace, None, user_id, START_MS, 10, None)
@@ -210,7 +210,7 @@ async def test_posting_long_names_again_changes_nothing(ledger: Ledger, queries:
     scribe.reserve({account: 3})
     for _ in range(2):
         await post(ledger, scribe)
-        assert await queries.accounts(namespace) == [account]
+        assert await queries.accounts(namespace, None, 9) == [account]
         assert await ask("SELECT sum(amount * 1000000)::int, count(*) FROM meter.ledger") == [(96, 2)]
         assert await ask("SELECT count(*) FROM meter.holds") == [(2,)]
         await ask("UPDATE meter.shards SET seq = -1 WHERE shard = %s", scribe.shard)

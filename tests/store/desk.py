@@ -151,6 +151,23 @@ class Desk:
     async def audit(self, *accounts: str, at: Word = "") -> Reply:
         return await self.run("audit", [self.keys.due], at or self.now, self.ns, *accounts)
 
+    async def audit_holds(self, *words: Word, at: Word = "") -> Reply:
+        return await self.run("audit_holds", [self.keys.due], at or self.now, self.ns, *words)
+
+    async def repair(
+        self,
+        account: str,
+        audit_id: str,
+        off: tuple[Word, Word] = (0, 0),
+        booked: Word = 0,
+        holds: Sequence[Word] = (),
+        *,
+        audit_ms: Word = "",
+        at: Word = "",
+    ) -> Reply:
+        sent = (account, audit_id, audit_ms or self.now, *off, booked, "{}", *holds)
+        return await self.run("repair", [self.keys.due], at or self.now, self.ns, *sent)
+
     async def install(self, *args: Word, ticket: Word = "", absent_ms: int = 30_000, at: Word = "") -> Reply:
         sent = (at or self.now, self.ns, ticket or self.now, absent_ms, *args)
         return await self.run("install", [self.keys.due], *sent)

@@ -25,7 +25,7 @@ _TYPES = {
 }
 _FIELDS = {
     "meta": {"epoch", "posted", "last_ms", "schema", "mark"},
-    "acct": {"balance", "reserved", "seq", "next_ms", "absent"},
+    "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended"},
     "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
 }
 _STATUSES = {"committed", "released", "expired", "absent"}

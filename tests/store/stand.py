@@ -11,6 +11,7 @@ from servers_under_test import ServerUnderTest
 from gateway.domain.holds import hold_id_of
 from gateway.domain.names import shard_of
 from gateway.protocols import Call
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls, server_time
 from gateway.store.decider import RedisDecider
 from gateway.store.first_answers import FirstAnswers
@@ -43,6 +44,7 @@ class Stand:
         self.calls = Calls(link, server.scripts, self.fence, self.loader, clock)
         self.answers = FirstAnswers(self.ledger, HOUR_MS / 1000)
         self.decider = RedisDecider(self.calls, self.answers, seen_ms=HOUR_MS, late_commit=late_commit)
+        self.auditor = RedisAuditor(self.calls)
         self.reader = JournalReader(link, self.shard)
 
     @property

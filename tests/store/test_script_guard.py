@@ -34,6 +34,8 @@ async def every_script(desk: Desk) -> list[Reply]:
         await desk.look("open"),
         await desk.sweep(),
         await desk.audit(A),
+        await desk.audit_holds(A, "open"),
+        await desk.repair(A, "1-0"),
         await desk.install(A, 1, 0, 0, 0),
         await desk.recall("open", "absent"),
         await desk.posted(0),

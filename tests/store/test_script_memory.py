@@ -21,6 +21,8 @@ VERBS: dict[str, Callable[[Desk], Awaitable[Reply]]] = {
     "install": lambda desk: desk.install("new:x:y:", 1, 5, 0, 0),
     "recall": lambda desk: desk.recall("unknown", "absent"),
     "audit": lambda desk: desk.audit(A),
+    "audit_holds": lambda desk: desk.audit_holds(A, "open"),
+    "repair": lambda desk: desk.repair(A, "1-5", (1, 0)),
 }
 SETTLES: dict[str, Callable[[Desk], Awaitable[Reply]]] = {
     "commit": lambda desk: desk.commit("open", 1, 1, key="k"),

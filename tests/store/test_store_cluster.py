@@ -58,6 +58,8 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "look": await desk.look("h"),
         "recall": await desk.recall("gone", "absent"),
         "audit": await desk.audit(A, B),
+        "audit_holds": await desk.audit_holds(A, "h", B, "h"),
+        "repair": await desk.repair(A, "1-7", (1, 0), 0, ("h", 0, "settled", 0, "", "")),
     }
     await desk.reserve("g", [(A, 5), (B, 5)])
     replies["release"] = await desk.release("g", "k7")
