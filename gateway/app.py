@@ -7,8 +7,10 @@ adds what a serving process runs beside it: the sweeper, the flusher, health and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import NamedTuple, TypeVar
 
@@ -21,20 +23,24 @@ from gateway.domain.names import SHARDS
 from gateway.errors import MeterError
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
-from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag
+from gateway.protocols import Actor, Health, Observer, Readiness, ShardLag, ShardRow, ShardState
 from gateway.settings import Settings, SettingsError
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
+from gateway.store.kept import Kept
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
+from gateway.store.replies import read_entry
 from gateway.store.scripts import scripts
 from gateway.store.server import volatility
 from gateway.store.shards import RedisShards
+from persistence.closings import Closings
 from persistence.database import Database
 from persistence.errors import MigrationError
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
+from persistence.leases import Lease
 from persistence.ledger import Ledger
 from persistence.locks import exclusive
 from persistence.migrations import migrate
@@ -56,6 +62,8 @@ class Store(NamedTuple):
     journal: RedisJournal
     shards: RedisShards
     fence: LedgerFence
+    closings: Closings
+    lease: Lease
 
     def flusher(self, settings: Settings) -> Flusher:
         """Make the flusher of this store."""
@@ -86,7 +94,9 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
-        yield _joined(settings, database, link, reading)
+        store = _joined(settings, database, link, reading)
+        closing.push_async_callback(store.fence.close)
+        yield store
 
 
 async def _migrate(database_url: str) -> None:
@@ -122,18 +132,22 @@ def _joined(settings: Settings, database: Database, link: Pipeline, reading: Pip
     reports, ledger = Queries(database), Ledger(database)
     journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
     shards = RedisShards(link, texts)
-    fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, journal, shards)
+    closings = Closings(database, read_entry)
+    fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, closings, journal, shards)
     loader = Loader(
         link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
     )
-    calls = Calls(link, texts, fence, loader)
+    kept = Kept(max_entries=settings.kept_max_entries, max_bytes=settings.kept_max_bytes)
+    calls = Calls(link, texts, fence, loader, kept=kept)
+    link.on_other_run(calls.suspect)
     decider = RedisDecider(
         calls,
         seen_ms=settings.idempotency_window_seconds * 1000,
         late_commit=settings.late_commit,
         journal_max_entries=settings.journal_max_entries,
     )
-    return Store(decider, reports, ledger, journal, shards, fence)
+    lease = Lease(database, kept, calls.open)
+    return Store(decider, reports, ledger, journal, shards, fence, closings, lease)
 
 
 def _given(url: str | None) -> str:
@@ -145,7 +159,8 @@ def _given(url: str | None) -> str:
 @asynccontextmanager
 async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[tuple[Store, Backend]]:
     """Open the store and what meters share."""
-    async with open_store(settings, observer) as store:
+    # The lease comes first: a fence asks every process that acknowledges, this one too.
+    async with open_store(settings, observer) as store, store.lease.held():
         await store.decider.open()
         yield store, Backend(store.decider, store.reports, observer, settings.report_wait_ms / 1000)
 
@@ -203,17 +218,17 @@ class StoreHealth(Health):
         states = await self._asked("redis", self._store.shards.states, faults) or {}
         rows = await self._asked("postgres", self._store.ledger.shard_rows, faults) or ()
         open_holds = await self._asked("postgres", self._store.reports.count_open_holds, faults)
+        proven_loss = await self._asked("postgres", self._store.closings.proven_loss, faults)
         marks = {row.shard: row.watermark for row in rows}
         lag = [
             ShardLag(shard, state.head, marks[shard])
             for shard, state in states.items()
             if shard in marks and state.head.seq >= 0
         ]
-        closed = [shard for shard, state in states.items() if state.epoch is None]
-        if closed:
-            faults["epoch"] = f"closed shards: {closed}"
+        if closed := _closed(states, rows):
+            faults["epoch"] = closed
         epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
-        return Readiness(faults, epochs, lag, open_holds or 0)
+        return Readiness(faults, epochs, lag, open_holds or 0, proven_loss or 0)
 
     async def _asked(
         self, part: str, ask: Callable[[], Awaitable[Found]], faults: dict[str, str]
@@ -226,6 +241,18 @@ class StoreHealth(Health):
         except MeterError as error:
             faults[part] = error.message
         return None
+
+
+def _closed(states: Mapping[int, ShardState], rows: Iterable[ShardRow]) -> str:
+    """Say which shards are closed, since when, and why they stay so; those alike share a sentence."""
+    alike: defaultdict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        if row.closed_ms is not None:
+            since = datetime.fromtimestamp(row.closed_ms / 1000, UTC).isoformat(timespec="milliseconds")
+            alike[f"closed since {since}: {row.reason or 'recovering'}"].append(row.shard)
+        elif row.shard in states and states[row.shard].epoch is None:
+            alike["closed in Redis: nobody has fenced it yet"].append(row.shard)
+    return "; ".join(f"shards {', '.join(map(str, shards))} {how}" for how, shards in alike.items())
 
 
 async def _sweep(decider: RedisDecider, interval_s: float) -> None:

@@ -129,6 +129,9 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
         faults.add_metric((part,), 1)
     yield faults
     yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
+    yield CounterMetricFamily(
+        "quotagate_proven_loss", "Journal entries that existed and nobody has any more", readiness.proven_loss
+    )
     yield from _journal(readiness)
 
 

@@ -149,11 +149,26 @@ class Fence(Protocol):
 
 
 class ShardRow(NamedTuple):
-    """A shard as Postgres knows it: ``state`` is ``open`` or ``closing``."""
+    """A shard as Postgres knows it: ``state`` is ``open`` or ``closing``.
+
+    Attributes:
+        fence: the number of its last closing; it grows with each.
+        run_id: the run of the Redis server on which it was last opened.
+        closed_ms: since when it is closing (Unix ms), None when it is open.
+        reason: why it stays closed, None when nothing is in the way.
+        tidied: keys of epochs before this one are gone from Redis.
+        late: whether entries of an epoch that was left wait to be booked.
+    """
 
     shard: int
     watermark: Position
     state: str
+    fence: int = 0
+    run_id: str = ""
+    closed_ms: int | None = None
+    reason: str | None = None
+    tidied: int = 0
+    late: bool = False
 
 
 class LedgerLine(NamedTuple):
@@ -265,12 +280,16 @@ class ShardLag(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
+    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal.
+
+    ``proven_loss`` counts the journal entries that are known to have existed and that nobody has any more.
+    """
 
     faults: Mapping[str, str]
     epochs: Mapping[int, int]
     lag: Sequence[ShardLag]
     open_holds: int
+    proven_loss: int = 0
 
 
 class Health(Protocol):
@@ -285,27 +304,49 @@ class ShardState(NamedTuple):
     """A shard as its Redis knows it.
 
     ``epoch`` is None while it is closed or unknown; ``posted`` is the watermark's sequence in that epoch;
-    ``head`` is the last position its journal ever gave out, (0, -1) when it gave none.
+    ``head`` is the last position its journal ever gave out, (0, -1) when it gave none. ``closed`` is the
+    epoch it was closed in, None when it is open or unknown; ``ledger_id`` is the ledger it belongs to, ""
+    when it says of none.
     """
 
     epoch: int | None
     posted: int
     head: Position
+    closed: int | None = None
+    ledger_id: str = ""
+
+
+class ServerState(NamedTuple):
+    """A Redis server: its run, "" when it does not tell, and whether it knows all our scripts."""
+
+    run_id: str
+    loaded: bool
 
 
 class ShardStore(Protocol):
     """The fence's side of Redis."""
 
+    async def server(self) -> ServerState:
+        """Look at the server itself."""
+        ...
+
     async def states(self) -> Mapping[int, ShardState]:
         """Look at every shard."""
         ...
 
-    async def close(self, shards: Sequence[int]) -> None:
-        """Take the epoch from the shards: from here on nothing is acknowledged in it."""
+    async def close(self, shards: Sequence[int], mark: str = "") -> None:
+        """Take the epoch from the shards, so that nothing is acknowledged in it; leave the mark there."""
         ...
 
-    async def open(self, watermarks: Mapping[int, Position]) -> None:
-        """Write epoch and watermark of the shards, then load the scripts: they serve from here on."""
+    async def open(self, watermarks: Mapping[int, Position], ledger_id: str = "", mark: str = "") -> None:
+        """Write epoch and watermark of the shards, then load the scripts: they serve from here on.
+
+        With a mark only where the closing left it: elsewhere it is another server, or it has forgotten since.
+        """
+        ...
+
+    async def unlink_left(self, epochs: Mapping[int, int]) -> int:
+        """Remove the keys of every epoch before the shards' own, a bounded number at a time; count them."""
         ...
 
 
@@ -342,12 +383,15 @@ class Poster(Protocol):
         """Give all shards; one that was never opened stands at epoch 0."""
         ...
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+    ) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, or that is posted so far already, is skipped and not in the
-        answer. A batch that does not follow the watermark, or that no row can be made of, raises an error
-        of the ledger's own, and nothing of it is written. An entry of the verb ``audit`` is compared with the
-        ledger at exactly its place; ``Reports.audits`` gives what was found.
+        A shard whose row another flusher holds, that is posted so far already, or that was closed since its
+        ``fences`` number was learned, is skipped and not in the answer. A batch that does not follow the
+        watermark, or that no row can be made of, raises an error of the ledger's own, and nothing of it is
+        written. An entry of the verb ``audit`` is compared with the ledger at exactly its place;
+        ``Reports.audits`` gives what was found.
         """
         ...

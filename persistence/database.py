@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.errors import MeterUnavailableError
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Heard = Callable[[float], Awaitable[None]]
 
 # Class 54 (a statement too complex, too many columns) is the statement's fault: waiting does not help.
 _HOPELESS = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
@@ -44,19 +46,21 @@ class Database:
         acquire_timeout_s: float = 5.0,
     ) -> None:
         self._statement_timeout_ms = statement_timeout_ms
+        self._conninfo = conninfo
+        self._options: dict[str, Any] = {
+            "autocommit": True,
+            "application_name": application_name,
+            "connect_timeout": 5,
+            # Whatever the environment says: a name it could not carry would stop its shard.
+            "client_encoding": "utf8",
+        }
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=min_size,
             max_size=max_size,
             timeout=acquire_timeout_s,
             open=False,
-            kwargs={
-                "autocommit": True,
-                "application_name": application_name,
-                "connect_timeout": 5,
-                # Whatever the environment says: a name it could not carry would stop its shard.
-                "client_encoding": "utf8",
-            },
+            kwargs=self._options,
             configure=self._configure,
             # One round trip more per use, and a restarted server costs nobody an error.
             check=AsyncConnectionPool.check_connection,
@@ -85,6 +89,24 @@ class Database:
         """Lend a connection inside one transaction: committed at the end, rolled back on any error."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def listening(self, channel: str) -> AsyncIterator[tuple[Connection, Heard]]:
+        """Lend a connection of its own that listens; with it, what waits for a notice, up to some seconds.
+
+        Raises MeterUnavailableError when the database does not answer.
+        """
+        with unavailable():
+            opening = psycopg.AsyncConnection.connect(self._conninfo, **self._options)
+            async with await opening as connection:
+                await self._configure(connection)
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+                async def heard(timeout_s: float) -> None:
+                    async for _ in connection.notifies(timeout=timeout_s, stop_after=1):
+                        pass  # it ends by itself, and lets go of the connection then
+
+                yield connection, heard
 
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(

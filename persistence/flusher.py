@@ -64,6 +64,7 @@ class Flusher:
         self._noted: dict[int, Position] = {}
         self._posted: dict[int, Position] = {}
         self._stopped: dict[int, str] = {}
+        self._fences: dict[int, int] = {}
 
     @property
     def stopped(self) -> Mapping[int, str]:
@@ -123,7 +124,7 @@ class Flusher:
     async def _post(self, batches: Batches) -> set[int]:
         """Post one transaction and note it; give the shards that were posted. Stops shards that cannot be."""
         try:
-            watermarks = await self._insist(self._poster.post, batches)
+            watermarks = await self._insist(self._poster.post, batches, dict(self._fences))
         except JournalEpochError as error:
             await self._meet_epoch(error)
             return await self._post_without({error.shard}, batches)
@@ -179,9 +180,12 @@ class Flusher:
         marks = await self._insist(self._journal.posted_marks)
         rows = await self._insist(self._poster.shard_rows)
         wanted = None if shards is None else set(shards)
-        for shard, watermark, _ in rows:
+        for row in rows:
+            shard, watermark = row.shard, row.watermark
             if shard in self._stopped or (wanted is not None and shard not in wanted):
                 continue
+            # What is read from now on is read after the closing of this number.
+            self._fences[shard] = row.fence
             mark = marks.get(shard, watermark)
             self._posted[shard] = watermark
             self._noted[shard] = mark if mark.epoch == watermark.epoch else Position(watermark.epoch, -1)

@@ -47,11 +47,13 @@ class Ledger(Poster):
         async with self._database.transaction() as connection:
             return await raise_epochs(connection, seen)
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+    ) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, or whose watermark is already at the batch's first entry
-        or beyond, is skipped and not in the answer.
+        A shard whose row another flusher holds, whose watermark is already at the batch's first entry or
+        beyond, or that was closed since its number in ``fences``, is skipped and not in the answer.
 
         Raises:
             JournalGapError, JournalEpochError: the batch does not continue the shard; nothing was written.
@@ -66,25 +68,31 @@ class Ledger(Poster):
                 check_verbs(shard, batch)
             await self._partitions.ensure(entry.at_ms for batch in batches.values() for entry in batch)
             try:
-                return await self._post(batches, careful=False)
+                return await self._post(batches, fences, careful=False)
             except psycopg.errors.UniqueViolation:
-                return await self._post(batches, careful=True)
+                return await self._post(batches, fences, careful=True)
         except (psycopg.Error, UnicodeError) as error:
             raise PostingRefusedError(f"the database refuses the posting: {error}") from error
 
-    async def _post(self, batches: Mapping[int, Sequence[Entry]], *, careful: bool) -> Mapping[int, Position]:
+    async def _post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None, *, careful: bool
+    ) -> Mapping[int, Position]:
         async with self._database.connection() as connection:
             if connection not in self._prepared:
                 await prepare(connection)
                 self._prepared.add(connection)
             async with connection.transaction():
-                return await _post_ready(connection, batches, careful=careful)
+                return await _post_ready(connection, batches, fences, careful=careful)
 
 
 async def _post_ready(
-    connection: Connection, batches: Mapping[int, Sequence[Entry]], *, careful: bool
+    connection: Connection,
+    batches: Mapping[int, Sequence[Entry]],
+    fences: Mapping[int, int] | None,
+    *,
+    careful: bool,
 ) -> Mapping[int, Position]:
-    locked = await lock_free_shards(connection, batches)
+    locked = await lock_free_shards(connection, batches, fences)
     ready = {
         shard: batches[shard]
         for shard, watermark in locked.items()

@@ -73,6 +73,14 @@ class Entry(NamedTuple):
     body: bytes
 
 
+class KeptEntry(NamedTuple):
+    """An entry that was acknowledged, as the script (``head``) and the caller (``body``) worded it."""
+
+    seq: int
+    head: str
+    body: bytes
+
+
 def entry_id(position: Position, leg: int = 0) -> int:
     """Give the id under which the ledger books a leg of the entry at ``position``."""
     return position.epoch << EPOCH_SHIFT | position.seq << SEQ_SHIFT | leg

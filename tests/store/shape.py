@@ -24,7 +24,7 @@ _TYPES = {
     "seen": "string",
 }
 _FIELDS = {
-    "meta": {"epoch", "posted", "last_ms", "schema"},
+    "meta": {"epoch", "posted", "last_ms", "schema", "ledger", "closed", "closing"},
     "acct": {"balance", "reserved", "seq", "next_ms", "absent"},
     "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
 }
