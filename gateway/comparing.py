@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gateway.app import Store
 from gateway.domain.entries import Entry
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError
+from gateway.joined import Store
 from gateway.protocols import AccountState
 from gateway.store.inspecting import Inspector, Named, Standing, View, named
 from gateway.store.keys import STATES_PATTERN, StateKey

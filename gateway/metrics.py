@@ -21,7 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.protocols import Readiness, ShardLag
+from gateway.shard_seams import Readiness, ShardLag
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _CALLS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
@@ -164,6 +164,12 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
         "How far the time of the furthest shard is ahead of the clock of Redis",
         readiness.clock_ahead_s,
     )
+    if readiness.proven_loss is not None:
+        yield CounterMetricFamily(
+            "quotagate_proven_loss",
+            "Journal entries that existed and nobody has any more",
+            readiness.proven_loss,
+        )
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)

@@ -8,10 +8,10 @@ from itertools import islice
 from rich.console import Console
 from rich.table import Table
 
-from gateway.app import Store, open_store
 from gateway.comparing import Compared, compare
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
+from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 

@@ -18,8 +18,9 @@ import uvicorn
 
 from gateway.api.fast import FastLane
 from gateway.api.lane import HttpProtocol
-from gateway.app import open_gateway, open_store
+from gateway.app import open_gateway
 from gateway.flushing import FlusherNews, flusher_process, tell_gateway
+from gateway.joined import open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings, SettingsError
 from persistence.patience import Trouble

@@ -199,6 +199,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Bytes of unposted journal entries of a shard at which writes are refused.",
         ),
     ] = 268_435_456
+    kept_max_entries: Annotated[
+        int,
+        _whole(1, 100_000_000, "Entries kept until they are posted at which this process refuses writes."),
+    ] = 250_000
+    kept_max_bytes: Annotated[int, _whole(1024, 1 << 40, "The same in bytes of what the entries say.")] = (
+        134_217_728
+    )
     drain_seconds: Annotated[
         int, _whole(0, 3600, "How long a stopping process finishes what it has begun, in seconds.")
     ] = 10

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway.app import Store, open_store
+from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from persistence.walks import Walks

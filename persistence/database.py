@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import PQGen
 from psycopg_pool import AsyncConnectionPool
 
@@ -48,6 +49,9 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         # Either may find that the server was quicker.
         with suppress(psycopg.OperationalError, OSError), socket.socket(fileno=os.dup(self.fileno())) as wire:
             wire.shutdown(socket.SHUT_RDWR)
+
+
+Heard = Callable[[float], Awaitable[None]]
 
 
 # Class 54 (a statement too complex, too many columns) is the statement's fault: waiting does not help.
@@ -102,7 +106,20 @@ class Database:
         self._statement_timeout_ms = statement_timeout_ms
         self._timeout_s = timeout_s
         self._posting_timeout_s = posting_timeout_s
+        self._conninfo = conninfo
         whole_s = max(2, round(timeout_s))  # libpq counts in seconds, and takes less than 2 for 2
+        self._options: dict[str, Any] = {
+            "autocommit": True,
+            "application_name": application_name,
+            "connect_timeout": whole_s,
+            # A host that is gone without a word. Ignored on unix sockets.
+            "keepalives_idle": whole_s,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            "tcp_user_timeout": round(posting_timeout_s * 1000),
+            # Whatever the environment says: a name it could not carry would stop its shard.
+            "client_encoding": "utf8",
+        }
         self._pool = AsyncConnectionPool(
             conninfo,
             connection_class=Connection,
@@ -112,18 +129,7 @@ class Database:
             # A pool that pauses longer and longer would find a server that is back a minute late.
             reconnect_timeout=timeout_s,
             open=False,
-            kwargs={
-                "autocommit": True,
-                "application_name": application_name,
-                "connect_timeout": whole_s,
-                # A host that is gone without a word. Ignored on unix sockets.
-                "keepalives_idle": whole_s,
-                "keepalives_interval": 1,
-                "keepalives_count": 3,
-                "tcp_user_timeout": round(posting_timeout_s * 1000),
-                # Whatever the environment says: a name it could not carry would stop its shard.
-                "client_encoding": "utf8",
-            },
+            kwargs=self._options,
             configure=self._configure,
             # One round trip more per use, and a restarted server costs nobody an error.
             check=self._check,
@@ -172,6 +178,25 @@ class Database:
         async with self.transaction() as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield _Pinned(connection)
+
+    @asynccontextmanager
+    async def listening(self, channel: str) -> AsyncIterator[tuple[Connection, Heard]]:
+        """Lend a connection of its own that listens; with it, what waits for a notice, up to some seconds.
+
+        Raises MeterUnavailableError when the database does not answer.
+        """
+        with unavailable():
+            opening = Connection.connect(self._conninfo, **self._options)
+            async with await opening as connection:
+                await self._configure(connection)
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+                async def heard(timeout_s: float) -> None:
+                    connection.bound_s = timeout_s + self._timeout_s
+                    async for _ in connection.notifies(timeout=timeout_s, stop_after=1):
+                        pass  # it ends by itself, and lets go of the connection then
+
+                yield connection, heard
 
     async def _configure(self, connection: Connection) -> None:
         connection.bound_s = self._timeout_s

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Journal, Poster, ShardFaults
+from gateway.shard_seams import Journal, Poster, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
 from persistence.patience import Pause, Trouble, Troubles, stop_pause, yield_pause
 from persistence.postings import SETTLING
@@ -76,6 +76,7 @@ class Flusher:
         self._stopped: dict[int, Pause] = {}
         self._yielded: dict[int, Pause] = {}
         self._trying: int | None = None
+        self._fences: dict[int, int] = {}
 
     @property
     def stopped(self) -> Mapping[int, str]:
@@ -186,7 +187,7 @@ class Flusher:
     async def _post(self, batches: Batches) -> set[int]:
         """Post one transaction and note it; give the shards that were posted. Stops shards that cannot be."""
         try:
-            watermarks = await self._insist(self._poster.post, batches)
+            watermarks = await self._insist(self._poster.post, batches, dict(self._fences))
         except JournalEpochError as error:
             await self._meet_epoch(error)
             return await self._post_without({error.shard}, batches)
@@ -243,11 +244,14 @@ class Flusher:
         marks = await self._insist(self._journal.posted_marks)
         rows = await self._insist(self._poster.shard_rows)
         wanted = None if shards is None else set(shards)
-        for shard, watermark, _ in rows:
+        for row in rows:
+            shard, watermark = row.shard, row.watermark
             if shard in self._stopped and shard != self._trying:
                 continue
             if wanted is not None and shard not in wanted:
                 continue
+            # What is read from now on is read after the closing of this number.
+            self._fences[shard] = row.fence
             mark = marks.get(shard, watermark)
             self._posted[shard] = watermark
             self._noted[shard] = mark if mark.epoch == watermark.epoch else Position(watermark.epoch, -1)

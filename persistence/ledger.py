@@ -10,7 +10,7 @@ from weakref import WeakSet
 import psycopg
 
 from gateway.domain.entries import Entry, Position
-from gateway.protocols import Poster, ShardFaults, ShardRow, StoppedShard
+from gateway.shard_seams import Poster, ShardFaults, ShardRow, StoppedShard
 from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
@@ -42,6 +42,9 @@ _OF_A_ROW = (
 _STOP_SHARD = statement("stop_shard")
 _RESUME_SHARD = statement("resume_shard")
 _LEDGER_FAULTS = statement("ledger_faults")
+
+
+Fences = Mapping[int, int] | None
 
 
 class Ledger(Poster, ShardFaults):
@@ -85,13 +88,15 @@ class Ledger(Poster, ShardFaults):
         ]
         return stopped, rows[0][3]
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Fences = None
+    ) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, or whose watermark is already at the batch's first entry
-        or beyond, is skipped and not in the answer. An entry that cannot be booked as it stands goes to
-        quarantine, in the transaction that passes it; its batch is then posted in parts, of which those
-        before an error stay.
+        A shard whose row another flusher holds, whose watermark is already at the batch's first entry or
+        beyond, or that was closed since its number in ``fences``, is skipped and not in the answer. An entry
+        that cannot be booked as it stands goes to quarantine, in the transaction that passes it; its batch is
+        then posted in parts, of which those before an error stay.
 
         Raises:
             JournalGapError, JournalEpochError: the batch does not continue the shard; nothing was written.
@@ -101,41 +106,43 @@ class Ledger(Poster, ShardFaults):
                 it is: posting again tells.
         """
         try:
-            return await self._attempt(batches, {})
+            return await self._attempt(batches, {}, fences)
         except (EntryRefusedError, RowRefusedError):
-            return await self._sift(batches)
+            return await self._sift(batches, fences)
         except HoldMisfitError as error:
             # A fork is proof of loss and stops its shard, unless the quarantine may have what is missing.
             epoch = batches[error.shard][-1].position.epoch
             if not await self._is_lost(error.shard, epoch, error.namespace, error.hold_id):
                 raise
-            return await self._sift(batches)
+            return await self._sift(batches, fences)
 
-    async def _sift(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def _sift(self, batches: Mapping[int, Sequence[Entry]], fences: Fences) -> Mapping[int, Position]:
         """Post shard by shard, so that only the one with a bad entry is slow."""
         # A month that somebody dropped is no entry's fault.
         self._partitions.forget()
         watermarks: dict[int, Position] = {}
         for shard, batch in batches.items():
             bad = {entry.position: case for entry in batch if (case := screened(shard, entry))}
-            watermarks |= await self._post_part(shard, batch, bad)
+            watermarks |= await self._post_part(shard, batch, bad, fences)
         return watermarks
 
     async def _post_part(
-        self, shard: int, part: Sequence[Entry], bad: Mapping[Position, Case]
+        self, shard: int, part: Sequence[Entry], bad: Mapping[Position, Case], fences: Fences
     ) -> Mapping[int, Position]:
         """Post a part of a shard's batch; halve it as long as it is refused, down to the entry to blame."""
         try:
-            return await self._attempt({shard: part}, bad)
+            return await self._attempt({shard: part}, bad, fences)
         except (EntryRefusedError, RowRefusedError, HoldMisfitError) as error:
             if len(part) == 1:
-                return await self._post_bad(shard, part[0], error)
+                return await self._post_bad(shard, part[0], error, fences)
         half = len(part) // 2
-        if not await self._post_part(shard, part[:half], bad):
+        if not await self._post_part(shard, part[:half], bad, fences):
             return {}
-        return await self._post_part(shard, part[half:], bad)
+        return await self._post_part(shard, part[half:], bad, fences)
 
-    async def _post_bad(self, shard: int, entry: Entry, error: Exception) -> Mapping[int, Position]:
+    async def _post_bad(
+        self, shard: int, entry: Entry, error: Exception, fences: Fences
+    ) -> Mapping[int, Position]:
         """Pass an entry that is refused: as much of it as the database takes, and the rest to quarantine."""
         named = stored(entry, {})
         hold_lost = await self._is_lost(shard, entry.position.epoch, named.namespace, entry.hold_id)
@@ -143,7 +150,7 @@ class Ledger(Poster, ShardFaults):
             raise error
         for case in cases(entry, str(error), hold_lost=hold_lost):
             try:
-                return await self._attempt({shard: [entry]}, {entry.position: case})
+                return await self._attempt({shard: [entry]}, {entry.position: case}, fences)
             except (EntryRefusedError, RowRefusedError, HoldMisfitError) as again:
                 if isinstance(again, HoldMisfitError) and not hold_lost:
                     raise
@@ -157,7 +164,7 @@ class Ledger(Poster, ShardFaults):
             return await is_hold_lost(connection, shard, epoch, namespace, hold_id)
 
     async def _attempt(
-        self, batches: Mapping[int, Sequence[Entry]], bad: Mapping[Position, Case]
+        self, batches: Mapping[int, Sequence[Entry]], bad: Mapping[Position, Case], fences: Fences
     ) -> Mapping[int, Position]:
         """Post in one transaction, with what stands in for the ``bad`` entries, all of one shard.
 
@@ -169,9 +176,9 @@ class Ledger(Poster, ShardFaults):
         try:
             await self._partitions.ensure(entry.at_ms for entries in booked.values() for entry in entries)
             try:
-                watermarks = await self._post(batches, bad, careful=False)
+                watermarks = await self._post(batches, bad, fences, careful=False)
             except psycopg.errors.UniqueViolation:
-                watermarks = await self._post(batches, bad, careful=True)
+                watermarks = await self._post(batches, bad, fences, careful=True)
         except (*_OF_A_ROW, ValueError, OverflowError) as error:
             raise RowRefusedError(_refusal(error)) from error
         except psycopg.Error as error:
@@ -186,6 +193,7 @@ class Ledger(Poster, ShardFaults):
         self,
         batches: Mapping[int, Sequence[Entry]],
         bad: Mapping[Position, Case],
+        fences: Fences,
         *,
         careful: bool,
     ) -> Mapping[int, Position]:
@@ -194,17 +202,18 @@ class Ledger(Poster, ShardFaults):
                 await prepare(connection)
                 self._prepared.add(connection)
             async with connection.transaction():
-                return await _post_ready(connection, batches, bad, careful=careful)
+                return await _post_ready(connection, batches, bad, fences, careful=careful)
 
 
 async def _post_ready(
     connection: Connection,
     batches: Mapping[int, Sequence[Entry]],
     bad: Mapping[Position, Case],
+    fences: Fences,
     *,
     careful: bool,
 ) -> Mapping[int, Position]:
-    locked = await lock_free_shards(connection, batches)
+    locked = await lock_free_shards(connection, batches, fences)
     ready = {
         shard: batches[shard]
         for shard, watermark in locked.items()

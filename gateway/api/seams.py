@@ -23,7 +23,8 @@ from gateway.domain.answers import (
     Reserved,
 )
 from gateway.domain.durability import Durability
-from gateway.protocols import Actor, Readiness
+from gateway.protocols import Actor
+from gateway.shard_seams import Readiness
 
 Number = int | Decimal
 Metadata = Mapping[str, Any] | None

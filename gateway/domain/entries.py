@@ -91,6 +91,15 @@ class Entry(NamedTuple):
     undoes: Position | None = None
 
 
+class KeptEntry(NamedTuple):
+    """An entry that was acknowledged, as the script (head) and its caller (body and key) worded it."""
+
+    seq: int
+    head: str
+    body: bytes
+    key: str = ""
+
+
 def entry_id(position: Position, leg: int = 0) -> int:
     """Give the id under which the ledger books a leg of the entry at ``position``."""
     return position.epoch << EPOCH_SHIFT | position.seq << SEQ_SHIFT | leg

@@ -156,7 +156,7 @@ class RedisDecider:
 
     def held_back(self, unposted: Mapping[int, int]) -> Sequence[int]:
         """Give those of the shards whose writes are refused, with so many unposted entries each."""
-        return [shard for shard, entries in unposted.items() if self._backlog.is_full(shard, entries)]
+        return [shard for shard, entries in unposted.items() if self._backlog.is_full(entries)]
 
     async def now_ms(self, shard: int) -> int:
         """Tell the time by the shard's clock, in Unix milliseconds."""
@@ -178,11 +178,11 @@ class RedisDecider:
 
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
-        self._backlog.epoch_full = False
+        self._calls.kept.epoch_full = False
         try:
             await self._calls.open()
         except MeterUnavailableError as error:
-            self._backlog.epoch_full = True
+            self._calls.kept.epoch_full = True
             _log.warning("epoch_not_renewed", reason=error.message)
 
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
@@ -217,10 +217,10 @@ class RedisDecider:
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
             repeatable=bool(seen),
             vet=vet,
+            body=call.body,
         )
         if reply[0] == "DONE":
-            self._backlog.note(shard, reply[2], reply[1], len(reply[3]) + len(call.body))
-            if self._backlog.epoch_full:
+            if self._calls.kept.epoch_full:
                 await self._renew_epoch()
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")

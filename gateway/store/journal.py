@@ -22,7 +22,7 @@ UNREADABLE = "unreadable"
 
 
 class RedisJournal:
-    """Implements ``protocols.Journal``.
+    """Implements ``shard_seams.Journal``.
 
     Args:
         reading: a link of its own, since a read that waits for entries keeps it busy.

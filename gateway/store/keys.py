@@ -1,6 +1,7 @@
 """Every key Quotagate writes to Redis, spelled here and nowhere else.
 
-    qg1:{042}:meta                            hash    epoch (none while closed), posted, last_ms, schema, mark
+    qg1:{042}:meta                            hash    epoch (none while closed), posted, last_ms, schema,
+                                              mark, ledger; closed (the epoch it had), closing
     qg1:{042}:journal                         stream  ids <epoch>-<seq>
     qg1:{042}:<e>:acct:<ns>:<account>         hash    balance, reserved, seq, next_ms, mended (last repair)
     qg1:{042}:<e>:holds:<ns>:<account>        zset    open holds of the account by expiry (ms)

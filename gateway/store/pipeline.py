@@ -6,6 +6,7 @@ Nothing here knows scripts or keys. The protocol is RESP2, read and written by h
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class _Wire(asyncio.Protocol):
         self._observe = observe
         self._suspect: tuple[int, float] | None = None
         self.lost: str | None = None
+        self.other_run = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -154,6 +156,16 @@ class Pipeline:
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._met: Callable[[], None] | None = None
+        self._run_id: str | None = None
+
+    def on_other_run(self, met: Callable[[], None]) -> None:
+        """Have ``met`` called when a new connection reaches another run of a server than the last one did.
+
+        The scripts that waited for that connection fail with UnfencedError. A server that hides its run is
+        taken to be another one each time.
+        """
+        self._met = met
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         """Send a command with all others of this tick."""
@@ -180,7 +192,10 @@ class Pipeline:
         await asyncio.wait([connecting])
         if connecting.cancelled():
             raise LinkLostError("the connection was closed here", sent=False)
-        return await connecting.result().call(words)
+        wire = connecting.result()
+        if wire.other_run and words[0] == "EVALSHA":  # what fences it goes through
+            raise UnfencedError("the server is another run than before")
+        return await wire.call(words)
 
     def _connected(self, task: asyncio.Task[_Wire]) -> None:
         self._connecting = None
@@ -193,6 +208,7 @@ class Pipeline:
             async with asyncio.timeout(self._timeout_s):
                 wire = await self._open()
                 await self._greet(wire)
+                await self._recognise(wire)
         except (OSError, StoreError) as error:
             reason = str(error) or f"no answer within {self._timeout_s} s"
             raise LinkLostError(f"cannot connect to Redis: {reason}", sent=False) from error
@@ -218,6 +234,20 @@ class Pipeline:
         except BaseException:
             wire.fail("the server did not accept our greeting")
             raise
+
+    async def _recognise(self, wire: _Wire) -> None:
+        """Look whether this is the run of the last connection, where somebody wants to know."""
+        if self._met is None:
+            return
+        try:
+            found = re.search(r"^run_id:(\S+)", await wire.call(("INFO", "server")), re.MULTILINE)
+        except RefusedError:
+            found = None
+        run_id = found[1] if found else ""
+        known, self._run_id = self._run_id, run_id
+        if known is not None and (known != run_id or not run_id):
+            wire.other_run = True
+            self._met()
 
     def _greeting(self) -> list[tuple[Word, ...]]:
         options = self._options

@@ -14,7 +14,8 @@ from gateway.api import Authenticator, NoKeys, api_app
 from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
 from gateway.metrics import Metrics
-from gateway.protocols import Actor, Readiness, ShardLag
+from gateway.protocols import Actor
+from gateway.shard_seams import Readiness, ShardLag
 
 LOCAL = ("127.0.0.1", 40000)
 METHODS = {

@@ -16,12 +16,21 @@ _METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces")
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
     *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
-    *("comparing", "restoring", "tidying", "warming", "reconcile_command", "reconcile_report"),
+    *(
+        "comparing",
+        "restoring",
+        "tidying",
+        "warming",
+        "reconcile_command",
+        "reconcile_report",
+        "health",
+        "joined",
+    ),
 )
 _BESIDE = (
     dict.fromkeys(_METER + _RECONCILE, "meter")
     | dict.fromkeys(_ROOTS, "roots")
-    | {"reconcile_seams": "protocols", "service_links": "settings"}
+    | {"reconcile_seams": "protocols", "shard_seams": "protocols", "service_links": "settings"}
 )
 
 

@@ -12,7 +12,7 @@ from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Poster, ShardRow, StoppedShard
+from gateway.shard_seams import Poster, ShardRow, StoppedShard
 from persistence.database import Database
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger
@@ -64,9 +64,11 @@ class Through(Poster):
     async def shard_rows(self) -> Sequence[ShardRow]:
         return await self.ledger.shard_rows()
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+    ) -> Mapping[int, Position]:
         self.calls.append({shard: len(batch) for shard, batch in batches.items()})
-        return await self.ledger.post(batches)
+        return await self.ledger.post(batches, fences)
 
 
 def trade(scribe: Scribe, times: int = 10) -> None:
@@ -143,7 +145,9 @@ async def test_draining_ends_at_its_bound(ledger: Ledger) -> None:
     trade(scribe)
 
     class Away(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             raise MeterUnavailableError(f"away with {len(batches)} batches")
 
     stop = asyncio.Event()
@@ -182,12 +186,14 @@ async def test_a_shard_skipped_in_one_transaction_is_left_out_of_the_next(
         trade(scribe)
 
     class HeldAtFirst(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             if self.calls:
-                return await super().post(batches)
+                return await super().post(batches, fences)
             async with database.transaction() as connection:
                 await connection.execute("SELECT 1 FROM meter.shards WHERE shard = 8 FOR UPDATE")
-                return await super().post(batches)
+                return await super().post(batches, fences)
 
     poster = HeldAtFirst(ledger)
     flusher = quick(FakeJournal(*scribes), poster, batch_entries=100)
@@ -275,12 +281,14 @@ async def test_a_database_that_is_away_is_waited_for(ledger: Ledger, ask: Ask) -
     ]
 
     class Failing(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             if failures:
                 error = failures.pop()
                 async with self.ledger._database.transaction():
                     raise error("now")
-            return await super().post(batches)
+            return await super().post(batches, fences)
 
     flusher = quick(FakeJournal(scribe), Failing(ledger))
     async with flushing(flusher):
@@ -482,3 +490,24 @@ async def test_a_running_flusher_follows_a_shard_into_its_new_epoch(ledger: Ledg
         await until(lambda: new.entries == [])
     assert flusher.stopped == {}
     assert await booked(ask) == 2 * lines(10), "what the closed epoch left behind is not booked"
+
+
+async def test_what_was_read_before_a_closing_is_not_posted(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe(namespace_in(7))
+    trade(scribe, 1)
+    ((fence,),) = await ask("UPDATE meter.shards SET fence = fence + 1 WHERE shard = 7 RETURNING fence")
+    batch = {7: scribe.entries}
+    assert await ledger.post(batch, {7: fence - 1}) == {}
+    assert await ledger.post(batch, {}) == {}
+    assert await ledger.post(batch, {7: fence}) == {7: scribe.entries[-1].position}
+
+
+async def test_a_flusher_learns_of_a_closing_and_reads_again(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe(namespace_in(7))
+    journal = FakeJournal(scribe)
+    scribe.allocate(ALICE, 1)
+    async with flushing(quick(journal, ledger)):
+        await until(lambda: not scribe.entries)
+        await ask("UPDATE meter.shards SET fence = fence + 1 WHERE shard = 7")
+        scribe.allocate(ALICE, 1)
+        await until(lambda: not scribe.entries)

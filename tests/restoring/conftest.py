@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from making import Caught, Sql, until
 
-from gateway.app import Store, open_store
 from gateway.domain.names import shard_of
+from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.servers import RunningServers, start_servers
 from gateway.settings import Settings

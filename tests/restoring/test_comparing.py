@@ -8,10 +8,10 @@ import random
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold, until
 
-from gateway.app import Store
 from gateway.comparing import Compared, compare
 from gateway.domain.names import account_text, namespace_text, shard_of
 from gateway.errors import MeterUnavailableError
+from gateway.joined import Store
 
 LONG = "n" * 900
 

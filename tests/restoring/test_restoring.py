@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold, until
 
-from gateway.app import Store
 from gateway.comparing import compare
 from gateway.domain.decisions import Done
 from gateway.domain.names import account_text, shard_of
 from gateway.errors import MeterUnavailableError
+from gateway.joined import Store
 from gateway.restoring import rebuild, shards_wanted
 from gateway.tidying import Expirer
 from gateway.warming import Warmed, warm

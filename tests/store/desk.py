@@ -34,6 +34,7 @@ class Desk:
         self.shard = shard_of(namespace)
         self.epoch = 1
         self.now = START_MS
+        self.tail: Reply = []  # of the last reply: what expired beside it
 
     @property
     def keys(self) -> ShardKeys:
@@ -56,6 +57,10 @@ class Desk:
         sent = (self.epoch if epoch is None else epoch, *args)
         reply = await self.link.call("EVALSHA", self.scripts[verb].sha, len(keys), *keys, *sent)
         assert all(isinstance(word, str) for word in reply), reply
+        self.tail = []
+        if reply[-1] == "EXPIRED":
+            at = -3 - int(reply[-2])
+            reply, self.tail = reply[:at], reply[at:]
         return list(reply)
 
     async def change(self, verb: str, hold_id: str, key: str, mark: str, *args: Word, at: Word = "") -> Reply:

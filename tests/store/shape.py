@@ -24,7 +24,7 @@ _TYPES = {
     "seen": "string",
 }
 _FIELDS = {
-    "meta": {"epoch", "posted", "last_ms", "schema", "mark"},
+    "meta": {"epoch", "posted", "last_ms", "schema", "mark", "ledger", "closed", "closing"},
     "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended"},
     "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
 }

@@ -15,6 +15,7 @@ from gateway.domain.decisions import Done
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
+from gateway.shard_seams import ShardState
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import UNREADABLE, RedisJournal
 from gateway.store.pipeline import Link, Word
@@ -172,7 +173,7 @@ async def test_the_life_of_a_shard_as_its_fence_sees_it(server: ServerUnderTest,
     shard = shard_of("acme")
     states = await shards.states()
     assert len(states) == SHARDS
-    assert set(states.values()) == {(None, -1, (0, -1))}
+    assert set(states.values()) == {ShardState(None, -1, Position(0, -1))}
     await shards.open({shard: Position(3, -1), 5: Position(1, 40)})
     hashes = [script.sha for script in server.scripts.values()]
     assert await link.call("SCRIPT", "EXISTS", *hashes) == [1] * len(hashes)
@@ -183,13 +184,15 @@ async def test_the_life_of_a_shard_as_its_fence_sees_it(server: ServerUnderTest,
     await desk.posted(0)
     await link.call("XTRIM", desk.keys.journal, "MAXLEN", 0)
     states = await shards.states()
-    assert states[shard] == (3, 0, (3, 0)), "the head outlives the entries"
-    assert states[5] == (1, 40, (0, -1))
+    assert states[shard][:3] == (3, 0, (3, 0)), "the head outlives the entries"
+    assert states[5][:3] == (1, 40, (0, -1))
     await shards.close([shard, 5])
-    assert [(await shards.states())[each].epoch for each in (shard, 5)] == [None, None]
+    await shards.close([shard, 5])
+    closed = await shards.states()
+    assert [(closed[each].epoch, closed[each].closed) for each in (shard, 5)] == [(None, 3), (None, 1)]
     assert (await desk.balance(A))[0] == "STALE"
     await shards.open({shard: Position(4, -1)})
-    assert (await shards.states())[shard] == (4, -1, (3, 0))
+    assert (await shards.states())[shard][:3] == (4, -1, (3, 0))
     with pytest.raises(MeterUnavailableError, match="AHEAD"):
         await shards.open({shard: Position(2, -1)})
 
@@ -322,7 +325,7 @@ async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the
 async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.store.backlog.SEQ_FULL", 1)
+    monkeypatch.setattr("gateway.store.kept.SEQ_FULL", 1)
     await stand.decider.allocate(call(), ACCOUNT, 5)
 
     async def away() -> Mapping[int, int]:
@@ -332,3 +335,62 @@ async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     done = await stand.decider.consume(call(), ACCOUNT, 1, check=True)
     assert isinstance(done, Done)
     assert done.entry.position == Position(1, 1)
+
+
+async def test_keys_of_epochs_that_were_left_go_and_no_others(stand: Stand) -> None:
+    await stand.decider.allocate(call("k"), ACCOUNT, 5)
+    await stand.decider.reserve(call(), hold_id(1), 10_000, legs(1))
+    old = set(await stand.link.call("KEYS", f"{stand.keys.prefix}*"))
+    await stand.link.call("HDEL", stand.keys.meta, "epoch")
+    await stand.post()
+    await stand.decider.allocate(call("l"), ACCOUNT, 5)
+    keys = set(await stand.link.call("KEYS", "*"))
+    shards = RedisShards(stand.link, stand.server.scripts)
+    assert await shards.unlink_left({stand.shard: 1}) == 0
+    assert await shards.unlink_left({stand.shard: 2, 5: 9}) == len(old) > 3
+    assert set(await stand.link.call("KEYS", "*")) == keys - old
+    assert (await stand.decider.standing("acme", ACCOUNT))[:2] == (10, 1)
+
+
+async def test_a_shard_is_opened_only_where_it_was_closed(server: ServerUnderTest, link: Link) -> None:
+    shards = RedisShards(link, server.scripts)
+    await shards.close([5], "m1")
+    with pytest.raises(MeterUnavailableError, match="ELSEWHERE"):
+        await shards.open({5: Position(1, -1)}, "ours", "m2")
+    await shards.open({5: Position(1, -1)}, "ours", "m1")
+    assert (await shards.states())[5] == ShardState(1, -1, Position(0, -1), None, "ours")
+    await link.call("FLUSHALL")
+    with pytest.raises(MeterUnavailableError, match="ELSEWHERE"):
+        await shards.open({5: Position(1, -1)}, "ours", "m1")
+
+
+async def test_a_shard_of_another_ledger_is_never_opened(server: ServerUnderTest, link: Link) -> None:
+    shards = RedisShards(link, server.scripts)
+    await shards.close([5], "m")
+    await shards.open({5: Position(1, -1)}, "theirs", "m")
+    await shards.close([5], "n")
+    with pytest.raises(MeterUnavailableError, match="FOREIGN"):
+        await shards.open({5: Position(1, -1)}, "ours", "n")
+
+
+async def test_a_shard_that_goes_on_in_its_epoch_keeps_its_mark(server: ServerUnderTest, link: Link) -> None:
+    shards = RedisShards(link, server.scripts)
+    await shards.open({5: Position(3, 7)})
+    await shards.close([5], "m")
+    await shards.open({5: Position(3, 9)}, "ours", "m")
+    assert (await shards.states())[5].posted == 7
+    await shards.close([5], "m")
+    await shards.open({5: Position(4, -1)}, "ours", "m")
+    assert (await shards.states())[5].posted == -1
+
+
+async def test_a_server_tells_its_run_and_whether_it_knows_the_scripts(
+    server: ServerUnderTest, link: Link
+) -> None:
+    shards = RedisShards(link, server.scripts)
+    before = await shards.server()
+    await shards.open({5: Position(1, -1)})
+    after = await shards.server()
+    assert (before.loaded, after.loaded) == (False, True)
+    assert before.run_id == after.run_id
+    assert bool(after.run_id) == server.real
