@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, scale_of, to_scaled
+from gateway.domain.durability import JOURNAL, LEVELS, LEVELS_TEXT, Durability
 from gateway.domain.fields import FieldError
 from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
 from gateway.domain.names import (
@@ -27,10 +28,12 @@ from gateway.domain.names import (
     USER_ID_MAX_BYTES,
     account_text,
     name_error,
+    sound_account,
+    sound_kind,
 )
 from gateway.domain.times import MAX_MS, unix_ms
 from gateway.errors import MeterValidationError
-from gateway.protocols import NO_METADATA, NOBODY, Actor, Call, Extras
+from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Call, Extras
 
 METADATA_MAX_BYTES = 16 * 1024
 METADATA_MAX_DEPTH = 32
@@ -68,12 +71,18 @@ class Arguments:
 
     def kind(self, event_type: object, unit: object) -> int:
         """Check event type and unit; give the unit's scale."""
+        if sound_kind(event_type, unit):
+            return scale_of(unit)  # type: ignore[arg-type]  # a sound unit is a text
         self.name("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS)
         self.name("unit", unit, max_chars=UNIT_MAX_CHARS)
         return scale_of(unit) if isinstance(unit, str) else DEFAULT_SCALE
 
     def account(self, user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
         """Check user and resource, and give the account's text; "" when any part is wrong."""
+        if not self._errors:
+            known = sound_account(user_id, event_type, unit, resource)
+            if known is not None:
+                return known
         if user_id is not None:
             self.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)
         if resource is not None and resource != "":
@@ -169,6 +178,16 @@ class Arguments:
             return None
         return value
 
+    def extras(self, metadata: object, event_time: object = None, reference_id: object = None) -> Extras:
+        """Check what no script looks at."""
+        if metadata is None and event_time is None and reference_id is None:
+            return NO_EXTRAS
+        return Extras(
+            metadata=self.metadata(metadata),
+            event_time_ms=self.moment("event_time", event_time),
+            reference_id=self.reference(reference_id),
+        )
+
     def metadata(self, value: object) -> msgspec.Raw:
         """Give metadata as JSON."""
         if value is None:
@@ -204,25 +223,36 @@ class Arguments:
                 self.name(field, text, max_bytes=ACTOR_MAX_BYTES)
         return actor
 
+    def durability(self, value: object) -> Durability:
+        """Give how durable a change is to be before it is answered."""
+        for level in LEVELS:
+            if value == level:
+                return level
+        self.fail("durability", "VAL_DURABILITY_INVALID", LEVELS_TEXT)
+        return JOURNAL
+
     def call(
-        self, namespace: str, actor: Actor, key: object, parameters: Sequence[object], extras: Extras
+        self,
+        namespace: str,
+        actor: Actor,
+        key: object,
+        parameters: Sequence[object],
+        extras: Extras,
+        durability: str = JOURNAL,
     ) -> Call:
         """Check the idempotency key and put together what goes with every verb."""
         if key is not None:
             self.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
         self.done()
         text = key if isinstance(key, str) else None
-        body = _body(actor, text, extras)
-        return Call(namespace, text, _fingerprint(parameters, extras) if text else "", body)
+        fingerprint = _fingerprint(parameters, extras) if text else ""
+        return Call(namespace, text, fingerprint, _body(actor, extras), durability)
 
 
-_NO_EXTRAS = Extras()
-
-
-def _body(actor: Actor, key: str | None, extras: Extras) -> bytes:
-    if key is None and actor == NOBODY and extras == _NO_EXTRAS:
+def _body(actor: Actor, extras: Extras) -> bytes:
+    if actor == NOBODY and (extras is NO_EXTRAS or extras == NO_EXTRAS):
         return b""
-    return _encode(msgspec.structs.replace(extras, idempotency_key=key, **actor._asdict()))
+    return _encode(msgspec.structs.replace(extras, **actor._asdict()))
 
 
 def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:

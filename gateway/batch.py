@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 1000
 
+# A batch waits once, for all its operations, to be as durable as its caller asks.
+_NOT_OF_ONE = frozenset({"self", "durability"})
+
 _VERBS = {
     "allocate": "allocate",
     "consume": "consume",
@@ -89,7 +92,8 @@ def _check_arguments(method: Any, arguments: Mapping[str, Any]) -> None:
 @cache
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     """Give the arguments of a verb; to look at a signature costs more than to reserve."""
-    return {name: found for name, found in inspect.signature(function).parameters.items() if name != "self"}
+    found = inspect.signature(function).parameters
+    return {name: found[name] for name in found if name not in _NOT_OF_ONE}
 
 
 def _lane(operation: object) -> str:

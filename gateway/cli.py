@@ -15,8 +15,10 @@ from typing import Annotated, Any, Never, TypeVar
 
 import typer
 
+from gateway import reconcile_command
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
+from gateway.service_links import service_links
 from gateway.settings import Settings, SettingsError, settings_rows
 
 cli = typer.Typer(
@@ -120,6 +122,53 @@ def flush(
 
 
 @cli.command()
+def warm(
+    namespace: Annotated[str | None, typer.Option(help="Only the accounts of this namespace.")] = None,
+    active_within: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Only accounts that were changed in the last so many days."),
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, help="How many accounts a second at most.")] = 5000,
+) -> None:
+    """Load accounts from the ledger into Redis before they are asked for. Safe at any time."""
+    from gateway.warming import run_warm
+
+    _run(run_warm(_complete(_settings({})), namespace, active_within, rate))
+
+
+@cli.command()
+def restore(
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare Redis with the ledger and change nothing.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Only this namespace; to rebuild, all of its shard.")
+    ] = None,
+    shard: Annotated[
+        list[int] | None, typer.Option(min=0, max=127, help="Only this shard; may be given again.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Rebuild Redis from the ledger, or with --check compare the two; exit code 1 when they differ.
+
+    To rebuild is to begin new epochs: shards close for a moment, what their journals hold is posted, and
+    everything loads anew from the ledger when it is first touched. Both are safe while gateways serve.
+    """
+    from gateway.restoring import run_check, run_restore, shards_wanted
+
+    complete = _complete(_settings({}))
+    if check and shard:
+        _give_up("--check compares all shards, or one --namespace: leave --shard out")
+    if check:
+        sys.exit(_run(run_check(complete, namespace)))
+    shards = shards_wanted(namespace, shard or ())
+    question = f"Redis forgets {len(shards)} of 128 shards, and loads them anew from the ledger. Go on?"
+    if not yes and not typer.confirm(question, err=True):
+        _give_up("nothing was done")
+    _run(run_restore(complete, shards))
+
+
+@cli.command()
 def replay(
     trace: Trace,
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
@@ -171,6 +220,41 @@ def migrate() -> None:
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is up to date")
 
 
+quarantine = typer.Typer(help="Look after journal entries that could not be booked as they stand.")
+cli.add_typer(quarantine, name="quarantine", no_args_is_help=True)
+
+Entry = Annotated[str, typer.Argument(help="Which entry: <shard>/<epoch>-<sequence>, as the list shows it.")]
+
+
+@quarantine.command("list")
+def list_quarantined(
+    resolved: Annotated[bool, typer.Option("--all", help="Show the resolved ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 100,
+) -> None:
+    """List what is in quarantine, the newest first."""
+    from gateway.quarantining import listed
+
+    typer.echo(_run(listed(_complete_database(_settings({})), resolved=resolved, limit=limit)))
+
+
+@quarantine.command("show")
+def show_quarantined(entry: Entry) -> None:
+    """Show one entry as the journal told it, why it could not be booked, and what was booked of it."""
+    from gateway.quarantining import shown
+
+    _say_or_give_up(_run(shown(_complete_database(_settings({})), entry)), entry)
+
+
+@quarantine.command("resolve")
+def resolve_quarantined(
+    entry: Entry, note: Annotated[str, typer.Argument(help="What was done about it, for the record.")]
+) -> None:
+    """Note what was done about an entry; it then no longer counts. It stays on record."""
+    from gateway.quarantining import resolved
+
+    _say_or_give_up(_run(resolved(_complete_database(_settings({})), entry, note)), entry)
+
+
 @cli.command()
 def settings() -> None:
     """List every setting with its value, default and meaning."""
@@ -186,7 +270,17 @@ def _settings(overrides: dict[str, Any]) -> Settings:
 
     found = Settings.from_env(os.environ, overrides)
     configure_logs(found)
+    _tell_of_links()
     return found
+
+
+def _tell_of_links() -> None:
+    import structlog
+
+    links = service_links(os.environ)
+    if links:
+        _log = structlog.get_logger("quotagate.cli")
+        _log.warning("service_links_ignored", variables=links, advice="set enableServiceLinks to false")
 
 
 def _check_ephemeral(settings: Settings) -> None:
@@ -208,6 +302,20 @@ def _complete(settings: Settings) -> Settings:
     if missing:
         _give_up(f"{' and '.join(missing)} must be set: only `quotagate serve` starts servers of its own")
     return settings
+
+
+def _complete_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        _give_up("QUOTAGATE_DATABASE_URL must be set: it says whose quarantine to look at")
+    return settings.database_url
+
+
+def _say_or_give_up(answer: str | None, entry: str) -> None:
+    if answer is None:
+        _give_up(
+            f"there is no entry {entry} that waits in quarantine; `quotagate quarantine list` shows them"
+        )
+    typer.echo(answer)
 
 
 @contextmanager
@@ -241,3 +349,6 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 def _give_up(message: str) -> Never:
     typer.echo(f"quotagate: {message}", err=True)
     raise SystemExit(1)
+
+
+reconcile_command.add_to(cli, lambda: _complete(_settings({})), _run)

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gateway.domain.names import account_text, parse_account
 from gateway.domain.times import MAX_MS
 from gateway.errors import MeterValidationError
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
+AccountText = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,65536}$")]
 HoldId = Annotated[str, msgspec.Meta(pattern="^[!-~]{0,64}$")]
 
 
@@ -31,11 +33,30 @@ def read_holds_cursor(cursor: str | None) -> tuple[int, str] | None:
     return None if cursor is None else _read(cursor, tuple[Moment, HoldId])
 
 
+def read_reports_cursor(cursor: str | None) -> int | None:
+    """Give the id of the report after which the page begins. Raises MeterValidationError for another text."""
+    return None if cursor is None else _read(cursor, tuple[Natural])[0]
+
+
+def read_reconcile_cursor(cursor: str) -> tuple[int, str]:
+    """Give the report that is continued and the account it has come to. Raises MeterValidationError."""
+    report_id, account = _read(cursor, tuple[Natural, AccountText])
+    try:
+        known = account_text(*parse_account(account)) == account
+    except ValueError:
+        known = False
+    if not known:
+        raise _invalid()
+    return report_id, account
+
+
 def _read(cursor: str, shape: Any) -> Any:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
         return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=shape)
     except (AttributeError, binascii.Error, ValueError, TypeError) as error:
-        raise MeterValidationError.one(
-            "cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list"
-        ) from error
+        raise _invalid() from error
+
+
+def _invalid() -> MeterValidationError:
+    return MeterValidationError.one("cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list")

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import msgspec
 
 from gateway.app import open_backend, running_flusher
+from gateway.keeping import kept_running
 from gateway.meter import Meter
 from gateway.metrics import Metrics
 from gateway.servers import start_servers
@@ -18,16 +19,22 @@ from gateway.settings import Settings
 def embedded_servers(
     settings: Settings, *, ephemeral: bool, progress: Callable[[str], None] | None = None
 ) -> Iterator[Settings]:
-    """Start what has no URL in the settings; give settings that have both. Stops it again at the end."""
-    with start_servers(
-        settings.data_dir,
-        ephemeral=ephemeral,
-        redis=settings.redis_url is None,
-        postgres=settings.database_url is None,
-        redis_server=settings.redis_server,
-        postgres_bin=settings.postgres_bin,
-        progress=progress,
-    ) as servers:
+    """Start what has no URL in the settings; give settings that have both. Stops it again at the end.
+
+    Meanwhile a server that dies is started again.
+    """
+    with (
+        start_servers(
+            settings.data_dir,
+            ephemeral=ephemeral,
+            redis=settings.redis_url is None,
+            postgres=settings.database_url is None,
+            redis_server=settings.redis_server,
+            postgres_bin=settings.postgres_bin,
+            progress=progress,
+        ) as servers,
+        kept_running(servers.servers.items()),
+    ):
         yield msgspec.structs.replace(
             settings,
             redis_url=settings.redis_url or servers.redis_url,

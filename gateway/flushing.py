@@ -2,7 +2,7 @@
 
 A process of its own, because the flusher is busy where the gateway must be quick: they would share one
 interpreter's lock. It holds the other end of a pipe and, when that closes, drains and exits, so it never
-outlives its gateway, however that ended.
+outlives its gateway, however that ended. Through another it tells what is in its way.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import structlog
 
 from gateway.settings import Settings, variable_of
+from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.flushing")
 
@@ -25,10 +27,57 @@ _RESTART_LAST_S = 5.0
 _HEALTHY_S = 60.0  # after this long alive, the next death is the first again
 
 
+_PATIENCE_S = 3.0  # a trouble that is over sooner, as most deadlocks are, is nobody's concern
+
+
+class FlusherNews:
+    """What a gateway knows of its flusher."""
+
+    def __init__(self) -> None:
+        self._retries_before = 0
+        self._retries = 0
+        self._reason: str | None = None
+        self._since = 0.0
+
+    @property
+    def retries(self) -> int:
+        """The attempts that a database left unanswered, since the gateway started."""
+        return self._retries_before + self._retries
+
+    @property
+    def fault(self) -> str | None:
+        """What has kept the flusher from posting for a while; None when nothing does."""
+        lasts_s = time.monotonic() - self._since
+        if self._reason is None or lasts_s < _PATIENCE_S:
+            return None
+        return f"the flusher has not posted for {lasts_s:.0f} s: {self._reason}"
+
+    def heard(self, trouble: Trouble) -> None:
+        """Take in what the flusher told."""
+        self._retries = trouble.attempts
+        self._note(trouble.reason)
+
+    def died(self, reason: str) -> None:
+        """Take in that it is gone; the next one counts from the beginning."""
+        self._retries_before, self._retries = self.retries, 0
+        self._note(f"it died: {reason}")
+
+    def _note(self, reason: str | None) -> None:
+        if self._reason is None:
+            self._since = time.monotonic()
+        self._reason = reason
+
+
+def tell_gateway(trouble: Trouble) -> None:
+    """Tell the gateway that started this process, without ever waiting for it."""
+    with suppress(BlockingIOError, BrokenPipeError):
+        os.write(sys.stdout.fileno(), msgspec.json.encode(trouble) + b"\n")
+
+
 @asynccontextmanager
-async def flusher_process(settings: Settings) -> AsyncIterator[None]:
+async def flusher_process(settings: Settings, news: FlusherNews) -> AsyncIterator[None]:
     """Run the flusher beside the caller's work, restarted when it dies; drain and end it afterwards."""
-    watch = asyncio.create_task(_watch(settings))
+    watch = asyncio.create_task(_watch(settings, news))
     try:
         yield
     finally:
@@ -36,11 +85,12 @@ async def flusher_process(settings: Settings) -> AsyncIterator[None]:
         await asyncio.wait([watch])
 
 
-async def _watch(settings: Settings) -> None:
+async def _watch(settings: Settings, news: FlusherNews) -> None:
     pause_s = _RESTART_FIRST_S
     while True:
         started = time.monotonic()
-        reason = await _run_once(settings)
+        reason = await _run_once(settings, news)
+        news.died(reason)
         if time.monotonic() - started > _HEALTHY_S:
             pause_s = _RESTART_FIRST_S
         _log.error("flusher_died", reason=reason, restart_in_s=pause_s)
@@ -48,17 +98,26 @@ async def _watch(settings: Settings) -> None:
         pause_s = min(pause_s * 2, _RESTART_LAST_S)
 
 
-async def _run_once(settings: Settings) -> str:
+async def _run_once(settings: Settings, news: FlusherNews) -> str:
     """Run the flusher until it ends; say why it did."""
     try:
         process = await _start(settings)
     except OSError as error:
         return f"it could not be started: {error}"
+    listening = asyncio.create_task(_listen(process, news))
     try:
         return f"exit code {await process.wait()}"
     except asyncio.CancelledError:
         await _drain(process, settings.drain_seconds)
         raise
+    finally:
+        listening.cancel()
+
+
+async def _listen(process: asyncio.subprocess.Process, news: FlusherNews) -> None:
+    if process.stdout is not None:
+        async for line in process.stdout:
+            news.heard(msgspec.json.decode(line, type=Trouble))
 
 
 async def _start(settings: Settings) -> asyncio.subprocess.Process:
@@ -67,6 +126,7 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "flush", "--lifeline"),
         stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
         env=environ,
         start_new_session=True,
     )

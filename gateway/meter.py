@@ -6,7 +6,6 @@ says what came back in the words of the source API. It decides nothing and keeps
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
@@ -29,45 +28,54 @@ from gateway.domain.answers import (
     LedgerPage,
     Posted,
     Reconciled,
+    Reconciliations,
     Released,
     Reservation,
     Reservations,
     Reserved,
 )
 from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.durability import JOURNAL, Durability
 from gateway.domain.holds import (
     ACTIVE,
     COMMITTED,
     EXPIRED,
+    NO_HOLD,
     RELEASED,
     TTL_DEFAULT_SECONDS,
     hold_id_of,
 )
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
-from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
+from gateway.errors import MeterError, MeterValidationError
+from gateway.matching import behind
 from gateway.nonces import nonce_hex
-from gateway.protocols import NOBODY, Actor, Call, Decider, Extras, Observer, Reports
+from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
+from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
+from gateway.reconciling import Reconciler
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
 
 _STATUSES = frozenset({ACTIVE, COMMITTED, RELEASED, EXPIRED})
+# What no hold can be called is not found; with a key the script is asked all the same, for the key may
+# have come before.
 _NOT_FOUND = Settled("not_found")
-_AUDIT_ACCOUNTS = 50
-_POLL_S = 0.005
 
 
 class Backend(NamedTuple):
     """What every meter of a process shares.
 
     ``report_wait_s`` bounds how long a report waits for the ledger to catch up with the journal.
+    ``durability`` is how durable a change is before it is answered, where neither meter nor call says.
     """
 
     decider: Decider
     reports: Reports
     observer: Observer
+    reconciler: Reconciler
     report_wait_s: float = 2.0
+    durability: Durability = JOURNAL
 
 
 class Meter:
@@ -78,9 +86,15 @@ class Meter:
     and come out as ``Decimal``. A denial is an answer.
     """
 
-    __slots__ = ("_actor", "_backend", "_decider", "namespace")
+    __slots__ = ("_actor", "_backend", "_decider", "_durability", "namespace")
 
-    def __init__(self, backend: Backend, namespace: str, actor: Actor = NOBODY) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        namespace: str,
+        actor: Actor = NOBODY,
+        durability: Durability | None = None,
+    ) -> None:
         error = namespace_error(namespace)
         if error is not None:
             raise MeterValidationError.of([error])
@@ -88,6 +102,11 @@ class Meter:
         self._backend = backend
         self._decider = backend.decider
         self._actor = actor
+        self._durability = backend.durability
+        if durability is not None:
+            read = Arguments()
+            self._durability = read.durability(durability)
+            read.done()
 
     def set_actor(
         self,
@@ -117,14 +136,16 @@ class Meter:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Posted:
         """Credit an account. ``amount`` must be positive; ``event_time`` defaults to now."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
-        call = self._call(read, idempotency_key, ("allocate", account, scaled), extras)
+        extras = read.extras(metadata, event_time)
+        call = self._call(read, idempotency_key, ("allocate", account, scaled), extras, durability)
         done = await self._observed("allocate", self._decider.allocate(call, account, scaled))
         return wording.posted(done, scale)
 
@@ -139,15 +160,17 @@ class Meter:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Consumed:
         """Debit an account. With ``check_balance`` only what is available; without, it may go below zero."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), event_time_ms=read.moment("event_time", event_time))
+        extras = read.extras(metadata, event_time)
         check = read.flag("check_balance", check_balance)
-        call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras)
+        call = self._call(read, idempotency_key, ("consume", account, scaled, check), extras, durability)
         decision = await self._observed("consume", self._decider.consume(call, account, scaled, check=check))
         return wording.consumed(decision, scale)
 
@@ -161,14 +184,16 @@ class Meter:
         reference_id: int | None = None,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Posted:
         """Correct an account by an amount of either sign, not zero."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         scaled = read.adjustment("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
-        extras = Extras(metadata=read.metadata(metadata), reference_id=read.reference(reference_id))
-        call = self._call(read, idempotency_key, ("adjust", account, scaled), extras)
+        extras = read.extras(metadata, reference_id=reference_id)
+        call = self._call(read, idempotency_key, ("adjust", account, scaled), extras, durability)
         done = await self._observed("adjust", self._decider.adjust(call, account, scaled))
         return wording.posted(done, scale)
 
@@ -182,6 +207,8 @@ class Meter:
         ttl_seconds: int = TTL_DEFAULT_SECONDS,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        durability: Durability | None = None,
     ) -> Reserved:
         """Hold an amount while a call runs. Expires by itself after ``ttl_seconds`` (1 to 86400)."""
         read = Arguments()
@@ -189,8 +216,8 @@ class Meter:
         scaled = read.positive("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         ttl_ms = read.ttl_ms(ttl_seconds)
-        extras = Extras(metadata=read.metadata(metadata))
-        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras)
+        extras = read.extras(metadata)
+        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras, durability)
         hold_id = hold_id_of((scale,), nonce_hex())
         decision = await self._observed(
             "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
@@ -203,32 +230,39 @@ class Meter:
         actual_amount: Amount,
         metadata: Metadata = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Committed:
         """Charge what was really used, more or less than was held, and drop the hold."""
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
         scale = scales[0] if scales else 0
         actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
-        extras = Extras(metadata=read.metadata(metadata))
-        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras)
-        if scales is None:
+        extras = read.extras(metadata)
+        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras, durability)
+        if scales is None and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
-        actuals = (actual,) * len(scales)
-        decision = await self._observed("commit", self._decider.commit(call, reservation_id, actuals))
+        hold_id, actuals = (reservation_id, (actual,) * len(scales)) if scales else (NO_HOLD, (actual,))
+        decision = await self._observed("commit", self._decider.commit(call, hold_id, actuals))
         return wording.committed(decision, scale)
 
-    async def settle_release(self, reservation_id: str, idempotency_key: str | None = None) -> Released:
+    async def settle_release(
+        self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
+    ) -> Released:
         """Drop a hold and charge nothing; when it is not open, say what it had become."""
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        call = self._call(read, idempotency_key, ("release", reservation_id), Extras())
-        if scales is None:
+        call = self._call(read, idempotency_key, ("release", reservation_id), NO_EXTRAS, durability)
+        if scales is None and call.key is None:
             return wording.released(_NOT_FOUND)
-        return wording.released(await self._observed("release", self._decider.release(call, reservation_id)))
+        hold_id = reservation_id if scales else NO_HOLD
+        return wording.released(await self._observed("release", self._decider.release(call, hold_id)))
 
-    async def release(self, reservation_id: str, idempotency_key: str | None = None) -> bool:
+    async def release(
+        self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
+    ) -> bool:
         """Drop a hold and charge nothing; False when it is not open."""
-        return (await self.settle_release(reservation_id, idempotency_key))["released"]
+        return (await self.settle_release(reservation_id, idempotency_key, durability=durability))["released"]
 
     async def extend(
         self,
@@ -236,6 +270,8 @@ class Meter:
         ttl_seconds: int | None = None,
         amount: Amount | None = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Extended:
         """Let a hold live ``ttl_seconds`` from now, if that is longer, or add ``amount`` to it, or both."""
         read = Arguments()
@@ -245,12 +281,13 @@ class Meter:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
         added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
-        call = self._call(read, idempotency_key, ("extend", reservation_id, ttl_ms, added), Extras())
-        if scales is None:
-            return wording.extended(_NOT_FOUND, 0)
-        decision = await self._observed(
-            "extend", self._decider.extend(call, reservation_id, ttl_ms, (added,) * len(scales))
+        call = self._call(
+            read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS, durability
         )
+        if scales is None and call.key is None:
+            return wording.extended(_NOT_FOUND, 0)
+        hold_id, legs = (reservation_id, (added,) * len(scales)) if scales else (NO_HOLD, (added,))
+        decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
         return wording.extended(decision, scale)
 
     async def get_reservation(self, reservation_id: str) -> Reservation | None:
@@ -262,15 +299,31 @@ class Meter:
         return None if found is None else wording.reservation(*found)
 
     async def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Balance:
-        """Give what an account has at this moment, straight from Redis."""
+        """Give what an account has at this moment, from Redis, or had at another, from the ledger."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
+        at_ms = read.moment("at", at)
         read.done()
+        if at_ms is not None:
+            return await self._observed("balance", self._balance_at(account, at_ms, scale))
         standing = await self._observed("balance", self._decider.standing(self.namespace, account))
         return wording.balance(standing, scale)
+
+    async def _balance_at(self, account: str, at_ms: int, scale: int) -> Balance:
+        if at_ms > await self._decider.now_ms(shard_of(self.namespace)):
+            raise MeterValidationError.one("at", "VAL_AT_IN_FUTURE", "must not lie in the future")
+        caught_up, posted = await self._wait_for_ledger()
+        balance, reserved = await self._backend.reports.balance_at(self.namespace, account, at_ms)
+        as_of = rfc3339(at_ms) if caught_up else min(rfc3339(at_ms), posted)
+        return wording.balance_as_of(balance, reserved, scale, as_of)
 
     async def balances(self, user_id: str | None) -> Balances:
         """Give all accounts of a user, as the ledger knows them once it has caught up."""
@@ -349,7 +402,7 @@ class Meter:
         read.done()
         before = read_holds_cursor(cursor)
         as_of = await self._caught_up()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = await self._decider.now_ms(shard_of(self.namespace))
         holds = await self._backend.reports.holds(
             self.namespace, status, user_id, now_ms, rows_wanted + 1, before
         )
@@ -375,27 +428,68 @@ class Meter:
         """Expire every overdue hold of the namespace now; give how many."""
         return await self._observed("expire", self._decider.expire(self.namespace))
 
-    async def reconciled(self) -> Reconciled:
-        """Compare every account of the namespace with the ledger, each at one place of the journal."""
+    async def reconciled(
+        self,
+        repair: bool = False,
+        trust: str = "ledger",
+        deep: bool = False,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Reconciled:
+        """Compare accounts with the ledger, each at one place of the journal, and repair them if asked to."""
+        asked = read_orders(repair, trust, deep, limit, cursor, self._actor)
         caught_up, as_of = await self._wait_for_ledger()
         if not caught_up:
-            raise _behind()
-        accounts = await self._backend.reports.accounts(self.namespace)
-        found: list[Discrepancy] = []
-        for start in range(0, len(accounts), _AUDIT_ACCOUNTS):
-            found += await self._audited(accounts[start : start + _AUDIT_ACCOUNTS])
-        return {"discrepancies": found, "accounts_checked": len(accounts), "as_of": as_of}
+            raise behind()
+        return await reconciled(self._backend.reconciler, self.namespace, asked, as_of)
 
     async def reconcile(self) -> list[Discrepancy]:
         """Give every discrepancy between Redis and the ledger as a list; empty when there is none."""
-        return (await self.reconciled())["discrepancies"]
+        page = await self.reconciled()
+        found = page["discrepancies"]
+        while page["next_cursor"] is not None:
+            page = await self.reconciled(cursor=page["next_cursor"])
+            found += page["discrepancies"]
+        return found
 
-    async def batch(self, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Carry out many operations in few round trips (see batch.py)."""
-        return await run_batch(self, operations)
+    async def reconciliations(self, limit: int = 100, cursor: str | None = None) -> Reconciliations:
+        """Give a page of the stored reconciles of the namespace, newest first."""
+        return await reconciliations(self._backend.reconciler, self.namespace, limit, cursor)
 
-    def _call(self, read: Arguments, key: str | None, parameters: tuple[object, ...], extras: Extras) -> Call:
-        return read.call(self.namespace, self._actor, key, parameters, extras)
+    async def batch(
+        self, operations: Sequence[Mapping[str, Any]], *, durability: Durability | None = None
+    ) -> list[Any]:
+        """Carry out many operations in few round trips (see batch.py); wait once for all to be durable."""
+        read = Arguments()
+        level = self._durability if durability is None else read.durability(durability)
+        read.done()
+        if level == JOURNAL:
+            return await run_batch(self._at(JOURNAL), operations)
+        await self._decider.check_durability(level)
+        answers = await run_batch(self._at(JOURNAL), operations)
+        await self._decider.endure(self.namespace, level)
+        return answers
+
+    def with_durability(self, durability: str) -> Meter:
+        """Give the same meter with another durability where a call names none."""
+        read = Arguments()
+        level = read.durability(durability)
+        read.done()
+        return self._at(level)
+
+    def _at(self, level: Durability) -> Meter:
+        return self if level == self._durability else Meter(self._backend, self.namespace, self._actor, level)
+
+    def _call(
+        self,
+        read: Arguments,
+        key: str | None,
+        parameters: tuple[object, ...],
+        extras: Extras,
+        durability: str | None,
+    ) -> Call:
+        level = self._durability if durability is None else read.durability(durability)
+        return read.call(self.namespace, self._actor, key, parameters, extras, level)
 
     async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer:
         started = time.perf_counter()
@@ -414,36 +508,14 @@ class Meter:
     async def _wait_for_ledger(self) -> tuple[bool, str]:
         """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""
         shard = shard_of(self.namespace)
-        asked_ms = time.time_ns() // 1_000_000
+        asked_ms = await self._decider.now_ms(shard)
         head = await self._decider.head(shard)
-        deadline = time.monotonic() + self._backend.report_wait_s
-        while True:
-            watermark, posted_ms = await self._backend.reports.watermark(shard)
-            if watermark >= head:
-                return True, rfc3339(asked_ms)
-            if time.monotonic() > deadline:
-                return False, rfc3339(posted_ms)
-            await asyncio.sleep(_POLL_S)
-
-    async def _audited(self, accounts: Sequence[str]) -> list[Discrepancy]:
-        position = await self._decider.audit(self.namespace, accounts)
-        if position is None:
-            return []
-        deadline = time.monotonic() + self._backend.report_wait_s
-        while True:
-            found = await self._backend.reports.audits(self.namespace, shard_of(self.namespace), position)
-            if found is not None:
-                return [wording.discrepancy(mismatch) for mismatch in found]
-            if time.monotonic() > deadline:
-                raise _behind()
-            await asyncio.sleep(_POLL_S)
-
-
-def _behind() -> MeterUnavailableError:
-    return MeterUnavailableError(
-        "the ledger has not caught up with the journal, so nothing can be compared; is a flusher running?",
-        "ledger_backlog",
-    )
+        if await self._decider.posted_upto(shard, head, self._backend.report_wait_s):
+            return True, rfc3339(asked_ms)
+        # Redis hears of a posting after it is done, and may not have heard of the last.
+        watermark, posted_ms = await self._backend.reports.watermark(shard)
+        caught_up = watermark >= head
+        return caught_up, rfc3339(asked_ms if caught_up else posted_ms)
 
 
 def _result_of(decision: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -21,7 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.protocols import Readiness, ShardLag
+from gateway.shard_seams import Readiness, ShardLag
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _CALLS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
@@ -70,6 +70,9 @@ class Metrics(Collector):
         self._batches = Histogram(_CALLS)
         self._calls = 0
         self._readiness: Readiness | None = None
+        self._reconciled = 0
+        self._drifting = 0
+        self._round_at_s = 0.0
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -86,6 +89,18 @@ class Metrics(Collector):
         self._batches.observe(calls)
         self._scripts.observe(seconds)
 
+    def reconciled(self, accounts: int) -> None:
+        """Count accounts that were compared with the ledger."""
+        self._reconciled += accounts
+
+    def drifting(self, accounts: int) -> None:
+        """Note how many accounts differ from the ledger."""
+        self._drifting = accounts
+
+    def round_done(self, at_s: float) -> None:
+        """Note that all accounts have been compared, at this Unix time."""
+        self._round_at_s = at_s
+
     def text(self, readiness: Readiness) -> bytes:
         """Give all metrics, with the gauges that ``readiness`` fills."""
         self._readiness = readiness
@@ -94,6 +109,7 @@ class Metrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics as they stand."""
         yield from self._counted()
+        yield from self._rounds()
         if self._readiness is not None:
             yield from _gauges(self._readiness)
 
@@ -119,6 +135,19 @@ class Metrics(Collector):
         self._batches.add_to(batches)
         return (results, durations, calls, scripts, batches)
 
+    def _rounds(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(
+            "quotagate_reconciled_accounts", "Accounts that reconcile has compared", self._reconciled
+        )
+        yield GaugeMetricFamily(
+            "quotagate_drift_accounts", "Accounts on which Redis and the ledger differ", self._drifting
+        )
+        yield GaugeMetricFamily(
+            "quotagate_reconcile_last_success_timestamp_seconds",
+            "When reconcile last came to the end of all accounts; 0 for a process that has not",
+            self._round_at_s,
+        )
+
 
 def _gauges(readiness: Readiness) -> Iterable[Metric]:
     yield GaugeMetricFamily(
@@ -128,25 +157,66 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
     for part in readiness.faults:
         faults.add_metric((part,), 1)
     yield faults
-    yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
-    yield from _journal(readiness)
-
-
-def _journal(readiness: Readiness) -> Iterable[Metric]:
+    if readiness.duplicates is not None:
+        yield from _duplicates(readiness.duplicates)
+    yield GaugeMetricFamily(
+        "quotagate_clock_ahead_seconds",
+        "How far the time of the furthest shard is ahead of the clock of Redis",
+        readiness.clock_ahead_s,
+    )
+    if readiness.proven_loss is not None:
+        yield CounterMetricFamily(
+            "quotagate_proven_loss",
+            "Journal entries that existed and nobody has any more",
+            readiness.proven_loss,
+        )
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)
+    yield epochs
+    # What nobody knows has no number: a gauge that said 0 would look like all was well.
+    if readiness.open_holds is not None:
+        yield GaugeMetricFamily("quotagate_open_holds", "Holds that are open", readiness.open_holds)
+    if readiness.quarantined is not None:
+        stopped = len(readiness.stopped)
+        yield GaugeMetricFamily("quotagate_shards_stopped", "Shards that cannot be posted", stopped)
+        yield GaugeMetricFamily(
+            "quotagate_quarantined_entries", "Entries in quarantine, unresolved", readiness.quarantined
+        )
+    if readiness.retries is not None:
+        yield CounterMetricFamily(
+            "quotagate_flusher_retries", "Attempts of the flusher that were in vain", readiness.retries
+        )
+    if readiness.lag is not None:
+        yield from _journal(readiness.lag)
+
+
+def _duplicates(counts: Mapping[str, int]) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        "quotagate_duplicates_pending",
+        "Calls done twice and not undone yet",
+        counts.get("pending", 0),
+    )
+    yield CounterMetricFamily(
+        "quotagate_duplicates_undone", "Calls done twice and undone", counts.get("undone", 0)
+    )
+    yield CounterMetricFamily(
+        "quotagate_keys_reused", "Calls with a key that another call had long before", counts.get("kept", 0)
+    )
+
+
+def _journal(found: Sequence[ShardLag]) -> Iterable[Metric]:
     heads = _by_shard("quotagate_journal_head", "Last sequence that the journal of a shard has given out")
     marks = _by_shard("quotagate_journal_watermark", "Last sequence of that shard that the ledger has")
     lags = _by_shard("quotagate_journal_shard_lag", "Entries of that shard that the ledger does not have yet")
-    for lag in readiness.lag:
+    for lag in found:
         label = (str(lag.shard),)
         heads.add_metric(label, lag.head.seq)
         marks.add_metric(label, lag.watermark.seq)
         lags.add_metric(label, _behind(lag))
-    total = sum(map(_behind, readiness.lag))
+    total = sum(map(_behind, found))
     waiting = GaugeMetricFamily("quotagate_journal_lag", "Entries of all shards not in the ledger yet", total)
-    return (epochs, heads, marks, lags, waiting)
+    return (heads, marks, lags, waiting)
 
 
 def _by_shard(name: str, text: str) -> GaugeMetricFamily:

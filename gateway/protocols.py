@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
-from gateway.domain.entries import Entry, Position
+from gateway.domain.durability import JOURNAL
+from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 
 NO_METADATA = msgspec.Raw()
@@ -27,13 +28,15 @@ class Extras(msgspec.Struct, omit_defaults=True, frozen=True):
     """
 
     metadata: msgspec.Raw = NO_METADATA
-    idempotency_key: str | None = None
     event_time_ms: int | None = None
     reference_id: int | None = None
     actor_id: str | None = None
     request_id: str | None = None
     on_behalf_of: str | None = None
     reason: str | None = None
+
+
+NO_EXTRAS = Extras()
 
 
 class AccountState(NamedTuple):
@@ -50,19 +53,22 @@ class Call(NamedTuple):
 
     ``key`` is the idempotency key or None; ``fingerprint`` stands for verb and parameters, so that the
     same key with others is found; ``body`` is the JSON of ``Extras``, or b"" when there are none.
+    ``durability`` is how far a change has to have come before its caller hears of it.
     """
 
     namespace: str
     key: str | None
     fingerprint: str
     body: bytes
+    durability: str = JOURNAL
 
 
 class Decider(Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
-    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had.
+    sum would leave the range of exact numbers, MeterUnavailableError when no decision can be had, or when a
+    change is made and has not become as durable as the call asks.
     """
 
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
@@ -113,12 +119,24 @@ class Decider(Protocol):
         """Expire what is overdue in the shard; count it."""
         ...
 
-    async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
-        """State in the journal what Redis holds of the accounts; None when it holds none of them."""
-        ...
-
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal."""
+        ...
+
+    async def now_ms(self, shard: int) -> int:
+        """Tell the time by the shard's clock, in Unix milliseconds."""
+        ...
+
+    async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
+        """Wait until the ledger has everything up to the position; False when the bound is over."""
+        ...
+
+    async def check_durability(self, level: str) -> None:
+        """See that the level can be reached here; MeterValidationError when it cannot."""
+        ...
+
+    async def endure(self, namespace: str, level: str) -> None:
+        """Wait until all that the namespace's shard has in its journal by now is that durable."""
         ...
 
 
@@ -136,24 +154,32 @@ class StateSource(Protocol):
         ...
 
 
-class Fence(Protocol):
-    """Makes a Redis server safe to decide on, after a start or whenever it may have lost something."""
+class FirstAnswer(NamedTuple):
+    """The first call with a key, as the ledger keeps it: ``answer`` is what the script gave."""
 
-    async def raise_up(self) -> Mapping[int, int]:
-        """Check every shard, load the scripts, open; give the epoch of each shard. Safe to repeat.
+    fingerprint: str
+    position: Position
+    answer: str
 
-        A shard that cannot be opened yet is not in the answer. Raises MeterUnavailableError when a database
-        is away (``store_unavailable``) or another process is at it (``recovering``).
-        """
+
+class AnswerSource(Protocol):
+    """The second tier of idempotency: what the ledger knows of keys that Redis has forgotten."""
+
+    async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
+        """Give each shard's epoch, and the seconds since it was given."""
+        ...
+
+    async def first_answers(self, wanted: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], FirstAnswer]:
+        """Give the first answer of each (namespace, key) that has one; many share one query."""
         ...
 
 
-class ShardRow(NamedTuple):
-    """A shard as Postgres knows it: ``state`` is ``open`` or ``closing``."""
+class Duplicate(NamedTuple):
+    """A call that was done a second time: its place, the first one's, and what the script gave it."""
 
-    shard: int
-    watermark: Position
-    state: str
+    position: Position
+    first: Position
+    answer: str
 
 
 class LedgerLine(NamedTuple):
@@ -179,13 +205,17 @@ class AccountRow(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """One finding of reconcile, scaled; ``issue_type`` is ``balance_mismatch`` and its kin."""
+    """One finding of reconcile, scaled; ``issue_type`` is ``balance_mismatch`` and its kin.
+
+    ``hold_id`` is the hold it is about, "" for one about the account.
+    """
 
     namespace: str
     account: str
     issue_type: str
     expected: int
     actual: int
+    hold_id: str = ""
 
 
 class Reports(Protocol):
@@ -197,6 +227,10 @@ class Reports(Protocol):
 
     async def balances(self, namespace: str, user_id: str | None) -> Sequence[AccountRow]:
         """Give every account of the user, by name."""
+        ...
+
+    async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
+        """Give balance and reserved as they stood at a time, scaled; zeros before the account existed."""
         ...
 
     async def ledger(
@@ -223,8 +257,8 @@ class Reports(Protocol):
         """Give holds older than ``before`` (created_ms, hold id); user_id filters when not None."""
         ...
 
-    async def accounts(self, namespace: str) -> Sequence[str]:
-        """Give the text of every account of the namespace, by name."""
+    async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
+        """Give the text of the accounts that follow ``after`` in the ledger's own order."""
         ...
 
     async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:
@@ -253,101 +287,4 @@ class Observer(Protocol):
 
     def round_trip(self, calls: int, seconds: float) -> None:
         """One batch of ``calls`` script calls shared a round trip of ``seconds``."""
-        ...
-
-
-class ShardLag(NamedTuple):
-    """One shard that has a journal: how far that goes, and how far the ledger has come."""
-
-    shard: int
-    head: Position
-    watermark: Position
-
-
-class Readiness(NamedTuple):
-    """What /readyz says: an empty ``faults`` means ready. ``lag`` has every shard that has a journal."""
-
-    faults: Mapping[str, str]
-    epochs: Mapping[int, int]
-    lag: Sequence[ShardLag]
-    open_holds: int
-
-
-class Health(Protocol):
-    """Looks at both databases, with a bound on the time it takes."""
-
-    async def readiness(self) -> Readiness:
-        """Ask Redis and Postgres for everything /readyz and the gauges of /metrics say."""
-        ...
-
-
-class ShardState(NamedTuple):
-    """A shard as its Redis knows it.
-
-    ``epoch`` is None while it is closed or unknown; ``posted`` is the watermark's sequence in that epoch;
-    ``head`` is the last position its journal ever gave out, (0, -1) when it gave none.
-    """
-
-    epoch: int | None
-    posted: int
-    head: Position
-
-
-class ShardStore(Protocol):
-    """The fence's side of Redis."""
-
-    async def states(self) -> Mapping[int, ShardState]:
-        """Look at every shard."""
-        ...
-
-    async def close(self, shards: Sequence[int]) -> None:
-        """Take the epoch from the shards: from here on nothing is acknowledged in it."""
-        ...
-
-    async def open(self, watermarks: Mapping[int, Position]) -> None:
-        """Write epoch and watermark of the shards, then load the scripts: they serve from here on."""
-        ...
-
-
-class Journal(Protocol):
-    """The flusher's side of the stream of each shard, as the store keeps it."""
-
-    async def read(
-        self, after: Mapping[int, Position], limit: int, block_ms: int
-    ) -> Mapping[int, Sequence[Entry]]:
-        """Give up to ``limit`` entries per shard after each position; wait up to ``block_ms`` for the first.
-
-        They come as they stand: whether they follow each other is the poster's question. An entry nobody
-        can read has the verb ``unreadable``.
-        """
-        ...
-
-    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
-        """Write the watermark to the shard's meta, let settled holds leave, trim. Safe to repeat."""
-        ...
-
-    async def posted_marks(self) -> Mapping[int, Position]:
-        """Give the watermark each shard's meta carries; (0, -1) where there is none."""
-        ...
-
-    async def heads(self) -> Mapping[int, Position]:
-        """Give the position of the last entry that each shard's journal still holds, where it holds one."""
-        ...
-
-
-class Poster(Protocol):
-    """The flusher's side of the ledger."""
-
-    async def shard_rows(self) -> Sequence[ShardRow]:
-        """Give all shards; one that was never opened stands at epoch 0."""
-        ...
-
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
-        """Post the entries of several shards in one transaction; give each shard's new watermark.
-
-        A shard whose row another flusher holds, or that is posted so far already, is skipped and not in the
-        answer. A batch that does not follow the watermark, or that no row can be made of, raises an error
-        of the ledger's own, and nothing of it is written. An entry of the verb ``audit`` is compared with the
-        ledger at exactly its place; ``Reports.audits`` gives what was found.
-        """
         ...

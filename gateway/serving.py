@@ -9,16 +9,21 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Self
 
 import structlog
 import typer
 import uvicorn
 
-from gateway.api.transport import HttpProtocol
-from gateway.app import open_gateway, open_store
-from gateway.flushing import flusher_process
+from gateway.api.fast import FastLane
+from gateway.api.lane import HttpProtocol
+from gateway.app import open_gateway
+from gateway.flushing import FlusherNews, flusher_process, tell_gateway
+from gateway.joined import open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings, SettingsError
+from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.serving")
 
@@ -41,12 +46,15 @@ async def serve_http(settings: Settings) -> None:
     """
     listening = _listen(settings)
     async with AsyncExitStack() as running:
+        # Undone last: once told to stop, nothing cuts the stop short.
+        signals = running.enter_context(_StopSignals())
         running.callback(listening.close)
-        app = await running.enter_async_context(open_gateway(settings))
-        if settings.flusher:
-            await running.enter_async_context(flusher_process(settings))
+        news = FlusherNews() if settings.flusher else None
+        app = await running.enter_async_context(open_gateway(settings, news))
+        if news is not None:
+            await running.enter_async_context(flusher_process(settings, news))
         server = _Server(_uvicorn(app, settings))
-        stop = running.enter_context(_stop_signals())
+        stop = signals.heed()
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         _settle_memory()
         _announce(settings, listening)
@@ -59,9 +67,12 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
     """Post the journal until SIGINT, SIGTERM or, with ``lifeline``, the end of input; then drain."""
     async with open_store(settings, Metrics()) as store:
         await store.fence.raise_up()
-        with _stop_signals() as stop:
+        with _StopSignals() as signals:
+            stop = signals.heed()
+            if lifeline:
+                tell_gateway(Trouble(0, None))
             async with _end_of_input(stop, lifeline=lifeline):
-                await store.flusher(settings).run(stop)
+                await store.post(settings, stop, tell_gateway if lifeline else None)
 
 
 def _settle_memory() -> None:
@@ -75,11 +86,11 @@ def _settle_memory() -> None:
     gc.set_threshold(_COLLECT_AFTER)
 
 
-def _uvicorn(app: object, settings: Settings) -> uvicorn.Config:
+def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own type of an application is narrower than ASGI
+        app,
         loop="none",
-        http=HttpProtocol,
+        http=partial(HttpProtocol, app),  # type: ignore[arg-type]  # a class in all but name
         ws="none",
         lifespan="off",
         log_config=None,
@@ -110,17 +121,35 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
         typer.echo("No API key is asked for: only this machine can reach it.", err=True)
 
 
-@contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+class _StopSignals:
+    """SIGINT and SIGTERM once they are heeded: the first asks to stop, and no other hurries the stop.
+
+    After the block they are ignored where one came, for the process is ending: what it still has to put in
+    order, the embedded servers above all, is not to be cut short either.
+    """
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._stop = asyncio.Event()
+        self._heeded = False
+
+    def heed(self) -> asyncio.Event:
+        """Heed them from now on; give the event that they set. Before, they interrupt the opening."""
+        loop = asyncio.get_running_loop()
+        for number in self._NUMBERS:
+            loop.add_signal_handler(number, self._stop.set)
+        self._heeded = True
+        return self._stop
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._NUMBERS if self._heeded else ():
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN if self._stop.is_set() else signal.default_int_handler)
 
 
 @asynccontextmanager

@@ -15,8 +15,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type
 
 import msgspec
 
+from gateway.domain.durability import Durability
+from gateway.service_links import service_links
+
 _PREFIX = "QUOTAGATE_"
 _MASK = "***"
+_DAY_S = 86_400
 _TRUTHS = {
     "1": True,
     "true": True,
@@ -143,6 +147,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_seconds: Annotated[
         int, _whole(1, 2_592_000, "How long Redis remembers an idempotency key and its answer, in seconds.")
     ] = 3600
+    idempotency_retention_days: Annotated[
+        int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
+    ] = 30
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"
@@ -152,24 +159,65 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     settled_hold_seconds: Annotated[
         int, _whole(60, 86_400, "How long Redis remembers a settled hold, in seconds.")
     ] = 120
+    idle_account_seconds: Annotated[
+        int, _whole(60, 2_592_000, "How long an account must be idle before it leaves Redis, in seconds.")
+    ] = 3600
     sweep_interval_ms: Annotated[
         int, _whole(10, 3_600_000, "How often expired holds are returned to idle accounts, in milliseconds.")
     ] = 1000
     report_wait_ms: Annotated[
         int, _whole(0, 60_000, "How long a report waits for the ledger to catch up, in milliseconds.")
     ] = 2000
+    reconcile_accounts_per_second: Annotated[
+        int, _whole(0, 100_000, "How fast accounts are compared with the ledger in the background; 0: not.")
+    ] = 50
+    reconcile_interval_seconds: Annotated[
+        int, _whole(1, 86_400, "The pause between two rounds over all accounts, in seconds.")
+    ] = 60
     request_max_bytes: Annotated[
         int, _whole(1024, 67_108_864, "The longest request body that is read, in bytes.")
     ] = 1_048_576
+    durability: Annotated[
+        Durability,
+        _word(Durability, "How durable a change is before it is answered, where the call does not say."),
+    ] = "journal"
+    replicas: Annotated[
+        int, _whole(1, 100, "Replicas that must have a change, at the durability replicated.")
+    ] = 1
+    durability_timeout_ms: Annotated[
+        int,
+        _whole(1, 60_000, "How long a change may take to become as durable as asked, in milliseconds."),
+    ] = 3000
     journal_max_entries: Annotated[
         int, _whole(1, 1_000_000_000, "Unposted journal entries at which writes are refused.")
     ] = 1_000_000
+    journal_max_bytes: Annotated[
+        int,
+        _whole(
+            4096,
+            1_099_511_627_776,
+            "Bytes of unposted journal entries of a shard at which writes are refused.",
+        ),
+    ] = 268_435_456
+    kept_max_entries: Annotated[
+        int,
+        _whole(1, 100_000_000, "Entries kept until they are posted at which this process refuses writes."),
+    ] = 250_000
+    kept_max_bytes: Annotated[int, _whole(1024, 1 << 40, "The same in bytes of what the entries say.")] = (
+        134_217_728
+    )
     drain_seconds: Annotated[
         int, _whole(0, 3600, "How long a stopping process finishes what it has begun, in seconds.")
     ] = 10
     redis_timeout_ms: Annotated[
         int, _whole(10, 60_000, "How long Redis may take to answer, in milliseconds.")
     ] = 1000
+    database_timeout_ms: Annotated[
+        int, _whole(10, 60_000, "How long Postgres may take to answer a request, in milliseconds.")
+    ] = 5000
+    posting_timeout_ms: Annotated[
+        int, _whole(100, 3_600_000, "How long each step of a posting may take Postgres, in milliseconds.")
+    ] = 30_000
     database_pool_size: Annotated[
         int, _whole(2, 1000, "Connections to Postgres that this process keeps at most.")
     ] = 8
@@ -178,7 +226,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def from_env(cls, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Self:
         """Read the settings from an environment.
 
-        An empty variable counts as unset, as compose files write it.
+        An empty variable counts as unset, as compose files write it. What Kubernetes says of services whose
+        names begin as ours is no setting (see service_links.py).
 
         Args:
             environ: the environment; only ``QUOTAGATE_…`` variables are looked at.
@@ -190,7 +239,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: names every variable that is unknown or out of bounds.
         """
-        given = {name: text.strip() for name, text in environ.items() if name.startswith(_PREFIX)}
+        links = service_links(environ)
+        given = {
+            name: text.strip()
+            for name, text in environ.items()
+            if name.startswith(_PREFIX) and name not in links
+        }
         for name, value in (overrides or {}).items():
             if value is not None:
                 given[variable_of(name)] = str(value)
@@ -225,6 +279,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.needs_key() and self.api_key is None:
             why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
             yield f"{_PREFIX}API_KEY: is not set, and {why} needs it"
+        if self.idempotency_window_seconds > self.idempotency_retention_days * _DAY_S:
+            yield (
+                f"{_PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
+                f"{_PREFIX}IDEMPOTENCY_WINDOW_SECONDS={self.idempotency_window_seconds}, and the ledger must "
+                "remember a key for at least as long as Redis"
+            )
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={shown!r}' for name, shown in self.__rich_repr__())})"

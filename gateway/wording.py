@@ -20,6 +20,7 @@ from gateway.domain.answers import (
     LedgerEntry,
     Leg,
     Posted,
+    Reconciliation,
     Released,
     Reservation,
     Reserved,
@@ -31,6 +32,7 @@ from gateway.domain.holds import Hold
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
+from gateway.reconcile_seams import ReportRow
 
 _decode_extras = msgspec.json.Decoder(Extras).decode
 # Under load many holds expire in the same millisecond, and writing it takes as long as all else in an answer.
@@ -150,11 +152,16 @@ def extended(decision: Done | Denied | Settled, scale: int) -> Extended:
 
 def balance(standing: Standing, scale: int) -> Balance:
     """Say what an account has."""
+    return balance_as_of(standing.balance, standing.reserved, scale, rfc3339(standing.now_ms))
+
+
+def balance_as_of(balance: int, reserved: int, scale: int, as_of: str) -> Balance:
+    """Say what an account had at a time."""
     return {
-        "balance": to_decimal(standing.balance, scale),
-        "reserved": to_decimal(standing.reserved, scale),
-        "available": to_decimal(standing.balance - standing.reserved, scale),
-        "as_of": rfc3339(standing.now_ms),
+        "balance": to_decimal(balance, scale),
+        "reserved": to_decimal(reserved, scale),
+        "available": to_decimal(balance - reserved, scale),
+        "as_of": as_of,
     }
 
 
@@ -237,6 +244,22 @@ def discrepancy(mismatch: Mismatch) -> Discrepancy:
         "expected": to_decimal(mismatch.expected, scale),
         "actual": to_decimal(mismatch.actual, scale),
         "discrepancy": to_decimal(mismatch.actual - mismatch.expected, scale),
+        "reservation_id": mismatch.hold_id or None,
+    }
+
+
+def reconciliation(row: ReportRow) -> Reconciliation:
+    """Say one stored reconcile."""
+    return {
+        "id": row.report_id,
+        "trigger": row.trigger,
+        "trust": row.trust,
+        "started_at": rfc3339(row.started_ms),
+        "finished_at": None if row.finished_ms is None else rfc3339(row.finished_ms),
+        "accounts_checked": row.accounts_checked,
+        "findings": row.found,
+        "repaired": row.repaired,
+        "discrepancies": [discrepancy(mismatch) for mismatch in row.findings],
     }
 
 

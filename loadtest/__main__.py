@@ -39,6 +39,10 @@ def main(
     ] = False,
     rounds: Annotated[int | None, typer.Option(min=1, max=100, help="How many rounds instead.")] = None,
     strict: Annotated[bool, typer.Option("--assert", help="Exit with 1 when a target is missed.")] = False,
+    redis_server: Annotated[
+        Path | None,
+        typer.Option(help="Program of the Redis or Valkey that decides.", show_default="the first one found"),
+    ] = None,
     results: Annotated[
         Path, typer.Option(help="Where the JSON goes.", file_okay=False, show_default="loadtest/results")
     ] = RESULTS,
@@ -48,7 +52,7 @@ def main(
         raise typer.BadParameter("take one of --quick and --full")
     sizes = FULL if full else TINY if tiny else QUICK
     before = machine()
-    found = summary(run(sizes._replace(rounds=rounds or sizes.rounds), _tell), before)
+    found = summary(run(sizes._replace(rounds=rounds or sizes.rounds), _tell, redis_server), before)
     judged = verdicts(found)
     _tell("")
     show(found, judged)

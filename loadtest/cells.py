@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from loadtest.durability import LEVELS
 from loadtest.sizes import Sizes
 
 SCRIPTS, METER, HTTP, ECHO = "scripts", "meter", "http", "echo"
 LIMITS, POSTGRES, POSTGRES_RELAXED = "limits", "postgres", "postgres, commits do not wait for the disk"
 RESERVE, CHECK, PAIR = "reserve", "check", "reserve + commit"
+DURABLE = "reserve, by durability"
 CLOSED, OPEN = "closed", "open"
 
 
 class Cell(NamedTuple):
-    """One thing to measure: who does what, on how many accounts, for how many clients, in which loop."""
+    """One thing to measure: who does what, on how many accounts, for how many clients, in which loop.
+
+    ``durability`` is a label of durability.LEVELS.
+    """
 
     subject: str
     verb: str
@@ -22,6 +27,7 @@ class Cell(NamedTuple):
     clients: int
     loop: str = CLOSED
     keyed: bool = False
+    durability: str = "journal"
 
     def beside(self, subject: str) -> Cell:
         """Give the same cell of another subject."""
@@ -44,3 +50,5 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
         for clients in sizes.peer_clients:
             yield from (Cell(who, CHECK, accounts, clients) for who in (LIMITS, METER))
             yield from (Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))
+    for label in LEVELS:
+        yield Cell(METER, DURABLE, sizes.accounts, sizes.durable_clients, durability=label)

@@ -18,6 +18,8 @@ from msgspec.json import Encoder
 from gateway import wording
 from gateway.api.asgi import api_app
 from gateway.api.auth import NoKeys
+from gateway.api.fast import FastLane
+from gateway.api.lane import written
 from gateway.api.reading import BodyReader
 from gateway.api.requests import Reserve
 from gateway.domain.answers import Reserved
@@ -28,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.protocols import Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.keys import ShardKeys
 from gateway.store.replies import read_done
 from gateway.store.scripts import scripts
@@ -39,18 +42,12 @@ _BODY = b'{"user_id":"user-7","event_type":"llm_call","amount":1,"unit":"tokens"
 _HEAD = f"reserve 1700000000000 acme {_HOLD} 1700000300000 0 {_ACCOUNT} 0 1 1 1000000000000000 1"
 _REPLY = ["DONE", "41", "1-42", _HEAD]
 _WIRE = b"".join([b"*4\r\n", *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in _REPLY)])
-_SCOPE = {
-    "type": "http",
-    "method": "POST",
-    "path": "/v1/reservations",
-    "query_string": b"",
-    "headers": [
-        (b"host", b"127.0.0.1:8080"),
-        (b"x-namespace", _NAMESPACE.encode()),
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(_BODY)),
-    ],
-}
+_PAIRS = [
+    (b"host", b"127.0.0.1:8080"),
+    (b"x-namespace", _NAMESPACE.encode()),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(_BODY)),
+]
 
 
 class _Ready:
@@ -65,6 +62,10 @@ class _Ready:
     async def reserve(self, *_: Any) -> Done:
         """Decide, as a ``Decider``."""
         return self.done
+
+    async def first_answers(self, _: Any) -> dict[Any, Any]:
+        """Know of no key, as an ``AnswerSource``."""
+        return {}
 
     def call(self, *_: Any) -> asyncio.Future[list[str]]:
         """Send, as a ``Link``."""
@@ -88,8 +89,10 @@ def layer_times(calls: int) -> dict[str, float]:
 
 async def _measured(calls: int) -> dict[str, float]:
     ready: Any = _Ready()
-    meter = Meter(Backend(ready, ready, Metrics()), _NAMESPACE)
-    decider = RedisDecider(Calls(ready, scripts(), ready, ready), seen_ms=3_600_000)
+    meter = Meter(Backend(ready, ready, Metrics(), ready), _NAMESPACE)
+    decider = RedisDecider(
+        Calls(ready, scripts(), ready, ready), FirstAnswers(ready, 3600), seen_ms=3_600_000
+    )
     metrics = Metrics()
     app = api_app(lambda _n, _a: _ReadyMeter(ready.answer), NoKeys(), ready, metrics, version="0")  # type: ignore[arg-type,return-value]  # stand-ins
     call = Call(_NAMESPACE, None, "", b"")
@@ -98,14 +101,14 @@ async def _measured(calls: int) -> dict[str, float]:
     reader = hiredis.Reader(encoding="utf-8", errors="strict")
     body = _best(calls, partial(read, _BODY))
     encoding = _best(calls, partial(encode, ready.answer))
-    endpoint = _best(calls, lambda: _finish(app(_SCOPE, _receive, _send)))
+    endpoint = _best(calls, lambda: _finish(_posted(app)))
     saying = _best(calls, lambda: wording.reserved(ready.done, 1, 0))
     metered = _best(calls, lambda: _finish(meter.reserve("user-7", "llm_call", 1, "tokens")))
     reading = _best(calls, lambda: read_done(_REPLY, b""))
     deciding = _best(calls, lambda: _finish(decider.reserve(call, _HOLD, 300_000, ((_ACCOUNT, 1),))))
     return {
         "api: read the body": body,
-        "api: route, headers, caller, send": endpoint - body - encoding,
+        "api: route, headers, caller, bytes of the answer": endpoint - body - encoding,
         "api: encode the answer": encoding,
         "meter: check and name the arguments": metered - saying,
         "meter: word the answer": saying,
@@ -128,12 +131,13 @@ def _fed(reader: hiredis.Reader) -> Any:
     return reader.gets()
 
 
-async def _receive() -> dict[str, Any]:
-    return {"type": "http.request", "body": _BODY, "more_body": False}
-
-
-async def _send(_message: Any) -> None:
-    return
+async def _posted(app: FastLane) -> bytes:
+    """Serve one request as a connection does, from the target to the bytes of the answer."""
+    found = app.posted_to(b"/v1/reservations")
+    if found is None:
+        raise AssertionError("reserve is not on the fast lane")
+    request_id, answer = await found[0].posted(dict(_PAIRS), _PAIRS, _BODY, found[1])
+    return written(answer, request_id, close=False)
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from loadtest.cells import (
     CLOSED,
+    DURABLE,
     ECHO,
     HTTP,
     LIMITS,
@@ -49,6 +50,7 @@ def show(summary: Summary, verdicts: Sequence[Verdict]) -> None:
         _capacity(summary),
         _latency(summary),
         _peers(summary),
+        _durability(summary),
         _spent(summary),
         _layers(summary),
         _memory(summary),
@@ -127,6 +129,24 @@ def _peers(summary: Summary) -> _Section:
             shown = "-" if share is None else f"{share:.1f}"
             section.table.add_row(
                 what, _accounts(row), str(row.clients), _rate(row), _rate(summary.find(ours)), shown
+            )
+    return section
+
+
+def _durability(summary: Summary) -> _Section:
+    title = "A reserve through the Meter by durability, closed loop; latency in ms"
+    section = _section(title, "durability", "on", "clients", "per second", "of journal", "p50", "p99")
+    for row in summary.rows:
+        if row.verb == DURABLE:
+            share = summary.ratio(row.cell, row.cell._replace(durability="journal"))
+            section.table.add_row(
+                row.durability,
+                _accounts(row),
+                str(row.clients),
+                _rate(row),
+                "-" if share is None else f"{share:.3f}",
+                _ms(row.p50_ms),
+                _ms(row.p99_ms),
             )
     return section
 

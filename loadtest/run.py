@@ -16,6 +16,7 @@ from loadtest.bare import Bare, ScriptTimes, Weights
 from loadtest.cells import (
     CHECK,
     CLOSED,
+    DURABLE,
     ECHO,
     HTTP,
     LIMITS,
@@ -28,6 +29,7 @@ from loadtest.cells import (
     Cell,
     cells_of,
 )
+from loadtest.durability import LEVELS, is_there, prepared
 from loadtest.layers import layer_times
 from loadtest.scene import Scene, open_scene
 from loadtest.sizes import Sizes
@@ -36,7 +38,7 @@ from loadtest.tally import Figures, Window
 # An open loop offers this share of what the closed loop before it could do.
 OPEN_SHARE = 0.5
 
-_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair"}
+_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve"}
 _SCRIPT_CONNECTIONS = 4
 
 Tell = Callable[[str], None]
@@ -70,8 +72,8 @@ class Results(NamedTuple):
     weights: dict[str, Weights]
 
 
-def run(sizes: Sizes, tell: Tell) -> Results:
-    """Measure everything."""
+def run(sizes: Sizes, tell: Tell, redis_server: Path | None = None) -> Results:
+    """Measure everything; ``redis_server`` is the program that decides, None takes the first one found."""
     results = Results({}, defaultdict(list), defaultdict(list), [], {})
     with _bare_servers() as bare:
         for number in range(sizes.rounds):
@@ -79,7 +81,8 @@ def run(sizes: Sizes, tell: Tell) -> Results:
             for name, server in bare.items():
                 results.scripts[name].append(server.script_times(sizes.batches, sizes.batch_calls))
             results.layers.append(layer_times(sizes.layer_calls))
-            _round(sizes, results, number, tell)
+            with open_scene(redis_server) as scene:
+                _round(scene, sizes, results, number, tell)
         tell("memory")
         for name, server in bare.items():
             results.weights[name] = server.weights(sizes.memory)
@@ -101,25 +104,27 @@ def _bare_servers() -> Iterator[Mapping[str, Bare]]:
         yield started
 
 
-def _round(sizes: Sizes, results: Results, number: int, tell: Tell) -> None:
-    with open_scene() as scene:
-        results.servers.update(decides=scene.redis_name, remembers=scene.database_name)
-        capacity: dict[Cell, float] = {}
-        cells = list(cells_of(sizes))
-        for index, cell in enumerate(cells):
-            place = f"round {number + 1} of {sizes.rounds}, {index + 1} of {len(cells)}"
-            tell(f"{place}: {cell.subject} {cell.verb}")
-            offered = None
-            if cell.loop == OPEN:
-                offered = max(1.0, OPEN_SHARE * capacity[cell._replace(loop=CLOSED)])
+def _round(scene: Scene, sizes: Sizes, results: Results, number: int, tell: Tell) -> None:
+    results.servers.update(decides=scene.redis_name, remembers=scene.database_name)
+    capacity: dict[Cell, float] = {}
+    cells = [cell for cell in cells_of(sizes) if is_there(scene, cell.durability)]
+    for index, cell in enumerate(cells):
+        place = f"round {number + 1} of {sizes.rounds}, {index + 1} of {len(cells)}"
+        tell(f"{place}: {cell.subject} {cell.verb}")
+        offered = None
+        if cell.loop == OPEN:
+            offered = max(1.0, OPEN_SHARE * capacity[cell._replace(loop=CLOSED)])
+        with prepared(scene, cell.durability):
             sample = _measure(scene, cell, sizes, offered, seed=number * len(cells) + index)
-            capacity[cell] = sample.figures.rate
-            results.samples[cell].append(sample)
+        capacity[cell] = sample.figures.rate
+        results.samples[cell].append(sample)
 
 
 def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed: int) -> Sample:
     """Measure one cell on accounts that nobody has used before."""
     seconds = sizes.seconds if offered is None else sizes.open_seconds
+    if cell.verb == DURABLE:
+        seconds = sizes.durable_seconds
     window = Window(cell.clients, sizes.warm_seconds, seconds, offered)
     namespace = f"load-{seed}"
     job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
@@ -142,7 +147,8 @@ def _load_scripts(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
 
 
 def _load_meter(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.workers["meter"].do(verb=_VERBS[cell.verb], **job)
+    level = LEVELS[cell.durability].durability
+    return scene.workers["meter"].do(verb=_VERBS[cell.verb], durability=level, **job)
 
 
 def _load_http(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:

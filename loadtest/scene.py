@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import redis
 
 from gateway.domain.names import shard_of
-from gateway.servers import start_servers
+from gateway.servers import Provider, start_servers
 from gateway.store.keys import ShardKeys
 from loadtest.children import Worker, announcing
 from loadtest.echo import ANNOUNCED
@@ -35,6 +36,7 @@ class Scene(NamedTuple):
     workers: dict[str, Worker]
     pids: dict[str, int]
     client: redis.Redis
+    redis_provider: Provider
 
     def spent(self) -> dict[str, float]:
         """Give the seconds of processor time each process has used so far."""
@@ -62,10 +64,13 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def open_scene() -> Iterator[Scene]:
-    """Start everything on data that is kept nowhere; stop it at the end."""
+def open_scene(redis_server: Path | None) -> Iterator[Scene]:
+    """Start everything on data that is kept nowhere; stop it at the end.
+
+    ``redis_server`` is the program of the Redis or Valkey that decides; None takes the first one found.
+    """
     with ExitStack() as opened:
-        servers = opened.enter_context(start_servers(None, ephemeral=True))
+        servers = opened.enter_context(start_servers(None, ephemeral=True, redis_server=redis_server))
         urls = servers.redis_url, servers.database_url
         environ = dict(zip(("QUOTAGATE_REDIS_URL", "QUOTAGATE_DATABASE_URL"), urls, strict=True))
         gateway_pid, gateway_url = opened.enter_context(
@@ -91,6 +96,7 @@ def open_scene() -> Iterator[Scene]:
                 **{f"worker {name}": worker.pid for name, worker in workers.items()},
             },
             client=client,
+            redis_provider=servers.servers["redis"].provider,
         )
 
 

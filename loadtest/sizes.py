@@ -16,6 +16,8 @@ class Sizes(NamedTuple):
         clients: numbers of clients, ascending.
         open_clients: those of them that are loaded in an open loop as well.
         peer_clients: those of them at which peers are measured.
+        durable_clients: the number of clients at which the levels of durability are measured.
+        durable_seconds: how long each of these is counted: a disk that is synced every second needs some.
         accounts: how many accounts the load is spread over, where it is not on one.
         batches: script batches per server and round, for the server's own time.
         batch_calls: calls in each of these.
@@ -30,6 +32,8 @@ class Sizes(NamedTuple):
     clients: tuple[int, ...] = (1, 32, 256)
     open_clients: tuple[int, ...] = (1, 32, 256)
     peer_clients: tuple[int, ...] = (1, 32, 256)
+    durable_clients: int = 32
+    durable_seconds: float = 3.0
     accounts: int = 1000
     batches: int = 40
     batch_calls: int = 500
@@ -56,6 +60,7 @@ TINY = Sizes(
     clients=(32, 256),
     open_clients=(32,),
     peer_clients=(32,),
+    durable_seconds=0.05,
     accounts=5,
     batches=2,
     batch_calls=50,

@@ -24,6 +24,7 @@ class Row(msgspec.Struct, kw_only=True):
     clients: int
     loop: str
     keyed: bool
+    durability: str
     rate: float
     offered: float | None
     p50_ms: float | None
@@ -38,7 +39,7 @@ class Row(msgspec.Struct, kw_only=True):
     @property
     def cell(self) -> Cell:
         """What was measured."""
-        return Cell(self.subject, self.verb, self.accounts, self.clients, self.loop, self.keyed)
+        return Cell(*(getattr(self, name) for name in Cell._fields))
 
 
 class ScriptRow(msgspec.Struct, kw_only=True):

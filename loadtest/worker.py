@@ -74,6 +74,7 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
             if job["verb"] == "fund":
                 await asyncio.gather(*(made.allocate(name, EVENT, PLENTY, UNIT) for name in names))
                 return None
+            made = made.with_durability(job["durability"])
             act = _careful(_VERBS[job["verb"]](made, names, keyed=job["keyed"]))
             return await tasks.load(act, msgspec.convert(job["window"], Window), job["seed"])
 

@@ -4,10 +4,11 @@
 -- RETURNS: BALANCE posted balance reserved now | STALE | LOAD | AGAIN
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
 -- USES: guard accounts expiry decide write
+-- FLAGS: allow-oom
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@accounts
-local account, body = touch(ARGV[3], ARGV[4]), ''
+local account, body, seen = touch(ARGV[3], ARGV[4]), '', nil
 --@expiry
 --@decide
 answer = answer or {'BALANCE', posted, account.balance_text, account.reserved_text, now_text}

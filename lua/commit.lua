@@ -5,6 +5,7 @@
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one actual for each leg
 -- USES: guard replay accounts hold expiry decide write remember
+-- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay

@@ -9,7 +9,9 @@
 --@guard
 local TICKET_MS = 10000 -- nothing leaves Redis within a minute of its last change, so no state read
 local prefix = string.sub(KEYS[3], 1, -4) -- within ten seconds of finding it absent can be an old one
-if now - tonumber(ARGV[4]) > TICKET_MS then return {'LATE', posted} end
+-- The server's own clock, for the shard's stands still after the other was ahead; and a ticket of the future
+-- is as old as nobody knows.
+if math.abs(clock - tonumber(ARGV[4])) > TICKET_MS then return {'LATE', posted} end
 local i = 6
 while i <= #ARGV do
   local path, known, balance, reserved, count = ARGV[3] .. ':' .. ARGV[i], unpack(ARGV, i + 1, i + 4)
@@ -29,7 +31,8 @@ while i <= #ARGV do
     end
   end
   if fresh then
-    call('HSET', key, 'balance', balance, 'reserved', reserved, 'seq', '-1')
+    -- What the ledger gave holds no entry beyond the watermark; so read often, it does not leave at once.
+    call('HSET', key, 'balance', balance, 'reserved', reserved, 'seq', posted)
     if known == '0' then
       call('HSET', key, 'absent', '1')
       call('PEXPIRE', key, ARGV[5])

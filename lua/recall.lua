@@ -7,7 +7,7 @@
 -- COST: O(1)
 --@guard
 local TICKET_MS = 10000 -- as in install
-if now - tonumber(ARGV[4]) > TICKET_MS then return {'LATE', posted} end
+if math.abs(clock - tonumber(ARGV[4])) > TICKET_MS then return {'LATE', posted} end
 if call('EXISTS', KEYS[4]) == 1 then return {'INSTALLED', posted} end
 call('HSET', KEYS[4], 'status', ARGV[6])
 if ARGV[7] then

@@ -4,10 +4,12 @@
 -- RETURNS: SWEPT posted expired more | STALE | LOAD
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
 -- USES: guard accounts expiry decide write
+-- FLAGS: allow-oom
 -- COST: O(limit), and O(log n) for each expired hold; every namespace is swept, one is counted, '' counts all
 --@guard
 --@accounts
 local overdue, body = call('ZRANGE', KEYS[3], '-inf', now_text, 'BYSCORE', 'LIMIT', 0, ARGV[4]), ''
+local seen
 for _, path in ipairs(overdue) do touch(string.match(path, '^([^:]*):(.*)$')) end
 --@expiry
 --@decide

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import psycopg
+from psycopg import sql
+from psycopg.abc import PQGen
 from psycopg_pool import AsyncConnectionPool
 
 from gateway.errors import MeterUnavailableError
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+_CHECK_S = 1.0  # for an empty statement, before a connection is lent
+_POSTING_S = 30.0
+
+Answer = TypeVar("Answer")
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection on which no wait for the server outlasts a bound, however dead the server is.
+
+    Cancelling a wait is no bound: psycopg then asks the server to cancel the statement, and waits for that.
+    Hanging up is one: the wait ends at once, with the error of a lost connection.
+
+    Attributes:
+        bound_s: how long the server may take for one answer.
+        overdue: whether it took longer, so that the connection was given up.
+    """
+
+    bound_s = _POSTING_S
+    overdue = False
+
+    async def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
+        """Wait for what the server answers, but no longer than ``bound_s``."""
+        alarm = asyncio.get_running_loop().call_later(self.bound_s, self._hang_up)
+        try:
+            return await super().wait(gen, *args, **kwargs)
+        finally:
+            alarm.cancel()
+
+    def _hang_up(self) -> None:
+        self.overdue = True
+        # Either may find that the server was quicker.
+        with suppress(psycopg.OperationalError, OSError), socket.socket(fileno=os.dup(self.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
+
+Heard = Callable[[float], Awaitable[None]]
+
 
 # Class 54 (a statement too complex, too many columns) is the statement's fault: waiting does not help.
 _HOPELESS = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
@@ -30,8 +71,26 @@ def unavailable() -> Iterator[None]:
         raise MeterUnavailableError(f"the ledger's database is not available: {reason}") from error
 
 
+class Connections(Protocol):
+    """What lends connections: a pool, or one connection whose transaction is under way."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        ...
+
+
 class Database:
-    """A pool of connections, shared by everything in this room that reads or writes."""
+    """A pool of connections, shared by everything in this room that reads or writes.
+
+    Args:
+        conninfo: the URL.
+        application_name: what the server's own lists call us.
+        min_size: connections that are kept.
+        max_size: connections at most.
+        statement_timeout_ms: how long the server works on a statement before it gives up itself.
+        timeout_s: how long getting a connection may take, and then each answer of the server.
+        posting_timeout_s: how long each answer may take in a posting, which is more work.
+    """
 
     def __init__(
         self,
@@ -41,25 +100,39 @@ class Database:
         min_size: int = 1,
         max_size: int = 8,
         statement_timeout_ms: int = 30_000,
-        acquire_timeout_s: float = 5.0,
+        timeout_s: float = 5.0,
+        posting_timeout_s: float = _POSTING_S,
     ) -> None:
         self._statement_timeout_ms = statement_timeout_ms
+        self._timeout_s = timeout_s
+        self._posting_timeout_s = posting_timeout_s
+        self._conninfo = conninfo
+        whole_s = max(2, round(timeout_s))  # libpq counts in seconds, and takes less than 2 for 2
+        self._options: dict[str, Any] = {
+            "autocommit": True,
+            "application_name": application_name,
+            "connect_timeout": whole_s,
+            # A host that is gone without a word. Ignored on unix sockets.
+            "keepalives_idle": whole_s,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            "tcp_user_timeout": round(posting_timeout_s * 1000),
+            # Whatever the environment says: a name it could not carry would stop its shard.
+            "client_encoding": "utf8",
+        }
         self._pool = AsyncConnectionPool(
             conninfo,
+            connection_class=Connection,
             min_size=min_size,
             max_size=max_size,
-            timeout=acquire_timeout_s,
+            timeout=timeout_s,
+            # A pool that pauses longer and longer would find a server that is back a minute late.
+            reconnect_timeout=timeout_s,
             open=False,
-            kwargs={
-                "autocommit": True,
-                "application_name": application_name,
-                "connect_timeout": 5,
-                # Whatever the environment says: a name it could not carry would stop its shard.
-                "client_encoding": "utf8",
-            },
+            kwargs=self._options,
             configure=self._configure,
             # One round trip more per use, and a restarted server costs nobody an error.
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
         )
 
     async def open(self) -> None:
@@ -71,14 +144,23 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, patient: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection in which every statement is its own transaction.
 
-        Raises MeterUnavailableError when the database does not answer.
+        With ``patient`` the server has longer for each answer, as a posting or a lock needs it.
+
+        Raises MeterUnavailableError when it does not answer, or not in time.
         """
         with unavailable():
             async with self._pool.connection() as connection:
-                yield connection
+                connection.bound_s = self._posting_timeout_s if patient else self._timeout_s
+                try:
+                    yield connection
+                except psycopg.OperationalError as error:
+                    if connection.overdue:
+                        detail = f"no answer within {connection.bound_s:g} s"
+                        raise psycopg.OperationalError(detail) from error
+                    raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -86,8 +168,48 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    async def _check(self, connection: Connection) -> None:
+        connection.bound_s = min(_CHECK_S, self._timeout_s)
+        await connection.execute("")
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connections]:
+        """Lend one connection again and again: everything read through it is of the same moment."""
+        async with self.transaction() as connection:
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield _Pinned(connection)
+
+    @asynccontextmanager
+    async def listening(self, channel: str) -> AsyncIterator[tuple[Connection, Heard]]:
+        """Lend a connection of its own that listens; with it, what waits for a notice, up to some seconds.
+
+        Raises MeterUnavailableError when the database does not answer.
+        """
+        with unavailable():
+            opening = Connection.connect(self._conninfo, **self._options)
+            async with await opening as connection:
+                await self._configure(connection)
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+                async def heard(timeout_s: float) -> None:
+                    connection.bound_s = timeout_s + self._timeout_s
+                    async for _ in connection.notifies(timeout=timeout_s, stop_after=1):
+                        pass  # it ends by itself, and lets go of the connection then
+
+                yield connection, heard
+
     async def _configure(self, connection: Connection) -> None:
+        connection.bound_s = self._timeout_s
         await connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
             (str(self._statement_timeout_ms),),
         )
+
+
+class _Pinned:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        yield self._connection

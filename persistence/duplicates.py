@@ -17,6 +17,7 @@ from persistence.writing import copy_lines
 _CREATE_TOLD = statement("create_told")
 _COMPARE_LEDGER = statement("compare_ledger")
 _COMPARE_HOLDS = statement("compare_holds")
+_COMPARE_EXTENSIONS = statement("compare_extensions")
 _FORGET_HOLDS = statement("forget_holds")
 _FORGET_SETTLEMENTS = statement("forget_settlements")
 
@@ -27,6 +28,7 @@ async def drop_posted(connection: Connection, posting: Posting) -> None:
     Raises JournalForkError when the ledger tells one of them otherwise.
     """
     await _drop_lines(connection, posting)
+    await _drop_extensions(connection, posting)
     await _forget_holds(connection, posting)
     await _forget_settlements(connection, posting)
 
@@ -43,6 +45,24 @@ async def _drop_lines(connection: Connection, posting: Posting) -> None:
             )
         del posting.booked[namespace, identifier]
     await connection.execute("DROP TABLE told_ledger")
+
+
+async def _drop_extensions(connection: Connection, posting: Posting) -> None:
+    told = [(key, entry, entry.legs[index]) for key, (entry, index) in posting.extended.items()]
+    values = {
+        "namespaces": [namespace for (namespace, _), _, _ in told],
+        "entry_ids": [identifier for (_, identifier), _, _ in told],
+        "hold_ids": [entry.hold_id for _, entry, _ in told],
+        "times": [time_field(entry.at_ms) for _, entry, _ in told],
+        "added": [leg.held for _, _, leg in told],
+    }
+    cursor = await connection.execute(_COMPARE_EXTENSIONS, values)
+    for namespace, identifier, same in await cursor.fetchall():
+        if not same:
+            epoch, seq = entry_position(identifier)
+            reason = f"extension {epoch}-{seq} is known already, with other content"
+            raise JournalForkError(shard_of_key(namespace), reason)
+        del posting.extended[namespace, identifier]
 
 
 async def _forget_holds(connection: Connection, posting: Posting) -> None:

@@ -20,6 +20,18 @@ class JournalForkError(JournalError):
     """The journal tells something otherwise than the ledger has already booked it."""
 
 
+class HoldMisfitError(JournalForkError):
+    """The journal settles or extends a hold that the ledger knows otherwise, or not at all.
+
+    ``namespace`` and ``hold_id`` are as the tables have them.
+    """
+
+    def __init__(self, shard: int, reason: str, namespace: str, hold_id: str) -> None:
+        super().__init__(shard, reason)
+        self.namespace = namespace
+        self.hold_id = hold_id
+
+
 class JournalEpochError(JournalError):
     """The journal's epoch is not the one that Postgres gave to the shard."""
 
@@ -30,6 +42,10 @@ class EntryRefusedError(JournalError):
 
 class PostingRefusedError(Exception):
     """The database refuses a posting for a reason that waiting does not mend; it does not say which entry."""
+
+
+class RowRefusedError(PostingRefusedError):
+    """The database refuses what a row says: one of the entries is to blame, and it does not say which."""
 
 
 class MigrationError(Exception):

@@ -1,118 +1,226 @@
 """The fence: makes a Redis safe to decide on, after a start or whenever it may have lost something.
 
-A script changes state and appends to the journal in one atomic step, so a shard's Redis state is exactly
-the effect of all entries up to its journal's head, and the ledger is exactly the effect of all entries up
-to the watermark. A shard whose head is not behind its watermark, in the epoch Postgres knows, has lost
-nothing the ledger has seen: it keeps its epoch. Any other is closed, what survives of its journal is
-posted, and it opens in a new epoch, in which accounts load from the ledger when they are first touched.
+What holds at all times, and what every step here must leave true:
 
-One fence runs at a time, under a lock in Postgres. Every step may be repeated: a fence that dies is
-simply run again. The scripts are loaded last, so a server that knows them has been fenced.
+1. A script changes state and appends to the journal in one atomic step. So a shard's Redis state is exactly
+   the effect of all entries up to its journal's head, and the ledger of all entries up to the watermark.
+2. Only the fence loads scripts, last of all. A server that knows them, in the run that the rows name, in the
+   epoch of the rows and not behind the watermark, has been fenced: nothing is done, nobody is disturbed.
+3. From the closing of a shard until it is open again nobody acknowledges in its epoch: it is closed in the
+   meta of its Redis, and every gateway with a lease has been asked. What they answered is all there is.
+4. An epoch is kept only by a journal that reaches the watermark and all that any gateway acknowledged.
+   Otherwise what survives of the journal is posted, and what gateways kept is booked in one transaction
+   with the next epoch.
+5. An epoch that was left never changes, and its number is never given again. Who comes late with entries of
+   it is booked in an epoch of its own, once (salvage.py).
+6. A shard whose Redis knows more than the ledger, and cannot show it, stays closed with its reason: a ledger
+   that was restored to an earlier time is a person's to judge. So does one with entries nobody can book.
+
+One fence runs at a time, under a lock in Postgres; each closing has a number, and a fence that was overtaken
+changes nothing any more. Every step may be repeated: a fence that dies is simply run again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple
+from uuid import uuid4
 
 import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
-from gateway.errors import MeterUnavailableError
-from gateway.protocols import Journal, Poster, ShardRow, ShardState, ShardStore
-from persistence.errors import JournalError, JournalGapError, PostingRefusedError
+from gateway.errors import MeterError, MeterUnavailableError
+from gateway.shard_seams import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
+from persistence.closings import Closings
+from persistence.draining import Drain, Fences, Range, ahead_of
+from persistence.errors import JournalError, PostingRefusedError
 
 _log = structlog.get_logger("quotagate.fence")
 
-_READ_ENTRIES = 2000
+_ANSWERS_S = 2.0  # how long gateways with a living lease are waited for
+_LOOK_S = 0.01
+_BLOCKED_S = 5.0  # a shard that stays closed is tried again after this long
 
 
-class Epochs(Poster, Protocol):
-    """The fence's side of the ledger: what the flusher has, and new epochs."""
+class _View(NamedTuple):
+    """Both sides of every shard, as they were found.
 
-    async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
-        """Give the shards that still stand where they were seen new epochs, with nothing posted in them."""
-        ...
+    Flushers work meanwhile: Redis was looked at after ``floors``, the watermarks, and before ``rows``.
+    """
+
+    floors: Mapping[int, Position]
+    states: Mapping[int, ShardState]
+    server: ServerState
+    rows: Mapping[int, ShardRow]
+
+    def is_fenced(self, shard: int) -> bool:
+        row, state = self.rows[shard], self.states[shard]
+        ready = self.server.loaded and row.state == "open" and row.run_id == self.server.run_id
+        return ready and state.epoch is not None and not row.late and self.is_intact(shard, -1)
+
+    def is_intact(self, shard: int, told_seq: int) -> bool:
+        """Say whether Redis holds all that the ledger has seen and anybody was told of, and can go on."""
+        row, state = self.rows[shard], self.states[shard]
+        epoch, seq = row.watermark
+        if epoch == 0 or epoch not in (state.epoch, state.closed) or state.posted > seq:
+            return False
+        if state.head.epoch > epoch or state.head.seq >= SEQ_FULL:
+            return False
+        needed = max(self.floors[shard], Position(epoch, told_seq))
+        return needed.seq < 0 or state.head >= needed
+
+    def epochs(self) -> Mapping[int, int]:
+        return {shard: row.watermark.epoch for shard, row in self.rows.items() if self.is_fenced(shard)}
 
 
-class LedgerFence:
-    """Implements ``protocols.Fence``. ``lock`` lets one fence run at a time, over all processes."""
+class LedgerFence(Fence):
+    """Implements ``shard_seams.Fence``. ``lock`` lets one fence run at a time, over all processes."""
 
     def __init__(
         self,
         lock: Callable[[], AbstractAsyncContextManager[None]],
-        ledger: Epochs,
+        poster: Poster,
+        closing: Closings,
         journal: Journal,
         store: ShardStore,
+        *,
+        answers_s: float = _ANSWERS_S,
     ) -> None:
         self._lock = lock
-        self._ledger = ledger
+        self._poster = poster
+        self._closing = closing
         self._journal = journal
         self._store = store
+        self._answers_s = answers_s
+        self._ledger_id = ""
+        self._tried: dict[int, float] = {}
+        self._tidying: asyncio.Task[None] | None = None
 
     async def raise_up(self) -> Mapping[int, int]:
-        """Check every shard, give new epochs where needed, open all; give each shard's epoch.
+        """Look at every shard and fence those that need it; give each open shard's epoch.
 
-        Raises MeterUnavailableError when Redis or Postgres is away.
+        Raises MeterUnavailableError when Redis or Postgres is away, or the Redis belongs to another ledger.
         """
-        async with self._lock():
-            rows = {row.shard: row for row in await self._ledger.shard_rows()}
-            states = await self._store.states()
-            lost = [shard for shard, row in rows.items() if not _intact(row, states[shard])]
-            marks = {shard: row.watermark for shard, row in rows.items() if shard not in lost}
-            if lost:
-                marks |= await self._renew(lost, rows)
-            await self._store.open(marks)
-        return {shard: mark.epoch for shard, mark in marks.items()}
+        view = await self._look()
+        epochs = view.epochs()
+        if self._unfenced(view):
+            async with self._lock():
+                view = await self._look()
+                epochs = {**view.epochs(), **await self._fence(self._unfenced(view))}
+        self._tidy(view, epochs)
+        return epochs
 
-    async def _renew(self, lost: Sequence[int], rows: Mapping[int, ShardRow]) -> Mapping[int, Position]:
-        """Close the shards, post what survives of their journals, and give them new epochs.
+    async def close(self) -> None:
+        """End what runs in the background."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait([self._tidying])
 
-        A shard whose journal holds what cannot be posted stays closed, and out of the answer: its entries
-        are there, and a new epoch would leave them behind.
-        """
-        used = [shard for shard in lost if rows[shard].watermark.epoch > 0]
+    async def _look(self) -> _View:
+        self._ledger_id = self._ledger_id or await self._closing.ledger_id()
+        floors = {row.shard: row.watermark for row in await self._closing.rows()}
+        states, server = await asyncio.gather(self._store.states(), self._store.server())
+        rows = {row.shard: row for row in await self._closing.rows()}
+        strangers = {state.ledger_id for state in states.values()} - {"", self._ledger_id}
+        if strangers:
+            raise MeterUnavailableError(
+                f"this Redis belongs to ledger {min(strangers)}, and this is ledger {self._ledger_id}: "
+                "nothing in it is touched; give each ledger a Redis of its own"
+            )
+        return _View(floors, states, server, rows)
+
+    def _unfenced(self, view: _View) -> Sequence[int]:
+        recently = time.monotonic() - _BLOCKED_S
+        return [
+            shard
+            for shard, row in view.rows.items()
+            if not view.is_fenced(shard)
+            and (row.reason is None or self._tried.get(shard, recently) <= recently)
+        ]
+
+    async def _fence(self, shards: Sequence[int]) -> Mapping[int, int]:
+        """Carry out the steps on these shards; give the epochs of those that are open then."""
+        if not shards:
+            return {}
+        # The mark shows, when the shards are opened, that this is still the server that was closed.
+        began, mark = time.monotonic(), uuid4().hex
+        server = await self._store.server()
+        fences = await self._closing.close(shards)
+        await self._store.close(shards, mark)
+        await self._hear_out(fences)
+        view = await self._look()
+        told = await self._closing.acknowledged(shards)
+        kept = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
+        marks = {shard: view.rows[shard].watermark for shard in kept}
+        marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept})
+        await self._store.open(marks, self._ledger_id, mark)
+        await self._closing.open({shard: fences[shard] for shard in marks}, server.run_id)
+        took_ms = round((time.monotonic() - began) * 1000)
+        _log.info("shards_fenced", kept=len(kept), renewed=len(marks) - len(kept), took_ms=took_ms)
+        return {shard: watermark.epoch for shard, watermark in marks.items()}
+
+    async def _hear_out(self, fences: Fences) -> None:
+        """Wait until every gateway with a living lease has answered, within a bound."""
+        until = time.monotonic() + self._answers_s
+        while silent := await self._closing.silent(fences):
+            if time.monotonic() > until:
+                _log.warning("gateways_silent", gateways=silent, after_s=self._answers_s)
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _renew(self, view: _View, fences: Fences) -> dict[int, Position]:
+        """Book what survives, and give new epochs. Shards of which something cannot be booked stay closed."""
+        used = [shard for shard in fences if view.rows[shard].watermark.epoch > 0]
         if used:
-            _log.warning("epoch_raised", shards=used, reason="Redis does not hold what the ledger has seen")
-        await self._store.close(lost)
-        blocked = await self._drain(lost)
-        seen = {row.shard: row.watermark for row in await self._ledger.shard_rows() if row.shard in lost}
-        epochs = await self._ledger.raise_epochs({s: mark for s, mark in seen.items() if s not in blocked})
-        if len(epochs) + len(blocked) < len(lost):
-            raise MeterUnavailableError("another process is recovering the same shards", "recovering")
+            _log.warning("epoch_raised", shards=used, reason="Redis does not hold what was acknowledged")
+        drain = Drain(self._poster, self._journal, fences)
+        await drain.run()
+        rows = {row.shard: row for row in await self._closing.rows()}
+        free: dict[int, int] = {}
+        for shard, fence in fences.items():
+            restored, lost = ahead_of(rows[shard], view.states[shard], drain.survivors.get(shard, ()))
+            if reason := restored or drain.blocked.get(shard):
+                await self._block(rows[shard], fence, reason, lost)
+            else:
+                free[shard] = fence
+        return await self._leave(rows, free, drain.survivors)
+
+    async def _leave(
+        self, rows: Mapping[int, ShardRow], fences: Fences, survivors: Mapping[int, Sequence[Entry]]
+    ) -> dict[int, Position]:
+        """Leave the epochs: of all shards at once or, when something cannot be booked, of each by itself."""
+        if not fences:
+            return {}
+        try:
+            epochs = await self._closing.leave(fences, survivors)
+        except (JournalError, PostingRefusedError) as error:
+            if len(fences) == 1:
+                ((shard, fence),) = fences.items()
+                await self._block(rows[shard], fence, str(error), ())
+                return {}
+            alone = [await self._leave(rows, {shard: fence}, survivors) for shard, fence in fences.items()]
+            return {shard: mark for marks in alone for shard, mark in marks.items()}
         return {shard: Position(epoch, -1) for shard, epoch in epochs.items()}
 
-    async def _drain(self, shards: Sequence[int]) -> set[int]:
-        """Post the entries that survive beyond the watermark, so far as they follow it without a gap.
+    async def _block(self, row: ShardRow, fence: int, reason: str, lost: Sequence[Range]) -> None:
+        _log.error("shard_stays_closed", shard=row.shard, reason=reason)
+        self._tried[row.shard] = time.monotonic()
+        await self._closing.block(row, fence, reason, lost)
 
-        Gives the shards whose entries are there and cannot be posted.
-        """
-        left, blocked = set(shards), set[int]()
-        while left:
-            marks = {row.shard: row.watermark for row in await self._ledger.shard_rows() if row.shard in left}
-            found = await self._journal.read(marks, _READ_ENTRIES, 0)
-            left &= set(found)
-            for shard, entries in found.items():
-                if not await self._post(shard, entries, blocked):
-                    left.discard(shard)
-        return blocked
+    def _tidy(self, view: _View, epochs: Mapping[int, int]) -> None:
+        """Have the keys of epochs that were left removed in the background."""
+        due = any(view.rows[shard].tidied < epoch for shard, epoch in epochs.items())
+        if due and (self._tidying is None or self._tidying.done()):
+            self._tidying = asyncio.create_task(self._unlink_left(epochs))
 
-    async def _post(self, shard: int, entries: Sequence[Entry], blocked: set[int]) -> bool:
+    async def _unlink_left(self, epochs: Mapping[int, int]) -> None:
         try:
-            await self._ledger.post({shard: entries})
-        except JournalGapError as error:
-            _log.exception("proven_loss", shard=shard, reason=str(error))
-            return False
-        except (JournalError, PostingRefusedError) as error:
-            _log.exception("shard_stays_closed", shard=shard, reason=str(error))
-            blocked.add(shard)
-            return False
-        return True
-
-
-def _intact(row: ShardRow, state: ShardState) -> bool:
-    """Say whether the shard's Redis holds all that the ledger has seen of it, and has room to go on."""
-    if state.epoch != row.watermark.epoch or row.watermark.epoch == 0 or state.head.seq >= SEQ_FULL:
-        return False
-    return row.watermark.seq < 0 or state.head >= row.watermark
+            unlinked = await self._store.unlink_left(epochs)
+            await self._closing.tidied(epochs)
+        except MeterError as error:
+            _log.warning("old_keys_stay", reason=error.message)
+        else:
+            _log.info("old_keys_unlinked", keys=unlinked)

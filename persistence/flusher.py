@@ -2,14 +2,16 @@
 
 The watermark commits with the entries, so a crash anywhere repeats nothing and skips nothing. Noting it in
 Redis, with the holds that may leave, comes after; where a crash came between, the entries between the two
-marks are read again and noted again. Any number of flushers may run: a shard is posted by whoever locks it.
+marks are read again and noted again. Any number of flushers may run: a shard is posted by whoever locks it,
+and left alone for a moment by whoever found it so. A shard that cannot be posted stops, for all to see, and
+is tried again, for its cause may be mended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -17,8 +19,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Journal, Poster
+from gateway.shard_seams import Journal, Poster, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
+from persistence.patience import Pause, Trouble, Troubles, stop_pause, yield_pause
 from persistence.postings import SETTLING
 
 _log = structlog.get_logger("quotagate.flusher")
@@ -42,6 +45,9 @@ class Flusher:
         batch_entries: how many entries one transaction posts at most.
         block_ms: how long one read waits for the first entry; also what a stop may have to wait for.
         drain_s: how long a stopping flusher goes on posting what the journal holds.
+        faults: where everybody sees which shards are stopped; None keeps it to this flusher.
+        tell: hears of every attempt that a database left unanswered, and when it answers again; None leaves
+            it at the log.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Flusher:
         batch_entries: int = 2000,
         block_ms: int = 250,
         drain_s: float = 10.0,
+        faults: ShardFaults | None = None,
+        tell: Callable[[Trouble], None] | None = None,
     ) -> None:
         self._journal = journal
         self._poster = poster
@@ -63,12 +71,17 @@ class Flusher:
         self._busy = _SHARES
         self._noted: dict[int, Position] = {}
         self._posted: dict[int, Position] = {}
-        self._stopped: dict[int, str] = {}
+        self._faults = faults
+        self._troubles = Troubles(tell)
+        self._stopped: dict[int, Pause] = {}
+        self._yielded: dict[int, Pause] = {}
+        self._trying: int | None = None
+        self._fences: dict[int, int] = {}
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        """The shards that are not posted any more, each with the reason. Only a restart begins again."""
-        return MappingProxyType(self._stopped)
+        """The shards that cannot be posted, each with the reason. They are tried again now and then."""
+        return {shard: pause.reason for shard, pause in self._stopped.items()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Post until ``stop`` is set, then drain what the journal holds, within the bound, and return."""
@@ -87,6 +100,7 @@ class Flusher:
 
     async def _work(self, stop: asyncio.Event) -> None:
         await self._learn()
+        await self._remember()
         while not stop.is_set():
             await self._round(stop)
         heads = await self._insist(self._journal.heads)
@@ -96,18 +110,68 @@ class Flusher:
 
     async def _round(self, stop: asyncio.Event) -> None:
         """Read once, post all of it, and let the next batch fill unless more is waiting."""
-        if not self._noted:
-            await stop.wait()
+        await self._try_again()
+        wanted = {shard: mark for shard, mark in self._noted.items() if self._is_ours(shard)}
+        if not wanted:
+            await _rest(stop, self._interval_s)
             return
         limit = max(1, self._batch_entries // min(self._busy, _SHARES))
-        found = await self._insist(self._journal.read, dict(self._noted), limit, self._block_ms)
-        rest_until = asyncio.get_running_loop().time() + self._interval_s
+        began = time.monotonic()
+        found = await self._insist(self._journal.read, wanted, limit, self._block_ms)
         self._busy = max(1, len(found))
         behind = await self._post_all(await self._note_covered(found))
         if behind:
-            await self._learn(behind)
+            await self._yield(behind)
         if behind or (found and all(len(entries) < limit for entries in found.values())):
-            await _rest(stop, rest_until)
+            await _rest(stop, began + self._interval_s - time.monotonic())
+
+    def _is_ours(self, shard: int) -> bool:
+        pause = self._yielded.get(shard)
+        return pause is None or pause.over
+
+    async def _yield(self, behind: set[int]) -> None:
+        """Leave shards to the flusher that posts them, for a growing while, from where they are now."""
+        for shard in behind:
+            if shard in self._yielded:
+                self._yielded[shard].again(self._yielded[shard].reason)
+            else:
+                self._yielded[shard] = yield_pause()
+        await self._learn(behind)
+
+    async def _remember(self) -> None:
+        """Take over the shards that an earlier flusher had to stop: they are tried first."""
+        if self._faults is not None:
+            stopped, _ = await self._insist(self._faults.faults)
+            for shard, _, reason in stopped:
+                self._leave_out(shard)
+                self._stopped[shard] = stop_pause(reason, over=True)
+
+    async def _try_again(self) -> None:
+        """Try the stopped shards whose pause is over, each by itself."""
+        for shard in [shard for shard, pause in self._stopped.items() if pause.over]:
+            pause, self._trying = self._stopped[shard], shard
+            goes_on = await self._goes_on(shard)
+            self._trying = None
+            if goes_on:
+                del self._stopped[shard]
+                _log.info("shard_resumed", shard=shard, was=pause.reason)
+                if self._faults is not None:
+                    await self._insist(self._faults.resumed, shard)
+            elif pause.over:
+                self._leave_out(shard)
+                pause.again(pause.reason)
+
+    async def _goes_on(self, shard: int) -> bool:
+        """Look at a stopped shard afresh and post what it has; say whether nothing was in the way."""
+        await self._learn([shard])
+        if shard not in self._noted:
+            return False
+        mark = {shard: self._noted[shard]}
+        found = await self._insist(self._journal.read, mark, self._batch_entries, 0)
+        fresh = await self._note_covered(found)
+        last = fresh[shard][-1].position if fresh else None
+        await self._post_all(fresh)
+        return shard in self._posted and (last is None or self._posted[shard] >= last)
 
     async def _post_all(self, waiting: Batches) -> set[int]:
         """Post in transactions of bounded size; give the shards that someone else is ahead on."""
@@ -123,16 +187,16 @@ class Flusher:
     async def _post(self, batches: Batches) -> set[int]:
         """Post one transaction and note it; give the shards that were posted. Stops shards that cannot be."""
         try:
-            watermarks = await self._insist(self._poster.post, batches)
+            watermarks = await self._insist(self._poster.post, batches, dict(self._fences))
         except JournalEpochError as error:
             await self._meet_epoch(error)
             return await self._post_without({error.shard}, batches)
         except JournalError as error:
-            self._stop(error.shard, error.reason)
+            await self._stop(error.shard, error.reason)
             return await self._post_without({error.shard}, batches)
         except PostingRefusedError as error:
             if len(batches) == 1:
-                self._stop(next(iter(batches)), str(error))
+                await self._stop(next(iter(batches)), str(error))
                 return set()
             # It does not say whose entry it was: each shard by itself does.
             return set().union(*[await self._post({shard: batch}) for shard, batch in batches.items()])
@@ -173,20 +237,28 @@ class Flusher:
         for shard, batch in batches.items():
             self._noted[shard] = batch[-1].position
             self._posted[shard] = max(self._posted[shard], batch[-1].position)
+            self._yielded.pop(shard, None)
 
     async def _learn(self, shards: Iterable[int] | None = None) -> None:
         """Ask both sides how far the shards are. The journal first: it is never ahead of the ledger."""
         marks = await self._insist(self._journal.posted_marks)
         rows = await self._insist(self._poster.shard_rows)
         wanted = None if shards is None else set(shards)
-        for shard, watermark, _ in rows:
-            if shard in self._stopped or (wanted is not None and shard not in wanted):
+        for row in rows:
+            shard, watermark = row.shard, row.watermark
+            if shard in self._stopped and shard != self._trying:
                 continue
+            if wanted is not None and shard not in wanted:
+                continue
+            # What is read from now on is read after the closing of this number.
+            self._fences[shard] = row.fence
             mark = marks.get(shard, watermark)
             self._posted[shard] = watermark
             self._noted[shard] = mark if mark.epoch == watermark.epoch else Position(watermark.epoch, -1)
             if mark > watermark and mark.epoch > 0:
-                self._stop(shard, f"the journal was posted up to {mark}, but the ledger ends at {watermark}")
+                await self._stop(
+                    shard, f"the journal was posted up to {mark}, but the ledger ends at {watermark}"
+                )
 
     async def _meet_epoch(self, error: JournalEpochError) -> None:
         """Follow a shard into the epoch Postgres has given it since; stop it when there is none."""
@@ -194,15 +266,24 @@ class Flusher:
         await self._learn([error.shard])
         now = self._posted.get(error.shard, before)
         if now.epoch <= before.epoch:
-            self._stop(error.shard, error.reason)
+            await self._stop(error.shard, error.reason)
         else:
             _log.warning("epoch_followed", shard=error.shard, epoch=now.epoch, left=before)
 
-    def _stop(self, shard: int, reason: str) -> None:
+    async def _stop(self, shard: int, reason: str) -> None:
         _log.error("shard_stopped", shard=shard, reason=reason)
-        self._stopped[shard] = reason
+        self._leave_out(shard)
+        if shard in self._stopped:
+            self._stopped[shard].again(reason)
+        else:
+            self._stopped[shard] = stop_pause(reason)
+        if self._faults is not None:
+            await self._insist(self._faults.stopped, shard, reason)
+
+    def _leave_out(self, shard: int) -> None:
         self._noted.pop(shard, None)
         self._posted.pop(shard, None)
+        self._yielded.pop(shard, None)
 
     async def _insist(self, ask: Callable[P, Awaitable[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
         """Ask until there is an answer, with pauses that grow and differ from process to process."""
@@ -211,12 +292,15 @@ class Flusher:
             wait=wait_random_exponential(multiplier=0.05, max=2),
             before_sleep=self._waited,
         )
-        return await retrying(ask, *args, **kwargs)
+        answer: Result = await retrying(ask, *args, **kwargs)
+        if retrying.statistics["attempt_number"] > 1:
+            self._troubles.over()
+        return answer
 
     def _waited(self, state: RetryCallState) -> None:
         self._busy = _SHARES  # much may have gathered meanwhile
         failure = state.outcome.exception() if state.outcome else None
-        _log.warning("flusher_waits", attempt=state.attempt_number, reason=str(failure))
+        self._troubles.failed(str(failure))
 
 
 def _take(waiting: Batches, limit: int) -> Batches:
@@ -238,10 +322,10 @@ def _settled(batch: Iterable[Entry]) -> Sequence[tuple[str, str]]:
     return [(entry.namespace, entry.hold_id) for entry in batch if entry.verb in SETTLING]
 
 
-async def _rest(stop: asyncio.Event, until: float) -> None:
-    """Rest until a time of the event loop's clock, or until ``stop``."""
+async def _rest(stop: asyncio.Event, for_s: float) -> None:
+    """Rest for a time, or until ``stop``."""
     try:
-        async with asyncio.timeout_at(until):
+        async with asyncio.timeout(for_s):
             await stop.wait()
     except TimeoutError:
         return

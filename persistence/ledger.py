@@ -10,23 +10,44 @@ from weakref import WeakSet
 import psycopg
 
 from gateway.domain.entries import Entry, Position
-from gateway.protocols import Poster, ShardRow
+from gateway.shard_seams import Poster, ShardFaults, ShardRow, StoppedShard
 from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
-from persistence.errors import PostingRefusedError
+from persistence.errors import EntryRefusedError, HoldMisfitError, PostingRefusedError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting, check_verbs
+from persistence.quarantine import Case, cases, is_hold_lost, plain, quarantine, screened, tell
+from persistence.repeats import keep_answers
 from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
+from persistence.statements import statement
 from persistence.writing import LINES_PER_TURN, clear, keep_names, prepare, write
 
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.
 _LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
+# What the database says when it is a row's content that it does not take. All else that it refuses (a table
+# that is not there, a right that is missing) would be so for any entry.
+_OF_A_ROW = (
+    psycopg.DataError,
+    psycopg.errors.CheckViolation,
+    psycopg.errors.NotNullViolation,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
 
-class Ledger(Poster):
+
+_STOP_SHARD = statement("stop_shard")
+_RESUME_SHARD = statement("resume_shard")
+_LEDGER_FAULTS = statement("ledger_faults")
+
+
+Fences = Mapping[int, int] | None
+
+
+class Ledger(Poster, ShardFaults):
     """The ledger as its writers see it: the flusher, and the fence that gives shards new epochs."""
 
     def __init__(self, database: Database) -> None:
@@ -47,44 +68,152 @@ class Ledger(Poster):
         async with self._database.transaction() as connection:
             return await raise_epochs(connection, seen)
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def stopped(self, shard: int, reason: str) -> None:
+        """Keep that the shard cannot be posted, for everybody to see, and since when it was first so."""
+        async with self._database.connection() as connection:
+            await connection.execute(_STOP_SHARD, {"shard": shard, "reason": plain(reason)})
+
+    async def resumed(self, shard: int) -> None:
+        """Forget that the shard could not be posted."""
+        async with self._database.connection() as connection:
+            await connection.execute(_RESUME_SHARD, {"shard": shard})
+
+    async def faults(self) -> tuple[Sequence[StoppedShard], int]:
+        """Give the shards that cannot be posted, and the number of entries in quarantine."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_LEDGER_FAULTS)
+            rows = await cursor.fetchall()
+        stopped = [
+            StoppedShard(shard, since, reason) for shard, since, reason, _ in rows if reason is not None
+        ]
+        return stopped, rows[0][3]
+
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Fences = None
+    ) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, or whose watermark is already at the batch's first entry
-        or beyond, is skipped and not in the answer.
+        A shard whose row another flusher holds, whose watermark is already at the batch's first entry or
+        beyond, or that was closed since its number in ``fences``, is skipped and not in the answer. An entry
+        that cannot be booked as it stands goes to quarantine, in the transaction that passes it; its batch is
+        then posted in parts, of which those before an error stay.
 
         Raises:
             JournalGapError, JournalEpochError: the batch does not continue the shard; nothing was written.
-            JournalForkError: the ledger has booked one of the entries otherwise; nothing stays written.
-            EntryRefusedError: no row can be made of an entry; nothing stays written.
-            PostingRefusedError: the database refuses a row; nothing stays written.
+            JournalForkError: the ledger has booked one of the entries otherwise.
+            PostingRefusedError: the database refuses the posting, and not for what an entry says.
             MeterUnavailableError: the database did not answer, or not in time. Nothing is posted, or all of
                 it is: posting again tells.
         """
         try:
-            for shard, batch in batches.items():
-                check_verbs(shard, batch)
-            await self._partitions.ensure(entry.at_ms for batch in batches.values() for entry in batch)
-            try:
-                return await self._post(batches, careful=False)
-            except psycopg.errors.UniqueViolation:
-                return await self._post(batches, careful=True)
-        except (psycopg.Error, UnicodeError) as error:
-            raise PostingRefusedError(f"the database refuses the posting: {error}") from error
+            return await self._attempt(batches, {}, fences)
+        except (EntryRefusedError, RowRefusedError):
+            return await self._sift(batches, fences)
+        except HoldMisfitError as error:
+            # A fork is proof of loss and stops its shard, unless the quarantine may have what is missing.
+            epoch = batches[error.shard][-1].position.epoch
+            if not await self._is_lost(error.shard, epoch, error.namespace, error.hold_id):
+                raise
+            return await self._sift(batches, fences)
 
-    async def _post(self, batches: Mapping[int, Sequence[Entry]], *, careful: bool) -> Mapping[int, Position]:
+    async def _sift(self, batches: Mapping[int, Sequence[Entry]], fences: Fences) -> Mapping[int, Position]:
+        """Post shard by shard, so that only the one with a bad entry is slow."""
+        # A month that somebody dropped is no entry's fault.
+        self._partitions.forget()
+        watermarks: dict[int, Position] = {}
+        for shard, batch in batches.items():
+            bad = {entry.position: case for entry in batch if (case := screened(shard, entry))}
+            watermarks |= await self._post_part(shard, batch, bad, fences)
+        return watermarks
+
+    async def _post_part(
+        self, shard: int, part: Sequence[Entry], bad: Mapping[Position, Case], fences: Fences
+    ) -> Mapping[int, Position]:
+        """Post a part of a shard's batch; halve it as long as it is refused, down to the entry to blame."""
+        try:
+            return await self._attempt({shard: part}, bad, fences)
+        except (EntryRefusedError, RowRefusedError, HoldMisfitError) as error:
+            if len(part) == 1:
+                return await self._post_bad(shard, part[0], error, fences)
+        half = len(part) // 2
+        if not await self._post_part(shard, part[:half], bad, fences):
+            return {}
+        return await self._post_part(shard, part[half:], bad, fences)
+
+    async def _post_bad(
+        self, shard: int, entry: Entry, error: Exception, fences: Fences
+    ) -> Mapping[int, Position]:
+        """Pass an entry that is refused: as much of it as the database takes, and the rest to quarantine."""
+        named = stored(entry, {})
+        hold_lost = await self._is_lost(shard, entry.position.epoch, named.namespace, entry.hold_id)
+        if isinstance(error, HoldMisfitError) and not hold_lost:
+            raise error
+        for case in cases(entry, str(error), hold_lost=hold_lost):
+            try:
+                return await self._attempt({shard: [entry]}, {entry.position: case}, fences)
+            except (EntryRefusedError, RowRefusedError, HoldMisfitError) as again:
+                if isinstance(again, HoldMisfitError) and not hold_lost:
+                    raise
+                error = again
+        raise error
+
+    async def _is_lost(self, shard: int, epoch: int, namespace: str, hold_id: str) -> bool:
+        if not hold_id:
+            return False
         async with self._database.connection() as connection:
+            return await is_hold_lost(connection, shard, epoch, namespace, hold_id)
+
+    async def _attempt(
+        self, batches: Mapping[int, Sequence[Entry]], bad: Mapping[Position, Case], fences: Fences
+    ) -> Mapping[int, Position]:
+        """Post in one transaction, with what stands in for the ``bad`` entries, all of one shard.
+
+        Raises EntryRefusedError or RowRefusedError when an entry cannot be booked as it stands.
+        """
+        booked = {shard: _stand_ins(batch, bad) for shard, batch in batches.items()}
+        for shard, entries in booked.items():
+            check_verbs(shard, entries)
+        try:
+            await self._partitions.ensure(entry.at_ms for entries in booked.values() for entry in entries)
+            try:
+                watermarks = await self._post(batches, bad, fences, careful=False)
+            except psycopg.errors.UniqueViolation:
+                watermarks = await self._post(batches, bad, fences, careful=True)
+        except (*_OF_A_ROW, ValueError, OverflowError) as error:
+            raise RowRefusedError(_refusal(error)) from error
+        except psycopg.Error as error:
+            raise PostingRefusedError(_refusal(error)) from error
+        for shard in watermarks if bad else ():
+            for entry in batches[shard]:
+                if entry.position in bad:
+                    tell(shard, bad[entry.position])
+        return watermarks
+
+    async def _post(
+        self,
+        batches: Mapping[int, Sequence[Entry]],
+        bad: Mapping[Position, Case],
+        fences: Fences,
+        *,
+        careful: bool,
+    ) -> Mapping[int, Position]:
+        async with self._database.connection(patient=True) as connection:
             if connection not in self._prepared:
                 await prepare(connection)
                 self._prepared.add(connection)
             async with connection.transaction():
-                return await _post_ready(connection, batches, careful=careful)
+                return await _post_ready(connection, batches, bad, fences, careful=careful)
 
 
 async def _post_ready(
-    connection: Connection, batches: Mapping[int, Sequence[Entry]], *, careful: bool
+    connection: Connection,
+    batches: Mapping[int, Sequence[Entry]],
+    bad: Mapping[Position, Case],
+    fences: Fences,
+    *,
+    careful: bool,
 ) -> Mapping[int, Position]:
-    locked = await lock_free_shards(connection, batches)
+    locked = await lock_free_shards(connection, batches, fences)
     ready = {
         shard: batches[shard]
         for shard, watermark in locked.items()
@@ -94,16 +223,32 @@ async def _post_ready(
         return {}
     await connection.execute(_LOOK_UP)
     names: dict[Named, str] = {}
-    for place, (entries, audits) in enumerate(_pieces(ready.values())):
+    for place, (entries, audits) in enumerate(_pieces(_stand_ins(batch, bad) for batch in ready.values())):
         if place:
             await clear(connection)
         await _write(connection, entries, names, careful=careful)
         for audit in audits:
             await run_audit(connection, stored(audit, names))
     await keep_names(connection, names)
+    for shard, batch in ready.items():
+        for entry in batch if bad else ():
+            if entry.position in bad:
+                await quarantine(connection, shard, bad[entry.position])
     watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
     await advance(connection, watermarks)
     return watermarks
+
+
+def _refusal(error: Exception) -> str:
+    return f"the database refuses the posting: {' '.join(str(error).split())}"
+
+
+def _stand_ins(batch: Sequence[Entry], bad: Mapping[Position, Case]) -> Sequence[Entry]:
+    """Give the entries to book: each as it stands, or what stands in for it, if anything does."""
+    if not bad:
+        return batch
+    found = ((bad[entry.position].stand_in if entry.position in bad else entry) for entry in batch)
+    return [entry for entry in found if entry is not None]
 
 
 async def _write(
@@ -117,6 +262,7 @@ async def _write(
     if careful:
         await drop_posted(connection, posting)
     await write(connection, posting)
+    await keep_answers(connection, posting)
 
 
 def _pieces(batches: Iterable[Sequence[Entry]]) -> Iterator[tuple[Sequence[Entry], Sequence[Entry]]]:

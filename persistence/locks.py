@@ -14,7 +14,7 @@ async def exclusive(database: Database, name: str) -> AsyncIterator[None]:
 
     Raises MeterUnavailableError when the database does not answer, or another holds it for too long.
     """
-    async with database.connection() as connection:
+    async with database.connection(patient=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"meter.{name}",))
         try:
             yield

@@ -19,6 +19,7 @@ from persistence.errors import MigrationError
 from persistence.statements import migration_files, statement
 
 _LOCK = 0x51756F7461  # "Quota": the same number in every process that migrates
+_CONNECT_S = 10
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _JOURNAL = statement("create_migrations")
 _log = structlog.get_logger("quotagate.migrations")
@@ -57,7 +58,7 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
     migrations = read_migrations(migration_files() if files is None else files)
     with unavailable():
         async with await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, application_name="quotagate migrate"
+            conninfo, autocommit=True, application_name="quotagate migrate", connect_timeout=_CONNECT_S
         ) as connection:
             _check_encoding(connection)
             # Closing the connection gives the lock back, whatever happens in between.

@@ -43,6 +43,11 @@ def shard_of_key(namespace: str) -> int:
     return int(namespace.rpartition("@")[2]) if _MARK in namespace else shard_of(namespace)
 
 
+def is_key(namespace: str) -> bool:
+    """Say whether what stands in the tables for a namespace is the key of a longer name."""
+    return _MARK in namespace
+
+
 def account_key(account: str) -> str:
     """Give an account's text as it stands in the tables: of each long part the key."""
     return account if len(account) <= PART_MAX_CHARS else _shortened(account, {})

@@ -25,6 +25,10 @@ class Partitions:
                 await connection.execute("SELECT meter.create_ledger_partition(%s)", (month,))
             self._known.add(month)
 
+    def forget(self) -> None:
+        """Forget which months exist: somebody may have dropped one, or restored an older database."""
+        self._known.clear()
+
 
 def months_of(times_ms: Iterable[int]) -> set[date]:
     """Give the first day of each month in which one of the times lies, and of the month after each."""

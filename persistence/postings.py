@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.domain.entries import Entry, LegState, entry_id
+from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
-from gateway.protocols import Extras
+from gateway.protocols import NO_EXTRAS, Extras
 from persistence.copytext import (
     NULL,
     account_field,
@@ -30,19 +30,20 @@ from persistence.errors import EntryRefusedError
 from persistence.names import shard_of_key
 
 AUDIT = "audit"
+REPAIR = "repair"
 SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _ENTRY_TYPES = {
     "allocate": "allocation",
     "consume": "consumption",
     "commit": "consumption",
     "adjust": "adjustment",
+    REPAIR: "adjustment",
 }
 _VERBS = frozenset({AUDIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES})
 _HOUR_MS = 3_600_000
 
 Key = tuple[str, str]
 
-_NO_EXTRAS = Extras()
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
@@ -63,12 +64,18 @@ class Posting:
         booked: the ledger's new lines, by (namespace, entry id).
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
         changed: the last entry that extended or settled each hold, by (namespace, hold id).
+        keyed: the entries of calls with an idempotency key.
+        undoing: the entries that undo a duplicate, each with the place of that.
+        extended: every extension of a leg of a hold, by (namespace, entry id): the entry and which leg.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.booked: dict[tuple[str, int], _Booking] = {}
         self.made: dict[Key, Entry] = {}
         self.changed: dict[Key, Entry] = {}
+        self.keyed: list[tuple[Entry, Keyed]] = []
+        self.undoing: list[tuple[Entry, Position]] = []
+        self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self.add(entries)
 
@@ -87,12 +94,20 @@ class Posting:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
             if verb in _ENTRY_TYPES:
                 self._book(entry)
+            if verb == "extend":
+                for index in range(len(entry.legs)):
+                    self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
+            if entry.keyed is not None:
+                self.keyed.append((entry, entry.keyed))
+            elif entry.undoes is not None:
+                self.undoing.append((entry, entry.undoes))
 
     def _book(self, entry: Entry) -> None:
         extras = _extras(entry)
         event_ms = entry.at_ms if extras.event_time_ms is None else extras.event_time_ms
         for index, leg in enumerate(entry.legs):
-            if leg.amount:
+            # A repair is a line even where it books nothing: it says who mended what, and when.
+            if leg.amount or entry.verb == REPAIR:
                 key = (entry.namespace, entry_id(entry.position, index))
                 self.booked[key] = _Booking(entry, leg, extras, event_ms)
 
@@ -112,6 +127,8 @@ class Posting:
         """Give what the new lines of the ledger add to the hours of their event times."""
         sums: dict[tuple[str, str, int, str], tuple[int, int]] = {}
         for (namespace, _), (entry, leg, _, event_ms) in self.booked.items():
+            if not leg.amount:
+                continue
             key = (namespace, leg.account, event_ms - event_ms % _HOUR_MS, _ENTRY_TYPES[entry.verb])
             total, count = sums.get(key, (0, 0))
             sums[key] = (total + leg.amount, count + 1)
@@ -122,6 +139,12 @@ class Posting:
                 f"{entry_type}\t{in_unit}\t{count}\n"
             )
 
+    def repair_lines(self) -> Iterator[str]:
+        """Say which of the new lines of the ledger are repairs."""
+        for (namespace, identifier), (entry, leg, _, _) in self.booked.items():
+            if entry.verb == REPAIR:
+                yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
+
     def account_lines(self) -> Iterator[str]:
         """Give the last state of each account touched."""
         for (namespace, account), (first_ms, entry, leg) in self._accounts.items():
@@ -130,6 +153,15 @@ class Posting:
                 f"{namespace_field(namespace)}\t{account_fields(account)}\t{scale_of_account(account)}\t"
                 f"{leg.balance}\t{leg.reserved}\t{epoch}\t{seq}\t"
                 f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\n"
+            )
+
+    def answer_lines(self) -> Iterator[str]:
+        """Give what is kept of the calls with keys."""
+        for entry, (key, fingerprint, answer) in self.keyed:
+            epoch, seq = entry.position
+            yield (
+                f"{namespace_field(entry.namespace)}\t{field(key)}\t{field(fingerprint)}\t{epoch}\t{seq}\t"
+                f"{field(answer)}\n"
             )
 
     def open_hold_lines(self) -> Iterator[str]:
@@ -162,6 +194,20 @@ class Posting:
                 for index, leg in enumerate(last.legs):
                     yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
 
+    def extension_lines(self) -> Iterator[str]:
+        """Give the new lines of ``meter.hold_extensions``."""
+        for (_, identifier), (entry, index) in self.extended.items():
+            leg = entry.legs[index]
+            yield (
+                f"{_hold_fields(entry, index)}\t{identifier}\t{account_field(leg.account)}\t"
+                f"{time_field(entry.at_ms)}\t{leg.held}\n"
+            )
+
+
+def is_known(verb: str) -> bool:
+    """Say whether the ledger knows what entries of this verb mean."""
+    return verb in _VERBS
+
 
 def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
     """Raise EntryRefusedError for the shard's first entry with a verb nobody knows, or nobody could read."""
@@ -185,7 +231,7 @@ def _change_fields(last: Entry, leg: LegState) -> str:
 
 def _extra_fields(extras: Extras) -> str:
     """Give reference_id, actor_id, request_id, on_behalf_of, reason and metadata."""
-    if extras is _NO_EXTRAS:
+    if extras is NO_EXTRAS:
         return _NO_EXTRA_FIELDS
     reference = NULL if extras.reference_id is None else str(extras.reference_id)
     actor = map(field, (extras.actor_id, extras.request_id, extras.on_behalf_of, extras.reason))
@@ -194,7 +240,7 @@ def _extra_fields(extras: Extras) -> str:
 
 def _extras(entry: Entry) -> Extras:
     if not entry.body:
-        return _NO_EXTRAS
+        return NO_EXTRAS
     try:
         extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:

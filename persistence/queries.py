@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.names import parse_account
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -22,13 +23,14 @@ from gateway.protocols import (
     StateSource,
 )
 from persistence.copytext import time_field
-from persistence.database import Database
+from persistence.database import Connections
 from persistence.names import FullNames, Named, account_key, keys_in, namespace_key, user_key, user_range
 from persistence.statements import statement
 
 _WATERMARK = statement("watermark")
 _BALANCES = statement("balances")
 _ACCOUNT_NAMES = statement("account_names")
+_BALANCE_AT = statement("balance_at")
 _LEDGER_PAGE = statement("ledger_page")
 _HOLDS_PAGE = statement("holds_page")
 _USER_HOLDS_PAGE = statement("user_holds_page")
@@ -61,13 +63,13 @@ class Queries(Reports, StateSource):
     All raise MeterUnavailableError when the database does not answer.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Connections) -> None:
         self._database = database
 
     async def watermark(self, shard: int) -> tuple[Position, int]:
         """Give the last journal position posted for the shard, and when that was (Unix ms)."""
         ((epoch, seq, updated_at),) = await self._rows(_WATERMARK, shard=shard)
-        return Position(epoch, seq), _unix_ms(updated_at)
+        return Position(epoch, seq), unix_ms(updated_at)
 
     async def balances(self, namespace: str, user_id: str | None) -> Sequence[AccountRow]:
         """Give every account of the user, or of the pool, by name."""
@@ -76,12 +78,25 @@ class Queries(Reports, StateSource):
         full = await self._full_names([namespace], [(key, account) for account, _, _ in rows])
         return sorted(AccountRow(full.account(key, account), *numbers) for account, *numbers in rows)
 
-    async def accounts(self, namespace: str) -> Sequence[str]:
-        """Give the text of every account of the namespace, by name."""
+    async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
+        """Give balance and reserved as they stood at a time; zeros before the account existed."""
+        of_user = parse_account(account).user_id
+        rows = await self._rows(
+            _BALANCE_AT,
+            namespace=namespace_key(namespace),
+            account=account_key(account),
+            user_id=None if of_user is None else user_key(of_user),
+            at=time_field(at_ms),
+        )
+        return rows[0] if rows else (0, 0)
+
+    async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
+        """Give the text of the accounts that follow ``after``, in the order of the tables."""
         key = namespace_key(namespace)
-        rows = await self._rows(_ACCOUNT_NAMES, namespace=key)
+        start = "" if after is None else account_key(after)
+        rows = await self._rows(_ACCOUNT_NAMES, namespace=key, after=start, limit=limit)
         full = await self._full_names([namespace], [(key, account) for (account,) in rows])
-        return sorted(full.account(key, account) for (account,) in rows)
+        return [full.account(key, account) for (account,) in rows]
 
     async def ledger(
         self,
@@ -149,8 +164,8 @@ class Queries(Reports, StateSource):
         found = [row for row in rows if row[0] is not None]
         full = await self._full_names([namespace], [(key, account) for account, *_ in found])
         return [
-            Mismatch(namespace, full.account(key, account), issue_type, int(expected), int(actual))
-            for account, issue_type, expected, actual in found
+            Mismatch(namespace, full.account(key, account), issue_type, int(expected), int(actual), hold_id)
+            for account, issue_type, expected, actual, hold_id in found
         ]
 
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
@@ -179,8 +194,11 @@ class Queries(Reports, StateSource):
     async def _full_names(self, namespaces: Iterable[str], accounts: Iterable[Named]) -> FullNames:
         """Read what the keys among the accounts, named as in the tables, stand for."""
         keys = {(namespace, key) for namespace, account in accounts for key in keys_in(account)}
+        return FullNames(namespaces, await self._long_names(keys))
+
+    async def _long_names(self, keys: Collection[Named]) -> dict[Named, str]:
         rows = await self._rows(_LONG_NAMES, **_columns(keys)) if keys else ()
-        return FullNames(namespaces, {(namespace, key): name for namespace, key, name in rows})
+        return {(namespace, key): name for namespace, key, name in rows}
 
     async def _rows(self, query: bytes, **values: object) -> list[Row]:
         async with self._database.connection() as connection:
@@ -202,9 +220,9 @@ def _holds(rows: Iterable[Row], full: FullNames) -> Iterator[Hold]:
             hold_id,
             status,
             tuple(HoldLeg(full.account(namespace, leg[3]), *leg[4:6]) for leg in legs),
-            _unix_ms(created_at),
-            _unix_ms(expires_at),
-            None if settled_at is None else _unix_ms(settled_at),
+            unix_ms(created_at),
+            unix_ms(expires_at),
+            None if settled_at is None else unix_ms(settled_at),
             late,
             (body or "").encode(),
         )
@@ -221,7 +239,7 @@ def _ledger_line(account: str, row: Row) -> LedgerLine:
         on_behalf_of=on_behalf_of,
         reason=reason,
     )
-    times = _unix_ms(event_time), _unix_ms(created_at)
+    times = unix_ms(event_time), unix_ms(created_at)
     return LedgerLine(identifier, entry_type, account, amount, balance_after, *times, reservation_id, extras)
 
 
@@ -229,5 +247,6 @@ def _columns(wanted: Collection[Named]) -> dict[str, list[str]]:
     return {"namespaces": [named[0] for named in wanted], "names": [named[1] for named in wanted]}
 
 
-def _unix_ms(moment: datetime) -> int:
+def unix_ms(moment: datetime) -> int:
+    """Give a time in Unix milliseconds."""
     return (moment - _EPOCH) // _MILLISECOND

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.domain.entries import Entry, Position
-from gateway.protocols import ShardRow
+from gateway.shard_seams import ShardRow
 from persistence.database import Connection
 from persistence.errors import JournalEpochError, JournalGapError
 from persistence.statements import statement
 
+_ROWS = statement("shard_rows")
 _LOCK = statement("lock_shards")
 _ADVANCE = statement("advance_shards")
 _RAISE_EPOCHS = statement("raise_epochs")
@@ -17,14 +18,24 @@ _RAISE_EPOCHS = statement("raise_epochs")
 
 async def shard_rows(connection: Connection) -> Sequence[ShardRow]:
     """Give all 128 shards in order."""
-    cursor = await connection.execute("SELECT shard, epoch, seq, state FROM meter.shards ORDER BY shard")
-    return [ShardRow(shard, Position(epoch, seq), state) async for shard, epoch, seq, state in cursor]
+    cursor = await connection.execute(_ROWS)
+    return [ShardRow(shard, Position(epoch, seq), *rest) async for shard, epoch, seq, *rest in cursor]
 
 
-async def lock_free_shards(connection: Connection, shards: Iterable[int]) -> Mapping[int, Position]:
-    """Lock those of the shards that nobody holds, until the transaction ends; give their watermarks."""
+async def lock_free_shards(
+    connection: Connection, shards: Iterable[int], fences: Mapping[int, int] | None = None
+) -> Mapping[int, Position]:
+    """Lock those of the shards that nobody holds, until the transaction ends; give their watermarks.
+
+    With ``fences`` only of those that were not closed since: what was read before a closing may come from a
+    server that is not the shard's any more.
+    """
     cursor = await connection.execute(_LOCK, {"shards": list(shards)})
-    return {shard: Position(epoch, seq) async for shard, epoch, seq in cursor}
+    return {
+        shard: Position(epoch, seq)
+        async for shard, epoch, seq, fence in cursor
+        if fences is None or fences.get(shard) == fence
+    }
 
 
 async def advance(connection: Connection, watermarks: Mapping[int, Position]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from persistence.database import Connection
-from persistence.errors import JournalForkError
+from persistence.errors import HoldMisfitError
 from persistence.names import Named, shard_of_key
 from persistence.postings import Posting
 from persistence.statements import statement
@@ -20,6 +20,8 @@ _CREATE_STAGING = statement("create_staging")
 _COPY_LEDGER = statement("copy_ledger")
 _COPY_OPEN_HOLDS = statement("copy_open_holds")
 _COPY_SETTLED_HOLDS = statement("copy_settled_holds")
+_COPY_EXTENSIONS = statement("copy_extensions")
+_COPY_REPAIRS = b"COPY meter.repairs (namespace, account, entry_id) FROM STDIN"
 _COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
 _COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
@@ -43,17 +45,19 @@ async def prepare(connection: Connection) -> None:
 async def write(connection: Connection, posting: Posting) -> None:
     """Write everything a posting says. Staging tables must be empty; ``clear`` empties them.
 
-    Raises JournalForkError when it settles or extends a hold that the ledger has never seen open, and
+    Raises HoldMisfitError when it settles or extends a hold that the ledger has never seen open, and
     psycopg's UniqueViolation when a line or a hold exists already.
     """
     await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
+    await copy_lines(connection, _COPY_REPAIRS, posting.repair_lines())
     await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
     await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
+    await copy_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
     if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
-        await _apply(connection, _UPSERT_ACCOUNTS)
+        await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
-        await _apply(connection, _ADD_USAGE)
+        await apply(connection, _ADD_USAGE)
 
 
 async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
@@ -66,7 +70,7 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
-    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage")
+    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers")
 
 
 async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:
@@ -84,7 +88,8 @@ async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str
         return cursor.rowcount
 
 
-async def _apply(connection: Connection, command: bytes) -> int:
+async def apply(connection: Connection, command: bytes) -> int:
+    """Run a statement on the staging tables; give its row count."""
     # Planned afresh each time: a plan made for empty tables would scan them when they are full.
     cursor = await connection.execute(command, prepare=False)
     return cursor.rowcount
@@ -94,18 +99,18 @@ async def _change_holds(connection: Connection, posting: Posting) -> None:
     wanted = await copy_lines(connection, _COPY_STAGED_HOLDS, posting.hold_change_lines())
     if not wanted:
         return
-    settled = await _apply(connection, _SETTLE_HOLDS)
+    settled = await apply(connection, _SETTLE_HOLDS)
     if settled < wanted:
-        extended = await _apply(connection, _EXTEND_HOLDS)
+        extended = await apply(connection, _EXTEND_HOLDS)
         if settled + extended < wanted:
-            settled = await _apply(connection, _SETTLE_EXPIRED_HOLDS)
+            settled = await apply(connection, _SETTLE_EXPIRED_HOLDS)
         if settled + extended < wanted:
             raise await _misfit(connection)
 
 
-async def _misfit(connection: Connection) -> JournalForkError:
+async def _misfit(connection: Connection) -> HoldMisfitError:
     cursor = await connection.execute(_FIND_MISFIT)
     ((namespace, hold_id, told, known),) = await cursor.fetchall()
     known = known or "nothing"
     reason = f"the journal tells hold {hold_id} as {told}; the ledger knows it as {known}, or otherwise"
-    return JournalForkError(shard_of_key(namespace), reason)
+    return HoldMisfitError(shard_of_key(namespace), reason, namespace, hold_id)

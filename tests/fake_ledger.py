@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import namespace_text
-from gateway.protocols import AccountState
+from gateway.protocols import AccountState, Duplicate, FirstAnswer
 from gateway.store.keys import SCHEMA, ShardKeys
 from gateway.store.pipeline import Link
 from gateway.store.replies import read_entry
@@ -19,7 +19,9 @@ _SETTLES = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 
 
 class FakeLedger:
-    """Implements ``StateSource``: accounts and holds as the entries applied so far leave them.
+    """Implements ``StateSource`` and ``AnswerSource``: what the entries applied so far leave behind.
+
+    Every epoch is young: every key is looked up, but in the first. Of each duplicate one undoing is allowed.
 
     Every entry is checked against the one before it: its place in the journal, the shard's clock, and on
     each leg that the amounts lead from the state before to the state after.
@@ -30,17 +32,32 @@ class FakeLedger:
         self.holds: dict[Named, Hold] = {}
         self.entries: list[Entry] = []
         self.queries: list[Sequence[Named]] = []
+        self.answers: dict[Named, FirstAnswer] = {}
+        self.asked: list[Sequence[Named]] = []
+        self.duplicates: list[Duplicate] = []
+        self.undone: set[Position] = set()
         self._last: Position | None = None
         self._last_ms = 0
 
     def apply(self, entry: Entry) -> None:
         self._check_place(entry)
         self.entries.append(entry)
+        if entry.keyed is not None:
+            key, fingerprint, answer = entry.keyed
+            first = FirstAnswer(fingerprint, entry.position, answer)
+            kept = self.answers.setdefault((entry.namespace, key), first)
+            if kept is not first and kept.fingerprint == fingerprint:
+                self.duplicates.append(duplicate_of(self, entry))
+        if entry.undoes is not None:
+            assert entry.undoes not in self.undone, f"{entry} undoes what was undone"
+            self.undone.add(entry.undoes)
         if entry.verb == "audit":
             return
         for leg in entry.legs:
             balance, reserved = self.accounts.get((entry.namespace, leg.account), (0, 0))
             after = balance + leg.amount, reserved + leg.held
+            if entry.verb == "repair":  # it mends what does not follow
+                after = leg.balance, leg.reserved
             assert after == (leg.balance, leg.reserved), f"broken chain at {entry} on {leg.account}"
             self.accounts[entry.namespace, leg.account] = after
         self._apply_to_hold(entry)
@@ -58,6 +75,16 @@ class FakeLedger:
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
         self.queries.append(wanted)
         return {named: self.holds[named] for named in wanted if named in self.holds}
+
+    async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
+        return {}
+
+    async def first_answers(self, wanted: Sequence[Named]) -> Mapping[Named, FirstAnswer]:
+        self.asked.append(wanted)
+        return {named: self.answers[named] for named in wanted if named in self.answers}
+
+    async def is_pending(self, namespace: str, position: Position) -> bool:
+        return position not in self.undone
 
     def _open_holds(self, namespace: str, account: str) -> tuple[Hold, ...]:
         return tuple(
@@ -104,6 +131,13 @@ class FakeLedger:
         )
 
 
+def duplicate_of(ledger: FakeLedger, entry: Entry) -> Duplicate:
+    """Give the entry of a call with a key as a duplicate of the first call with that key."""
+    assert entry.keyed is not None
+    first = ledger.answers[entry.namespace, entry.keyed.key]
+    return Duplicate(entry.position, first.position, entry.keyed.answer)
+
+
 class JournalReader:
     """Reads a shard's journal from its first entry on, as a flusher does."""
 
@@ -124,8 +158,8 @@ class JournalReader:
 
 def entry_of(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    assert set(texts) <= {"head", "body"}
-    return read_entry(identifier, texts["head"], texts.get("body", "").encode())
+    assert set(texts) <= {"head", "body", "key"}
+    return read_entry(identifier, texts["head"], texts.get("body", "").encode(), texts.get("key", ""))
 
 
 class FakeFence:

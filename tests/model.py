@@ -108,10 +108,6 @@ class Model:
     def money(self, ns: str, account: str) -> Money:
         return self.accounts.get((ns, account), Money())
 
-    def forget_answers(self) -> None:
-        """Begin a new epoch: keys are forgotten, sums and holds are not."""
-        self.answers.clear()
-
     def forget_time(self) -> None:
         """Lose the time of the last change with everything else that Redis held."""
         self._last_ms = 0

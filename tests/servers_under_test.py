@@ -32,7 +32,9 @@ class FakeLink:
     """A ``Link`` to a fakeredis, with the replies and errors of the real one."""
 
     def __init__(self, server: fakeredis.FakeServer) -> None:
-        self._client = fakeredis.FakeRedis(server=server, decode_responses=True, protocol=2)
+        self._client = fakeredis.FakeRedis(
+            server=server, decode_responses=True, encoding_errors="surrogateescape", protocol=2
+        )
         self._client.response_callbacks.clear()  # replies as they come over the wire
         self._closed = False
 

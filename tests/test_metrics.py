@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.domain.entries import Position
 from gateway.metrics import Metrics
-from gateway.protocols import Readiness, ShardLag
+from gateway.shard_seams import Readiness, ShardLag, StoppedShard
 
 IDLE = Readiness({}, {}, [], 0)
 
@@ -69,6 +70,25 @@ def test_gauges_say_what_the_last_look_found() -> None:
     assert seen["quotagate_journal_shard_lag", (("shard", "9"),)] == 5
     assert seen["quotagate_journal_lag", ()] == 17
     assert seen["quotagate_shard_epoch", (("shard", "9"),)] == 2
+
+
+def test_stopped_shards_quarantine_and_retries_are_counted() -> None:
+    stopped = [StoppedShard(3, datetime.now(UTC), "a gap")]
+    seen = samples(Metrics(), Readiness({}, {}, [], 7, stopped, quarantined=2, retries=5))
+    assert seen["quotagate_shards_stopped", ()] == 1
+    assert seen["quotagate_quarantined_entries", ()] == 2
+    assert seen["quotagate_flusher_retries_total", ()] == 5
+
+
+def test_what_nobody_knows_has_no_gauge() -> None:
+    names = {name for name, _ in samples(Metrics(), Readiness({"redis": "away"}, {}, None, None))}
+    assert not names & {
+        "quotagate_journal_lag",
+        "quotagate_open_holds",
+        "quotagate_shards_stopped",
+        "quotagate_quarantined_entries",
+        "quotagate_flusher_retries_total",
+    }
 
 
 def test_faults_are_named() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.service_links import service_links
 from gateway.settings import TABLE, Settings, SettingsError, is_loopback, settings_markdown, settings_rows
 
 KEY = "qg_0123456789abcdef"
@@ -148,6 +149,13 @@ def test_a_key_that_is_needed_must_be_set(environ: dict[str, str], why: str) -> 
     assert problems_of(environ) == (f"QUOTAGATE_API_KEY: is not set, and {why} needs it",)
 
 
+def test_the_ledger_remembers_keys_for_as_long_as_redis() -> None:
+    environ = {"QUOTAGATE_IDEMPOTENCY_RETENTION_DAYS": "2", "QUOTAGATE_IDEMPOTENCY_WINDOW_SECONDS": "172800"}
+    assert Settings.from_env(environ).idempotency_retention_days == 2
+    (problem,) = problems_of(environ | {"QUOTAGATE_IDEMPOTENCY_WINDOW_SECONDS": "172801"})
+    assert problem.startswith("QUOTAGATE_IDEMPOTENCY_RETENTION_DAYS=2: is shorter than ")
+
+
 def test_secrets_are_never_shown() -> None:
     settings = Settings.from_env(
         {
@@ -193,3 +201,36 @@ def test_rows_show_what_is_set() -> None:
     assert rows["QUOTAGATE_PORT"] == ("9", "8080")
     assert rows["QUOTAGATE_FLUSHER"] == ("true", "true")
     assert rows["QUOTAGATE_API_KEY"] == ("", "")
+
+
+KUBERNETES = {
+    "QUOTAGATE_SERVICE_HOST": "10.0.0.1",
+    "QUOTAGATE_SERVICE_PORT": "8080",
+    "QUOTAGATE_SERVICE_PORT_HTTP": "8080",
+    "QUOTAGATE_PORT": "tcp://10.0.0.1:8080",
+    "QUOTAGATE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "QUOTAGATE_PORT_8080_TCP_PROTO": "tcp",
+    "QUOTAGATE_PORT_8080_TCP_PORT": "8080",
+    "QUOTAGATE_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "QUOTAGATE_REDIS_SERVICE_HOST": "10.0.0.2",
+    "QUOTAGATE_REDIS_SERVICE_PORT": "6379",
+    "QUOTAGATE_REDIS_PORT": "tcp://[fd00::2]:6379",
+    "QUOTAGATE_REDIS_PORT_6379_TCP": "tcp://10.0.0.2:6379",
+}
+
+
+def test_what_kubernetes_says_of_its_services_is_no_setting() -> None:
+    assert Settings.from_env(KUBERNETES) == Settings()
+    assert service_links(KUBERNETES) == sorted(KUBERNETES)
+    assert Settings.from_env(KUBERNETES, {"port": 9000}).port == 9000
+
+
+def test_what_only_looks_like_it_is_still_refused() -> None:
+    environ = {
+        "QUOTAGATE_PORT": "http://10.0.0.1:8080",
+        "QUOTAGATE_REDIS_PORT": "6379",
+        "QUOTAGATE_HOST": "tcp://10.0.0.1:8080",
+        "QUOTAGATE_PORTS": "tcp://10.0.0.1:8080",
+    }
+    assert service_links(environ) == []
+    assert len(problems_of(environ)) == 4

@@ -18,6 +18,19 @@ class GoneError(Exception):
     """The client went away before its request was whole: nobody is left to answer."""
 
 
+def check_media(headers: Headers) -> None:
+    """Look at what the body is declared as.
+
+    Raises:
+        MeterValidationError: something else than JSON (status 415).
+    """
+    media = headers.get(b"content-type")
+    if media is not None and media != b"application/json" and not _is_json(media):
+        raise MeterValidationError(
+            "the body must be application/json in UTF-8", "unsupported_media_type", 415
+        )
+
+
 async def body_of(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
     """Give the whole body.
 
@@ -25,11 +38,7 @@ async def body_of(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
         MeterValidationError: it is not declared as JSON (status 415), or is too large (413).
         GoneError: the client went away.
     """
-    media = headers.get(b"content-type")
-    if media is not None and media != b"application/json" and not _is_json(media):
-        raise MeterValidationError(
-            "the body must be application/json in UTF-8", "unsupported_media_type", 415
-        )
+    check_media(headers)
     declared = headers.get(b"content-length")
     if declared is not None and _is_over(declared, max_bytes):
         raise _too_large(max_bytes)

@@ -98,7 +98,7 @@ def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[a
 
 def balance(meter: Meter, query: requests.BalanceQuery) -> Awaitable[answers.Balance]:
     """See one balance."""
-    return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource)
+    return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource, query.at)
 
 
 def balances(meter: Meter, query: requests.BalancesQuery) -> Awaitable[answers.Balances]:
@@ -120,9 +120,14 @@ def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.Ledge
     )
 
 
-def reconcile(meter: Meter, _body: requests.Nothing) -> Awaitable[answers.Reconciled]:
-    """Compare Redis with the ledger."""
-    return meter.reconciled()
+def reconcile(meter: Meter, body: requests.Reconcile) -> Awaitable[answers.Reconciled]:
+    """Compare Redis with the ledger, and repair."""
+    return meter.reconciled(body.repair, body.trust, body.deep, body.limit, body.cursor)
+
+
+def reconciliations(meter: Meter, query: requests.ReconciliationsQuery) -> Awaitable[answers.Reconciliations]:
+    """List stored reconciles."""
+    return meter.reconciliations(query.limit, query.cursor)
 
 
 async def expire(meter: Meter, _body: requests.Nothing) -> Swept:

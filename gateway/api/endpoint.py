@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import json
 
-from gateway.api.auth import Authenticator
+from gateway.api.auth import Authenticator, Caller
 from gateway.api.batches import BatchReader
-from gateway.api.bodies import GoneError, body_of
-from gateway.api.headers import Headers, RequestIds, actor_of, key_of, refuse_repeated
+from gateway.api.bodies import GoneError, body_of, check_media
+from gateway.api.headers import Headers, RequestIds, actor_of, durability_of, key_of, refuse_repeated
 from gateway.api.problems import Header, Reply, failed, refused
 from gateway.api.queries import QueryReader
 from gateway.api.reading import BodyReader, malformed
 from gateway.api.requests import Batch, Nothing
 from gateway.api.routes import Route
-from gateway.api.seams import Meters
+from gateway.api.seams import Meter, Meters
 from gateway.errors import MeterAuthError, MeterError, MeterValidationError
 
+Pairs = Sequence[tuple[bytes, bytes]]
 Scope = Any
 Receive = Any
 Send = Any
 
-_JSON: Header = (b"content-type", b"application/json")
-_LENGTHS = tuple((b"content-length", b"%d" % length) for length in range(4096))
+_JSON_ONLY: tuple[Header] = ((b"content-type", b"application/json"),)
 _encode = json.Encoder(decimal_format="number").encode
 _no_query = QueryReader(Nothing).read
 
@@ -44,6 +45,7 @@ class Endpoint:
     def __init__(self, route: Route, gate: Gate) -> None:
         self.route = route
         self._gate = gate
+        self.max_body_bytes = gate.max_body_bytes
         self._call = route.call
         self._scopes = route.scopes
         self._has_body = route.method == "POST"
@@ -64,26 +66,33 @@ class Endpoint:
         headers: Headers = dict(scope["headers"])
         request_id = self._gate.request_id_of(headers)
         try:
-            body = _encode(await self._answer(headers, scope, receive, hold_id))
+            body = await self._answer(headers, scope, receive, hold_id)
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
-            await reply(send, reply_to(error, request_id, scope), request_id)
+            await reply(send, reply_to(error, request_id, scope["method"], scope["path"]), request_id)
             return
-        size = len(body)
-        length = _LENGTHS[size] if size < len(_LENGTHS) else (b"content-length", b"%d" % size)
-        head = [_JSON, length, (b"x-request-id", request_id)]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": body})
+        await reply(send, Reply(200, _JSON_ONLY, body), request_id)
 
-    async def _answer(self, headers: Headers, scope: Scope, receive: Receive, hold_id: str | None) -> Any:
-        if len(headers) != len(scope["headers"]):
-            refuse_repeated(scope["headers"])
-        caller = await self._gate.identify(headers)
-        if not self._scopes <= caller.scopes:
-            needed = ", ".join(sorted(self._scopes - caller.scopes))
-            raise MeterAuthError(f"this key may not do this: it lacks {needed}", "forbidden", 403)
-        actor = actor_of(headers)
+    async def posted(
+        self, headers: Headers, pairs: Pairs, body: bytes, hold_id: str | None
+    ) -> tuple[bytes, Reply]:
+        """Answer a POST without a query that is here whole; give the request's id and the answer."""
+        request_id = self._gate.request_id_of(headers)
+        try:
+            caller = await self._identified(headers, pairs)
+            meter = self._meter(caller, headers)
+            check_media(headers)
+            request = self._read(body)
+            if b"idempotency-key" in headers:
+                self._use_key(headers, request)
+            return request_id, Reply(200, _JSON_ONLY, await self._called(meter, request, hold_id))
+        except Exception as error:  # noqa: BLE001 - here every error becomes an answer
+            return request_id, reply_to(error, request_id, "POST", self.route.path)
+
+    async def _answer(self, headers: Headers, scope: Scope, receive: Receive, hold_id: str | None) -> bytes:
+        caller = await self._identified(headers, scope["headers"])
+        meter = self._meter(caller, headers)
         if self._has_body:
             request = self._read(await body_of(headers, receive, self._gate.max_body_bytes))
             if scope["query_string"]:
@@ -92,15 +101,35 @@ class Endpoint:
                 self._use_key(headers, request)
         else:
             request = self._read(scope["query_string"])
-        meter = self._gate.meters(caller.namespace, actor)
+        return await self._called(meter, request, hold_id)
+
+    async def _identified(self, headers: Headers, pairs: Pairs) -> Caller:
+        """Give the caller, if this route is for it."""
+        if len(headers) != len(pairs):
+            refuse_repeated(pairs)
+        caller = await self._gate.identify(headers)
+        if not self._scopes <= caller.scopes:
+            needed = ", ".join(sorted(self._scopes - caller.scopes))
+            raise MeterAuthError(f"this key may not do this: it lacks {needed}", "forbidden", 403)
+        return caller
+
+    def _meter(self, caller: Caller, headers: Headers) -> Meter:
+        """Give the meter that the caller asks, with what its headers say for every call."""
+        meter = self._gate.meters(caller.namespace, actor_of(headers))
+        if b"durability" in headers:
+            meter = meter.with_durability(durability_of(headers[b"durability"]))
+        return meter
+
+    async def _called(self, meter: Meter, request: Any, hold_id: str | None) -> bytes:
+        """Ask the meter, and give its answer as JSON."""
         if hold_id is None:
-            return await self._call(meter, request)
-        return await self._call(meter, hold_id, request)
+            return _encode(await self._call(meter, request))
+        return _encode(await self._call(meter, hold_id, request))
 
     def _use_key(self, headers: Headers, request: Any) -> None:
         """Put the header's idempotency key into the request."""
         if not self._takes_key:
-            if self.route.request is Nothing:
+            if self.route.request is not Batch:
                 return  # repeating it does no harm, whatever the key
             detail = "belongs to one operation; give each operation of a batch its own idempotency_key"
             raise MeterValidationError.one("Idempotency-Key", "VAL_IDEMPOTENCY_KEY_MISPLACED", detail)
@@ -111,13 +140,13 @@ class Endpoint:
         request.idempotency_key = key
 
 
-def reply_to(error: Exception, request_id: bytes, scope: Scope) -> Reply:
+def reply_to(error: Exception, request_id: bytes, method: str, path: str) -> Reply:
     """Give the answer that says an error, foreseen or not."""
     if isinstance(error, MeterError):
         return refused(error)
     if isinstance(error, RecursionError):
         return refused(malformed(error))
-    return failed(error, request_id.decode("ascii"), scope["method"], scope["path"])
+    return failed(error, request_id.decode("ascii"), method, path)
 
 
 async def reply(send: Send, answer: Reply, request_id: bytes) -> None:

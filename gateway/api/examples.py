@@ -48,6 +48,14 @@ _ENTRY = {
     **_ACTOR,
     "metadata": None,
 }
+_DISCREPANCY = {
+    "issue_type": "balance_mismatch",
+    **_ACCOUNT,
+    "expected": 97653,
+    "actual": 97658,
+    "discrepancy": 5,
+    "reservation_id": None,
+}
 _GRANTED = {
     "granted": True,
     "reservation_id": _HOLD,
@@ -163,9 +171,37 @@ EXAMPLES: dict[str, Example] = {
     ),
     "reconcile": Example(
         "Compare Redis with the ledger",
-        "Checks every account of the namespace at one place of the journal, and names what does not agree. "
-        "The body may be left out.",
-        {},
-        {"discrepancies": [], "accounts_checked": 128, "as_of": _NOW},
+        "Checks accounts of the namespace, each at one place of the journal, and names what does not agree. "
+        "It changes nothing unless `repair` is true. The body may be left out.",
+        {"repair": True, "trust": "ledger"},
+        {
+            "discrepancies": [_DISCREPANCY],
+            "accounts_checked": 128,
+            "repaired": 1,
+            "report_id": 7,
+            "next_cursor": None,
+            "as_of": _NOW,
+        },
+    ),
+    "list_reconciliations": Example(
+        "Stored reconciles",
+        "Lists what reconcile has found, newest first. Each has its first hundred discrepancies.",
+        {"limit": 10},
+        {
+            "reconciliations": [
+                {
+                    "id": 7,
+                    "trigger": "api",
+                    "trust": "ledger",
+                    "started_at": _NOW,
+                    "finished_at": _NOW,
+                    "accounts_checked": 128,
+                    "findings": 1,
+                    "repaired": 1,
+                    "discrepancies": [_DISCREPANCY],
+                }
+            ],
+            "next_cursor": None,
+        },
     ),
 }

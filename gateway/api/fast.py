@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ from gateway.api.routes import HOLD, RESERVATIONS
 
 _BEFORE_HOLD = RESERVATIONS + "/"
 _AFTER_HOLD = HOLD + "/"
+# An id of a hold that is spelled otherwise may need decoding; the router sees to it.
+_HOLD_TARGET = re.compile(rb"%s(rsv_[0-9]{1,8}_[0-9a-f]{24})/([a-z]+)" % _BEFORE_HOLD.encode())
 
 
 class FastLane:
@@ -25,6 +28,19 @@ class FastLane:
                 self._on_hold[route.path.removeprefix(_AFTER_HOLD)] = endpoint
             elif route.hot:
                 self._by_method[route.method][route.path] = endpoint
+        self._posted = {path.encode(): endpoint for path, endpoint in self._by_method["POST"].items()}
+
+    def posted_to(self, target: bytes) -> tuple[Endpoint, str | None] | None:
+        """Give the endpoint of a hot verb, and the hold's id, for the target of a POST as the wire has it.
+
+        None for any target that is not plainly one: the application itself tells what it is.
+        """
+        endpoint = self._posted.get(target)
+        if endpoint is not None:
+            return endpoint, None
+        named = _HOLD_TARGET.fullmatch(target)
+        on_hold = self._on_hold.get(named[2].decode()) if named else None
+        return (on_hold, named[1].decode()) if named and on_hold else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a hot verb, or let the application behind serve what this is instead."""

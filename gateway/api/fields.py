@@ -181,6 +181,25 @@ Cursor = Annotated[
     Meta(description="The next_cursor of the page before.", examples=["MTA5OTUxMTYyNzc5Mg"]),
 ]
 
+Repair = Annotated[
+    bool, Meta(description="Repair what does not agree; without it nothing changes.", examples=[True])
+]
+
+Trust = Annotated[
+    Literal["ledger", "redis"],
+    Meta(
+        description="Which balance a repair takes to be right: the ledger's, or the one that Redis has.",
+        examples=["ledger"],
+    ),
+]
+
+Deep = Annotated[
+    bool,
+    Meta(
+        description="Sum each ledger from its first line, and not from its last checkpoint.", examples=[True]
+    ),
+]
+
 StartTime = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
     Meta(
@@ -194,6 +213,14 @@ EndTime = Annotated[
     Meta(
         description="Entries whose event_time is before this, RFC 3339 with a zone.",
         examples=["2026-04-01T00:00:00Z"],
+    ),
+]
+
+At = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(
+        description="As of when, RFC 3339 with a zone; this moment when absent.",
+        examples=["2026-03-01T12:00:00Z"],
     ),
 ]
 

@@ -13,6 +13,7 @@ from itertools import count
 from secrets import token_hex
 from urllib.parse import unquote_to_bytes
 
+from gateway.domain.durability import LEVELS, LEVELS_TEXT, Durability
 from gateway.domain.names import ACTOR_MAX_BYTES, name_error
 from gateway.errors import FieldError, MeterValidationError
 from gateway.protocols import NOBODY, Actor
@@ -30,8 +31,17 @@ _ACTOR = (
 _ACTOR_NAMES = frozenset(name for _, name, _ in _ACTOR)
 # A header that decides something and comes twice says two things: none of them is believed.
 _ONCE = frozenset(
-    _ACTOR_NAMES | {b"authorization", b"x-namespace", b"idempotency-key", b"content-type", b"content-length"}
+    _ACTOR_NAMES
+    | {
+        b"authorization",
+        b"x-namespace",
+        b"idempotency-key",
+        b"durability",
+        b"content-type",
+        b"content-length",
+    }
 )
+_LEVELS = {level.encode(): level for level in LEVELS}
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _VISIBLE = re.compile(rb"[\x20-\x7e]{1,1536}")
 
@@ -125,6 +135,18 @@ def key_of(headers: Headers) -> str | None:
         detail = "must be ASCII; any other key travels in the body"
         raise MeterValidationError.one("Idempotency-Key", "VAL_IDEMPOTENCY_KEY_INVALID_ENCODING", detail)
     return value.decode()
+
+
+def durability_of(value: bytes) -> Durability:
+    """Give what the Durability header asks for.
+
+    Raises:
+        MeterValidationError: it is none of the levels.
+    """
+    level = _LEVELS.get(value)
+    if level is None:
+        raise MeterValidationError.one("Durability", "VAL_DURABILITY_INVALID", LEVELS_TEXT)
+    return level
 
 
 class RequestIds:

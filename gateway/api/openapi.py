@@ -12,7 +12,7 @@ from gateway.api import shown
 from gateway.api.examples import EXAMPLES, Example
 from gateway.api.fields import HOLD_ID_SCHEMA
 from gateway.api.openapi_parts import HEADERS, INFO, RESPONSES, TAGS
-from gateway.api.requests import Batch, Nothing
+from gateway.api.requests import Batch
 from gateway.api.routes import Route
 from gateway.api.service import Page
 from gateway.domain import answers
@@ -124,7 +124,7 @@ def _problems(route: Route) -> Json:
     statuses = [*_ALWAYS]
     if route.method == "POST":
         statuses += ["400", "413", "415"]
-    if route.request is not Nothing and route.method == "POST" and route.request is not Batch:
+    if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
     if route.name == "get_reservation":
         statuses.append("404")
@@ -165,6 +165,8 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+        names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 

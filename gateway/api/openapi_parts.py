@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.domain.durability import LEVELS
+
 INFO: dict[str, Any] = {
     "title": "Quotagate",
     "summary": "Holds, charges and books quota.",
@@ -64,6 +66,14 @@ HEADERS: dict[str, Any] = {
             "The same as the body's `idempotency_key`, for keys of visible ASCII.",
             "order-8812",
             r"^[!-~]([ -~]*[!-~])?$",
+        ),
+        _header(
+            "Durability",
+            "How durable a change must be before it is answered, be that more or less than the gateway's own "
+            "setting: in the `journal`, `replicated`, `fsync` on the disk of Redis, or in the `ledger`. One "
+            "that does not become so in time is 503, and made: the same Idempotency-Key gives its answer.",
+            "ledger",
+            f"^(?:{'|'.join(LEVELS)})$",
         ),
         _header(
             "X-Namespace",
@@ -175,7 +185,8 @@ RESPONSES: dict[str, Any] = {
     "503": _problem(
         503,
         "Not available now",
-        "Nothing was decided, or nobody knows what was: ask again, with the same idempotency key.",
+        "Nothing was decided, or nobody knows what was, or it is not as durable as was asked yet: ask again, "
+        "with the same idempotency key.",
         "recovering",
         "the store is recovering",
         kind="store_unavailable",

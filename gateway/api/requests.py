@@ -151,13 +151,34 @@ class Nothing(Request, kw_only=True):
     """A request with nothing to say."""
 
 
-class BalanceQuery(Request, kw_only=True):
-    """Which account."""
+class Reconcile(Request, kw_only=True):
+    """Which accounts to compare, and whether to repair them."""
 
+    repair: fields.Repair = False
+    trust: fields.Trust = "ledger"
+    deep: fields.Deep = False
+    limit: fields.Limit = 1000
+    cursor: fields.Cursor = None
+
+
+class ReconciliationsQuery(Request, kw_only=True):
+    """Which stored reconciles."""
+
+    limit: fields.Limit = 100
+    cursor: fields.Cursor = None
+
+
+class _AccountQuery(Request, kw_only=True):
     user_id: fields.UserIdOrPool = None
     event_type: fields.EventType
     unit: fields.Unit
     resource: fields.Resource = None
+
+
+class BalanceQuery(_AccountQuery, kw_only=True):
+    """Which account, and as of when."""
+
+    at: fields.At = None
 
 
 class BalancesQuery(Request, kw_only=True):
@@ -166,7 +187,7 @@ class BalancesQuery(Request, kw_only=True):
     user_id: fields.UserIdOrPool = None
 
 
-class LedgerQuery(BalanceQuery, kw_only=True):
+class LedgerQuery(_AccountQuery, kw_only=True):
     """Which entries of which account."""
 
     start_time: fields.StartTime = None

@@ -120,5 +120,22 @@ ROUTES: tuple[Route, ...] = (
         "get_balances", "GET", "/v1/balances", _READ, requests.BalancesQuery, answers.Balances, calls.balances
     ),
     Route("get_ledger", "GET", "/v1/ledger", _READ, requests.LedgerQuery, answers.LedgerPage, calls.ledger),
-    Route("reconcile", "POST", "/v1/reconcile", _READ, requests.Nothing, answers.Reconciled, calls.reconcile),
+    Route(
+        "reconcile",
+        "POST",
+        "/v1/reconcile",
+        _READ | _ALLOCATE,
+        requests.Reconcile,
+        answers.Reconciled,
+        calls.reconcile,
+    ),
+    Route(
+        "list_reconciliations",
+        "GET",
+        "/v1/reconciliations",
+        _READ,
+        requests.ReconciliationsQuery,
+        answers.Reconciliations,
+        calls.reconciliations,
+    ),
 )

@@ -16,12 +16,15 @@ from gateway.domain.answers import (
     LedgerPage,
     Posted,
     Reconciled,
+    Reconciliations,
     Released,
     Reservation,
     Reservations,
     Reserved,
 )
-from gateway.protocols import Actor, Readiness
+from gateway.domain.durability import Durability
+from gateway.protocols import Actor
+from gateway.shard_seams import Readiness
 
 Number = int | Decimal
 Metadata = Mapping[str, Any] | None
@@ -33,6 +36,10 @@ class Meter(Protocol):
     Every method validates its names and amounts and raises ``MeterValidationError`` with all that is
     wrong, ``MeterConflictError`` for a reused key and ``MeterUnavailableError`` when nothing was decided.
     """
+
+    def with_durability(self, durability: Durability) -> Meter:
+        """Give the same meter, whose changes are that durable before they are answered."""
+        ...
 
     def allocate(
         self,
@@ -130,9 +137,14 @@ class Meter(Protocol):
         ...
 
     def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Awaitable[Balance]:
-        """Give what an account has."""
+        """Give what an account has, or had at a time."""
         ...
 
     def balances(self, user_id: str | None) -> Awaitable[Balances]:
@@ -153,8 +165,19 @@ class Meter(Protocol):
         """Give a page of an account's entries."""
         ...
 
-    def reconciled(self) -> Awaitable[Reconciled]:
-        """Compare Redis with the ledger."""
+    def reconciled(
+        self,
+        repair: bool = False,
+        trust: str = "ledger",
+        deep: bool = False,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Awaitable[Reconciled]:
+        """Compare a page of accounts with the ledger, and repair them if asked to."""
+        ...
+
+    def reconciliations(self, limit: int = 100, cursor: str | None = None) -> Awaitable[Reconciliations]:
+        """Give a page of stored reconciles."""
         ...
 
     def release_expired_reservations(self) -> Awaitable[int]:

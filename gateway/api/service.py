@@ -15,8 +15,8 @@ from gateway.api.endpoint import Gate, reply, reply_to
 from gateway.api.headers import refuse_repeated
 from gateway.api.problems import Header, Reply
 from gateway.api.seams import Exposition
-from gateway.api.shown import Alive, Lag, Ready
-from gateway.protocols import Health, Readiness, ShardLag
+from gateway.api.shown import Alive, Lag, Ready, Stopped
+from gateway.shard_seams import Health, Readiness, ShardLag
 
 _JSON: Header = (b"content-type", b"application/json")
 _HTML: Header = (b"content-type", b"text/html; charset=utf-8")
@@ -27,6 +27,10 @@ _CLOSED: Header = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
 )
+
+
+# Clocks that are being put right move by less.
+_AHEAD_S = 10.0
 
 
 class Page(NamedTuple):
@@ -57,7 +61,7 @@ class PageEndpoint:
                 await self._gate.identify(headers)
             answer = await self._make()
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
-            answer = reply_to(error, request_id, scope)
+            answer = reply_to(error, request_id, scope["method"], scope["path"])
         await reply(send, answer, request_id)
 
 
@@ -101,15 +105,25 @@ class Pages:
 
 
 def _ready(found: Readiness) -> Ready:
-    lag = [_lag(shard) for shard in found.lag if _behind(shard)]
+    lag = None if found.lag is None else [_lag(shard) for shard in found.lag if _behind(shard)]
     return Ready(
         status="not_ready" if found.faults else "ready",
         faults=found.faults,
         epochs={str(shard): epoch for shard, epoch in found.epochs.items()},
         lag=lag,
-        lag_entries=sum(shard["entries"] for shard in lag),
+        lag_entries=None if lag is None else sum(shard["entries"] for shard in lag),
         open_holds=found.open_holds,
+        stopped=[Stopped(shard=s.shard, since=s.since, reason=s.reason) for s in found.stopped],
+        quarantined=found.quarantined,
+        warnings=_warnings(found),
     )
+
+
+def _warnings(found: Readiness) -> dict[str, str]:
+    if found.clock_ahead_s <= _AHEAD_S:
+        return {}
+    ahead = f"{found.clock_ahead_s:.0f} s ahead of the clock of Redis"
+    return {"clock": f"the time of a shard is {ahead}: until that has caught up, no hold of it expires"}
 
 
 def _lag(shard: ShardLag) -> Lag:

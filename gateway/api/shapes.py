@@ -30,9 +30,11 @@ _CODES = {
     "ttl_seconds": "VAL_TTL_OUT_OF_RANGE",
     "reference_id": "VAL_REFERENCE_ID_INVALID",
     "status": "VAL_STATUS_INVALID",
+    "trust": "VAL_TRUST_INVALID",
     "event_time": "VAL_EVENT_TIME_INVALID",
     "start_time": "VAL_START_TIME_INVALID",
     "end_time": "VAL_END_TIME_INVALID",
+    "at": "VAL_AT_INVALID",
 }
 
 

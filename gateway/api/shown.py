@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
@@ -44,12 +45,27 @@ class Lag(TypedDict):
     entries: int
 
 
+class Stopped(TypedDict):
+    """One shard that cannot be posted: since when, and why."""
+
+    shard: int
+    since: datetime
+    reason: str
+
+
 class Ready(TypedDict):
-    """Whether the gateway can do its work, and what is in its way: ``faults`` says so by part."""
+    """Whether the gateway can do its work, and what is in its way: ``faults`` says so by part.
+
+    ``warnings`` says, by part as well, what a person should see to while it works. What is null could not be
+    found out.
+    """
 
     status: Literal["ready", "not_ready"]
     faults: Mapping[str, str]
     epochs: Mapping[str, int]
-    lag: list[Lag]
-    lag_entries: int
-    open_holds: int
+    lag: list[Lag] | None
+    lag_entries: int | None
+    open_holds: int | None
+    stopped: list[Stopped]
+    quarantined: int | None
+    warnings: Mapping[str, str]

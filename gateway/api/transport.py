@@ -1,4 +1,4 @@
-"""One write for each answer: uvicorn's HTTP protocol, with head and body sent together. Nothing is read here.
+"""One write for each answer that uvicorn gives: head and body sent together. Nothing is read here.
 
 uvicorn writes the head as soon as the application gives it and the body after it: two calls of the kernel,
 two packets, and a client that is woken for a head without a body. That is about a tenth of a reserve.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD = b"HTTP/1.1 "
 
@@ -52,11 +50,3 @@ class JoinedWrites(asyncio.Transport):
         if self._kept:
             kept, self._kept = self._kept, b""
             self._transport.write(kept)
-
-
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over such a transport: give it to ``uvicorn.Config`` as ``http``."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Begin to serve a connection."""
-        super().connection_made(JoinedWrites(transport, self.loop))

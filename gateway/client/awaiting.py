@@ -44,6 +44,15 @@ class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Readin
 
         return method
 
+    @staticmethod
+    def gathering(build: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the coroutine method that builds pages and gives all their items as one list."""
+
+        async def method(self: AsyncMeterClient, *args: Any, **kwargs: Any) -> list[Any]:
+            return [item async for item in self._walk(build(self, *args, **kwargs))]
+
+        return method
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client is of no use in it afterwards."""
         http = self._own.get(self._place())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from abc import abstractmethod
 from collections.abc import MutableMapping
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,7 @@ from gateway.client.calls import Call
 from gateway.client.problems import error_of, garbled
 from gateway.client.retrying import Policy
 from gateway.client.values import header
+from gateway.domain.durability import Durability
 from gateway.domain.names import namespace_error
 from gateway.errors import MeterError, MeterValidationError
 from gateway.protocols import Actor
@@ -56,6 +58,8 @@ class BaseClient(Generic[H]):
         attempt_timeout_s: the longest that one attempt waits for the gateway, in seconds.
         retries: how often a call is sent again at most. A call that changes something carries one
             idempotency key through all its attempts, so it is never charged twice.
+        durability: how durable a change is to be before it is answered, where a call does not say;
+            None leaves it to the gateway.
         http_client: an HTTP client to send with; whoever made it closes it.
 
     Raises:
@@ -71,14 +75,18 @@ class BaseClient(Generic[H]):
         timeout_s: float = 30.0,
         attempt_timeout_s: float = 10.0,
         retries: int = 4,
+        durability: Durability | None = None,
         http_client: H | None = None,
     ) -> None:
         url = _checked_url(base_url)
         self._base_url = str(url).rstrip("/")
+        # What is shown of it goes into logs; a password does not.
+        self._shown_url = str(url.copy_with(userinfo=b"")).rstrip("/")
         # A gateway on this machine is not behind a proxy, whatever the environment says of others.
         self._trust_env = not _is_loopback(url.host)
         self._base_headers = _base_headers(api_key, namespace)
         self._policy = Policy(timeout_s, attempt_timeout_s, retries)
+        self._durability = durability
         self._actor = ActorContext()
         self._given = http_client
         self._given_in = Process.life
@@ -112,7 +120,7 @@ class BaseClient(Generic[H]):
         self._actor.clear()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+        return f"{type(self).__name__}({self._shown_url!r})"
 
     @abstractmethod
     def _no_connections(self) -> MutableMapping[Any, H]:
@@ -142,6 +150,9 @@ class BaseClient(Generic[H]):
             headers.append((b"Content-Type", b"application/json"))
         if call.key is not None:
             headers.append((b"Idempotency-Key", call.key.encode()))
+        durability = self._durability if call.durability is None else call.durability
+        if call.changes and durability is not None:
+            headers.append((b"Durability", header("durability", durability).encode()))
         return {
             "method": call.method,
             "url": self._base_url + call.path,
@@ -168,6 +179,9 @@ def answer_of(call: Call[T], response: httpx2.Response) -> T:
         raise garbled(fault, response.status_code) from fault
 
 
+_VISIBLE = re.compile(r"[!-~]+")
+
+
 def _checked_url(base_url: str) -> httpx2.URL:
     try:
         url = httpx2.URL(base_url)
@@ -188,7 +202,13 @@ def _is_loopback(host: str) -> bool:
 def _base_headers(api_key: str | None, namespace: str | None) -> list[tuple[bytes, bytes]]:
     headers = [(b"Accept", b"application/json")]
     if api_key is not None:
-        if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        if (
+            not isinstance(api_key, str)
+            or not api_key
+            or not api_key.isascii()
+            or not api_key.isprintable()
+            or " " in api_key
+        ):
             raise MeterValidationError.one("api_key", "VAL_API_KEY_INVALID", "must be visible ASCII")
         headers.append((b"Authorization", b"Bearer " + api_key.encode()))
     if namespace is not None:

@@ -42,6 +42,15 @@ class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Blockin
 
         return method
 
+    @staticmethod
+    def gathering(build: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the method that builds pages and gives all their items as one list."""
+
+        def method(self: MeterClient, *args: Any, **kwargs: Any) -> list[Any]:
+            return list(self._walk(build(self, *args, **kwargs)))
+
+        return method
+
     def close(self) -> None:
         """Close the connections. The client is of no use afterwards."""
         http = self._own.get(self._place())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -28,6 +28,8 @@ class Call(Generic[T]):
         body: the JSON to send, or None.
         absent: the problem code that means None instead of an error, or None.
         key: the idempotency key, the same in every retry; None for a call that needs none.
+        changes: whether it may change something, so that a durability belongs to it.
+        durability: that of this call; None leaves it to the client's.
     """
 
     method: str
@@ -36,6 +38,8 @@ class Call(Generic[T]):
     body: bytes | None = None
     key: str | None = None
     absent: str | None = None
+    changes: bool = False
+    durability: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def get(path: str, read: Reader[T]) -> Call[T]:
 
 
 def post(path: str, read: Reader[T], body: Mapping[str, Any], key: str | None) -> Call[T]:
-    """Describe a call that changes something, under the caller's idempotency key or one made here.
+    """Describe a call that does something, under the caller's idempotency key or one made here.
 
     The key travels in its header. One that a header cannot carry exactly travels in the body.
     """
@@ -68,6 +72,13 @@ def post(path: str, read: Reader[T], body: Mapping[str, Any], key: str | None) -
     if _fits_header(key):
         return Call("POST", path, read, values.encoded(body), key)
     return Call("POST", path, read, values.encoded({**body, "idempotency_key": key}))
+
+
+def change(
+    path: str, read: Reader[T], body: Mapping[str, Any], key: str | None, durability: str | None
+) -> Call[T]:
+    """Describe a call that changes something, to be that durable before it is answered."""
+    return replace(post(path, read, body, key), changes=True, durability=durability)
 
 
 def new_key() -> str:

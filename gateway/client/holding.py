@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from gateway.client.calls import Call, get, given, post, reader
+from gateway.client.calls import Call, change, get, given, post, reader
 from gateway.client.spending import account
 from gateway.client.values import document, number, query, segment
 from gateway.client.verb import verb
@@ -19,6 +19,7 @@ from gateway.domain.answers import (
     Reservations,
     Reserved,
 )
+from gateway.domain.durability import Durability
 
 
 class _Count(TypedDict):
@@ -48,6 +49,8 @@ class Holding:
         ttl_seconds: int = 300,
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Reserved]:
         """Hold quota for work whose cost is known only afterwards.
 
@@ -60,6 +63,7 @@ class Holding:
             ttl_seconds: when the hold expires by itself, 1 to 86400 seconds from now.
             idempotency_key: the same key gives the first answer again and holds nothing more.
             metadata: a JSON object to keep with the hold.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``granted``, ``reservation_id``, ``balance``, ``available`` after, ``expires_at``, and
@@ -74,7 +78,7 @@ class Holding:
         body = account(user_id, event_type, unit, resource)
         body |= {"amount": number("amount", amount), "ttl_seconds": ttl_seconds}
         body |= _metadata(metadata)
-        return post("/v1/reservations", _reserved, body, idempotency_key)
+        return change("/v1/reservations", _reserved, body, idempotency_key, durability)
 
     @verb
     def commit(
@@ -83,6 +87,8 @@ class Holding:
         actual_amount: Amount,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Committed]:
         """Charge what was really used and drop the hold.
 
@@ -91,6 +97,7 @@ class Holding:
             actual_amount: what was used, zero or more; it may exceed the hold, and is charged whole.
             metadata: a JSON object to keep with the entry.
             idempotency_key: the same key gives the first answer again and charges nothing more.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``success``, ``consumed``, ``released``, ``reserved_amount``, ``balance`` after, ``entry_id``
@@ -103,15 +110,18 @@ class Holding:
             MeterUnavailableError: no outcome is known; the same key gives it later.
         """
         body = {"actual_amount": number("actual_amount", actual_amount)} | _metadata(metadata)
-        return post(f"{_path(reservation_id)}/commit", _committed, body, idempotency_key)
+        return change(f"{_path(reservation_id)}/commit", _committed, body, idempotency_key, durability)
 
     @verb
-    def release(self, reservation_id: str, idempotency_key: str | None = None) -> Call[bool]:
+    def release(
+        self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
+    ) -> Call[bool]:
         """Drop a hold without charging anything.
 
         Args:
             reservation_id: the hold.
             idempotency_key: the same key gives the first answer again.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             True if this call released it, False if there is no such hold or it is settled.
@@ -120,7 +130,7 @@ class Holding:
             MeterConflictError: the key was used with other parameters.
             MeterUnavailableError: no outcome is known; the same key gives it later.
         """
-        return post(f"{_path(reservation_id)}/release", _read_released, {}, idempotency_key)
+        return change(f"{_path(reservation_id)}/release", _read_released, {}, idempotency_key, durability)
 
     @verb
     def extend(
@@ -129,6 +139,8 @@ class Holding:
         ttl_seconds: int | None = None,
         amount: Amount | None = None,
         idempotency_key: str | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Extended]:
         """Lengthen a hold, enlarge it, or both.
 
@@ -137,6 +149,7 @@ class Holding:
             ttl_seconds: the hold expires this many seconds from now, 1 to 86400; unchanged when None.
             amount: how much to add to the hold, more than zero; unchanged when None.
             idempotency_key: the same key gives the first answer again and adds nothing more.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``extended``, ``expires_at``, ``reserved_amount``, ``available`` after. When ``extended`` is
@@ -148,7 +161,7 @@ class Holding:
             MeterUnavailableError: no outcome is known; the same key gives it later.
         """
         body = given(ttl_seconds=ttl_seconds, amount=None if amount is None else number("amount", amount))
-        return post(f"{_path(reservation_id)}/extend", _extended, body, idempotency_key)
+        return change(f"{_path(reservation_id)}/extend", _extended, body, idempotency_key, durability)
 
     @verb
     def get_reservation(self, reservation_id: str) -> Call[Reservation | None]:

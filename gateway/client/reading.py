@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gateway.client.calls import Call, Pages, get, post, reader
+from gateway.client.calls import Call, Pages, get, given, post, reader
 from gateway.client.values import moment, query
-from gateway.client.verb import paged, verb
+from gateway.client.verb import gathered, paged, verb
 from gateway.domain.answers import (
     AccountBalance,
     Balance,
@@ -15,12 +15,14 @@ from gateway.domain.answers import (
     LedgerEntry,
     LedgerPage,
     Reconciled,
+    Reconciliations,
 )
 
 _balance = reader(Balance)
 _balances = reader(Balances)
 _ledger_page = reader(LedgerPage)
 _reconciled = reader(Reconciled)
+_reconciliations = reader(Reconciliations)
 
 
 class Reading:
@@ -28,24 +30,36 @@ class Reading:
 
     @verb
     def get_balance(
-        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None = None,
+        at: datetime | None = None,
     ) -> Call[Balance]:
-        """Say what an account has now.
+        """Say what an account has now, or had at a time.
 
         Args:
             user_id: whose account; None is the namespace's pool.
             event_type: what is metered.
             unit: the unit of measurement.
             resource: the resource metered; None and "" are one.
+            at: as of when, with its time zone and not in the future; None is now.
 
         Returns:
             ``balance``, ``reserved``, ``available`` (balance less reserved), and ``as_of``. An account
-            that was never touched has zero of each.
+            that was never touched, or not yet touched then, has zero of each.
 
         Raises:
-            MeterValidationError: a name breaks a rule; ``errors`` names each.
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
         """
-        parameters = query(user_id=user_id, event_type=event_type, unit=unit, resource=resource)
+        parameters = query(
+            user_id=user_id,
+            event_type=event_type,
+            unit=unit,
+            resource=resource,
+            at=None if at is None else moment("at", at),
+        )
         return get(f"/v1/balance{parameters}", _balance)
 
     @verb
@@ -162,14 +176,58 @@ class Reading:
 
         return Pages(turn)
 
-    @verb
-    def reconcile(self) -> Call[list[Discrepancy]]:
-        """Compare every account of the namespace with its ledger.
+    @gathered
+    def reconcile(self) -> Pages[Discrepancy]:
+        """Compare every account of the namespace with its ledger. Asks for pages until all are compared.
 
         Returns:
-            The accounts that disagree, with ``expected``, ``actual`` and ``discrepancy``.
+            What disagrees, with ``expected``, ``actual`` and ``discrepancy``.
         """
-        return post("/v1/reconcile", _read_discrepancies, {}, None)
+        return Pages(lambda cursor: post("/v1/reconcile", _read_discrepancies, given(cursor=cursor), None))
+
+    @verb
+    def reconciled(
+        self,
+        repair: bool = False,
+        trust: str = "ledger",
+        deep: bool = False,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Call[Reconciled]:
+        """Compare a page of accounts with their ledger, and repair them if asked to.
+
+        Args:
+            repair: whether what disagrees is repaired, by entries that say so; otherwise nothing changes.
+            trust: which balance is right where they differ, ``ledger`` or ``redis``.
+            deep: sum each ledger from its first line, and not from its last checkpoint.
+            limit: how many accounts at most, up to 10000; after some seconds fewer.
+            cursor: the ``next_cursor`` of the page before.
+
+        Returns:
+            ``discrepancies``, ``accounts_checked``, ``repaired``, ``report_id``, ``next_cursor`` (None on the
+            last page), and ``as_of``.
+
+        Raises:
+            MeterValidationError: a parameter breaks a rule; ``errors`` names each.
+        """
+        body = {"repair": repair, "trust": trust, "deep": deep, "limit": limit, **given(cursor=cursor)}
+        return post("/v1/reconcile", _reconciled, body, None)
+
+    @verb
+    def reconciliations(self, limit: int = 100, cursor: str | None = None) -> Call[Reconciliations]:
+        """Give a page of what reconciles of the namespace have found, newest first.
+
+        Args:
+            limit: how many at most, up to 10000.
+            cursor: the ``next_cursor`` of the page before.
+
+        Returns:
+            ``reconciliations``, newest first, and ``next_cursor`` (None on the last page).
+
+        Raises:
+            MeterValidationError: a parameter breaks a rule.
+        """
+        return get(f"/v1/reconciliations{query(limit=limit, cursor=cursor)}", _reconciliations)
 
 
 def _ledger_path(
@@ -208,5 +266,6 @@ def _read_turn(content: bytes) -> tuple[list[LedgerEntry], str | None]:
     return page["entries"], page["next_cursor"]
 
 
-def _read_discrepancies(content: bytes) -> list[Discrepancy]:
-    return _reconciled(content)["discrepancies"]
+def _read_discrepancies(content: bytes) -> tuple[list[Discrepancy], str | None]:
+    page = _reconciled(content)
+    return page["discrepancies"], page["next_cursor"]

@@ -5,6 +5,7 @@ Every call may be sent again: those that change something carry one idempotency 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import httpx2
 import tenacity
 
 from gateway.client.problems import retry_after_s
+from gateway.errors import FieldError, MeterValidationError
 
 # The answer never arrived, or not whole. What is wrong with the request itself is not among them.
 _LOST = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
@@ -35,6 +37,19 @@ class Policy:
     timeout_s: float
     attempt_timeout_s: float
     retries: int
+
+    def __post_init__(self) -> None:
+        """Check the bounds. Raises MeterValidationError naming each that is none."""
+        seconds = {"timeout_s": self.timeout_s, "attempt_timeout_s": self.attempt_timeout_s}
+        faults = [
+            FieldError(name, f"VAL_{name.upper()}_INVALID", "must be a finite number of seconds above zero")
+            for name, value in seconds.items()
+            if type(value) not in {int, float} or not 0 < value < math.inf
+        ]
+        if type(self.retries) is not int or self.retries < 0:
+            faults.append(FieldError("retries", "VAL_RETRIES_INVALID", "must be a whole number, 0 or more"))
+        if faults:
+            raise MeterValidationError.of(faults)
 
     def run(self, attempt: Callable[[float], httpx2.Response]) -> httpx2.Response:
         """Give the answer of ``attempt``, which is told its own timeout in seconds."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from gateway.client import batching
 from gateway.client.batching import BatchResult
-from gateway.client.calls import Call, given, post, reader
+from gateway.client.calls import Call, change, given, reader
 from gateway.client.values import document, encoded, moment, number
 from gateway.client.verb import verb
 from gateway.domain.amounts import Amount
 from gateway.domain.answers import Consumed, Posted
+from gateway.domain.durability import Durability
 
 _posted = reader(Posted)
 _consumed = reader(Consumed)
@@ -32,6 +33,8 @@ class Spending:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Posted]:
         """Add quota to an account.
 
@@ -44,6 +47,7 @@ class Spending:
             idempotency_key: the same key gives the first answer again and changes nothing.
             event_time: when it happened, with its time zone; now when None.
             metadata: a JSON object to keep with the entry.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``balance`` after, and ``entry_id``, the ledger entry made.
@@ -55,7 +59,7 @@ class Spending:
         """
         body = _entry(user_id, event_type, amount, unit, resource, metadata)
         body |= given(event_time=event_time and moment("event_time", event_time))
-        return post("/v1/allocations", _posted, body, idempotency_key)
+        return change("/v1/allocations", _posted, body, idempotency_key, durability)
 
     @verb
     def consume(
@@ -69,6 +73,8 @@ class Spending:
         idempotency_key: str | None = None,
         event_time: datetime | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Consumed]:
         """Record consumption in one step.
 
@@ -82,6 +88,7 @@ class Spending:
             idempotency_key: the same key gives the first answer again and changes nothing.
             event_time: when it happened, with its time zone; now when None.
             metadata: a JSON object to keep with the entry.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``success``, ``balance`` and ``available`` after, and ``entry_id``; denied, ``success`` is False,
@@ -95,7 +102,7 @@ class Spending:
         body = _entry(user_id, event_type, amount, unit, resource, metadata)
         body |= given(event_time=event_time and moment("event_time", event_time))
         body["check_balance"] = check_balance
-        return post("/v1/consumptions", _consumed, body, idempotency_key)
+        return change("/v1/consumptions", _consumed, body, idempotency_key, durability)
 
     @verb
     def adjust(
@@ -108,6 +115,8 @@ class Spending:
         reference_id: int | None = None,
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability | None = None,
     ) -> Call[Posted]:
         """Correct an account in either direction: a refund, a penalty, a mistake.
 
@@ -120,6 +129,7 @@ class Spending:
             reference_id: the ledger entry that is corrected.
             idempotency_key: the same key gives the first answer again and changes nothing.
             metadata: a JSON object to keep with the entry.
+            durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``balance`` after, and ``entry_id``, the ledger entry made.
@@ -132,10 +142,12 @@ class Spending:
         body = _entry(user_id, event_type, amount, unit, resource, metadata) | given(
             reference_id=reference_id
         )
-        return post("/v1/adjustments", _posted, body, idempotency_key)
+        return change("/v1/adjustments", _posted, body, idempotency_key, durability)
 
     @verb
-    def batch(self, operations: Iterable[Mapping[str, Any]]) -> Call[list[BatchResult]]:
+    def batch(
+        self, operations: Iterable[Mapping[str, Any]], *, durability: Durability | None = None
+    ) -> Call[list[BatchResult]]:
         """Do up to 1000 operations in one request.
 
         An operation is ``{"op": "reserve", ...}``: the name of a verb (allocate, consume, adjust, reserve,
@@ -143,6 +155,7 @@ class Spending:
 
         Args:
             operations: what to do. Each gets an idempotency key of its own where it names none.
+            durability: how durable all of it is to be before this returns; the client's when None.
 
         Returns:
             One result for each operation, in order: its answer, or the problem document (RFC 9457, with
@@ -154,7 +167,8 @@ class Spending:
         """
         listed = list(operations)
         body = {"operations": [batching.operation(at, one) for at, one in enumerate(listed)]}
-        return Call("POST", "/v1/batch", batching.results_reader(listed), encoded(body))
+        read = batching.results_reader(listed)
+        return Call("POST", "/v1/batch", read, encoded(body), changes=True, durability=durability)
 
 
 def account(user_id: str | None, event_type: str, unit: str, resource: str | None) -> dict[str, Any]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from gateway.domain.amounts import Amount
+from gateway.domain.amounts import Amount, exact_number
 from gateway.errors import FieldError, MeterValidationError
 
 # Visible ASCII stays readable in a header; the percent sign must not, or it would be decoded twice.
 _HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+
+_PLAIN = (str, bool, int, float, Decimal, list, tuple, Mapping, msgspec.Raw, type(None))
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -31,7 +33,7 @@ def number(field: str, value: Amount | None) -> msgspec.Raw:
     """
     if value is None:
         raise MeterValidationError.one(field, f"VAL_{field.upper()}_NULL", "is required")
-    exact = _decimal(value)
+    exact = exact_number(value)
     if exact is None:
         raise MeterValidationError.one(field, "VAL_INVALID_NUMBER", "must be a number")
     if not exact.is_finite():
@@ -41,19 +43,10 @@ def number(field: str, value: Amount | None) -> msgspec.Raw:
 
 def number_or_text(value: object) -> object:
     """Give an amount as the number it is, and what is none in a form that lets the gateway say so."""
-    exact = _decimal(value)
+    exact = exact_number(value)
     if exact is None:
         return value
     return msgspec.Raw(str(exact).encode()) if exact.is_finite() else str(exact)
-
-
-def _decimal(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        return None
-    try:
-        return Decimal(repr(value) if isinstance(value, float) else value)
-    except InvalidOperation:
-        return None
 
 
 def moment(field: str, value: datetime) -> str:
@@ -102,13 +95,18 @@ def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
         MeterValidationError: naming each field, after ``prefix``, that JSON cannot carry.
     """
     try:
-        return _encoder.encode(body)
+        if all(isinstance(value, _PLAIN) for value in body.values()):
+            return _encoder.encode(body)
     except (TypeError, ValueError, OverflowError):
-        faults = [_fault(str(field), value) for field, value in body.items() if not _writable(value)]
-        raise MeterValidationError.of([f._replace(field=prefix + f.field) for f in faults]) from None
+        pass  # something inside one of the fields: which one is said below
+    faults = [_fault(str(field), value) for field, value in body.items() if not _writable(value)]
+    raise MeterValidationError.of([f._replace(field=prefix + f.field) for f in faults])
 
 
 def _writable(value: object) -> bool:
+    # The encoder would write bytes, dates and ids as texts that nobody sent.
+    if not isinstance(value, _PLAIN):
+        return False
     try:
         _encoder.encode(value)
     except (TypeError, ValueError, OverflowError):

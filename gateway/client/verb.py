@@ -34,6 +34,11 @@ class Sender(ABC):
     def walking(build: Function) -> Function:
         """Give the method that builds pages and iterates over their items."""
 
+    @staticmethod
+    @abstractmethod
+    def gathering(build: Function) -> Function:
+        """Give the method that builds pages and gives all their items as one list."""
+
 
 class Blocking(Sender):
     """A client whose methods return when the answer is there."""
@@ -85,6 +90,27 @@ class Paged(Generic[P, T]):
         return method if client is None else MethodType(method, client)
 
 
+class Gathered(Generic[P, T]):
+    """A method of both clients that asks for page after page and gives all there is as one list."""
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:
+        self._build = build
+        self._methods: dict[type[Any], Function] = {}
+
+    @overload
+    def __get__(self, client: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, client: Blocking, owner: type[Any]) -> Callable[P, list[T]]: ...
+    @overload
+    def __get__(self, client: Awaiting, owner: type[Any]) -> Callable[P, Coroutine[Any, Any, list[T]]]: ...
+    def __get__(self, client: Sender | None, owner: type[Any]) -> Any:
+        method = self._methods.get(owner)
+        if method is None:
+            made = _dressed(owner.gathering(self._build), self._build, "list[{}]")
+            method = self._methods.setdefault(owner, made)
+        return method if client is None else MethodType(method, client)
+
+
 def verb(build: Callable[Concatenate[Any, P], Call[T]]) -> Verb[P, T]:
     """Make a verb of the function that builds its call."""
     return Verb(build)
@@ -93,6 +119,11 @@ def verb(build: Callable[Concatenate[Any, P], Call[T]]) -> Verb[P, T]:
 def paged(build: Callable[Concatenate[Any, P], Pages[T]]) -> Paged[P, T]:
     """Make an iterating verb of the function that builds its pages."""
     return Paged(build)
+
+
+def gathered(build: Callable[Concatenate[Any, P], Pages[T]]) -> Gathered[P, T]:
+    """Make a verb that gives all pages at once of the function that builds them."""
+    return Gathered(build)
 
 
 def _dressed(method: Function, build: Function, returning: str) -> Function:

@@ -35,7 +35,7 @@ def to_scaled(field: str, value: object, scale: int) -> int | FieldError:
     if type(value) is int:
         scaled = value * 10**scale if abs(value) <= MAX_SCALED else MAX_SCALED + 1
         return scaled if abs(scaled) <= MAX_SCALED else _too_large(field, scale)
-    number = _decimal(value)
+    number = exact_number(value)
     if number is None:
         return FieldError(field, "VAL_INVALID_NUMBER", "must be a number")
     if not number.is_finite():
@@ -53,7 +53,8 @@ def to_decimal(scaled: int, scale: int) -> Decimal:
     return Decimal(scaled).scaleb(-scale, _EXACT).normalize(_EXACT)
 
 
-def _decimal(value: object) -> Decimal | None:
+def exact_number(value: object) -> Decimal | None:
+    """Give the decimal that a number or numeric string is, a float through ``repr``; None for all else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, Decimal):

@@ -176,7 +176,8 @@ class LedgerPage(TypedDict):
 class Discrepancy(TypedDict):
     """One account on which Redis and the ledger do not agree.
 
-    ``expected`` is what the ledger says, ``actual`` what Redis holds, ``discrepancy`` their difference.
+    ``expected`` is what the ledger says, ``actual`` what was found, ``discrepancy`` their difference.
+    ``reservation_id`` is the hold concerned, None where it is the account itself.
     """
 
     issue_type: str
@@ -187,14 +188,45 @@ class Discrepancy(TypedDict):
     expected: Decimal
     actual: Decimal
     discrepancy: Decimal
+    reservation_id: str | None
 
 
 class Reconciled(TypedDict):
-    """Answer to reconcile: every discrepancy found among ``accounts_checked`` accounts."""
+    """Answer to reconcile: every discrepancy found among ``accounts_checked`` accounts.
+
+    ``repaired`` counts accounts. ``next_cursor`` is None when all accounts of the namespace were checked.
+    """
 
     discrepancies: list[Discrepancy]
     accounts_checked: int
+    repaired: int
+    report_id: int
+    next_cursor: str | None
     as_of: str
+
+
+class Reconciliation(TypedDict):
+    """One stored reconcile. ``findings`` counts all; ``discrepancies`` has the first hundred.
+
+    ``trust`` says which side was taken to be right, None when nothing was to be repaired.
+    """
+
+    id: int
+    trigger: str
+    trust: str | None
+    started_at: str
+    finished_at: str | None
+    accounts_checked: int
+    findings: int
+    repaired: int
+    discrepancies: list[Discrepancy]
+
+
+class Reconciliations(TypedDict):
+    """A page of stored reconciles, newest first. ``next_cursor`` is None at the end."""
+
+    reconciliations: list[Reconciliation]
+    next_cursor: str | None
 
 
 class Problem(TypedDict):

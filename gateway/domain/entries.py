@@ -47,12 +47,26 @@ class LegState(NamedTuple):
     reserved: int
 
 
+class Keyed(NamedTuple):
+    """What the entry of a call with an idempotency key carries for the repeats of that call.
+
+    Attributes:
+        key: the caller's key.
+        fingerprint: stands for verb and parameters.
+        answer: what the script gave, for the store to read again.
+    """
+
+    key: str
+    fingerprint: str
+    answer: str
+
+
 class Entry(NamedTuple):
     """One change of a shard.
 
     Attributes:
         position: epoch and sequence in the journal.
-        verb: allocate, consume, adjust, reserve, commit, release, extend, expire or audit.
+        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, audit or repair.
         at_ms: when the script ran: Unix milliseconds of the shard's clock, which never goes back.
         namespace: whose change it is.
         hold_id: the hold concerned, or "".
@@ -60,6 +74,8 @@ class Entry(NamedTuple):
         late: whether a commit came after its hold had expired.
         legs: the accounts touched, one or more.
         body: the caller's own JSON object (see ``Extras``), or b"".
+        keyed: for a call with an idempotency key.
+        undoes: for an entry that undoes a duplicate: the place of that.
     """
 
     position: Position
@@ -71,6 +87,17 @@ class Entry(NamedTuple):
     late: bool
     legs: tuple[LegState, ...]
     body: bytes
+    keyed: Keyed | None = None
+    undoes: Position | None = None
+
+
+class KeptEntry(NamedTuple):
+    """An entry that was acknowledged, as the script (head) and its caller (body and key) worded it."""
+
+    seq: int
+    head: str
+    body: bytes
+    key: str = ""
 
 
 def entry_id(position: Position, leg: int = 0) -> int:

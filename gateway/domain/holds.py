@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 ACTIVE = "active"
@@ -23,13 +24,22 @@ _HOLD_ID = re.compile(r"rsv_([0-9]{1,8})_[0-9a-f]{24}")
 
 def hold_id_of(scales: Sequence[int], nonce_hex: str) -> str:
     """Make a hold's id from its legs' scales and 24 hexadecimal digits of chance."""
-    return f"rsv_{''.join(map(str, scales))}_{nonce_hex}"
+    return _prefix(tuple(scales)) + nonce_hex
+
+
+@lru_cache(maxsize=1024)
+def _prefix(scales: tuple[int, ...]) -> str:
+    return f"rsv_{''.join(map(str, scales))}_"
 
 
 def hold_scales(hold_id: str) -> tuple[int, ...] | None:
     """Give the scales of a hold's legs, or None for a text that cannot be a hold's id."""
     match = _HOLD_ID.fullmatch(hold_id)
     return tuple(map(int, match[1])) if match else None
+
+
+# An id that no hold has. It stands for texts that cannot be a hold's id, where a script must be asked.
+NO_HOLD = hold_id_of((0,), "0" * 24)
 
 
 class HoldLeg(NamedTuple):

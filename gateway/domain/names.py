@@ -52,6 +52,34 @@ def _account_text(user_id: str | None, event_type: str, unit: str, resource: str
     return ":".join(quote(part, safe="") for part in parts)
 
 
+def sound_kind(event_type: object, unit: object) -> bool:
+    """Say at little cost whether event type and unit are known to be sound; False says nothing."""
+    if type(event_type) is not str or type(unit) is not str:
+        return False
+    return len(event_type) + len(unit) <= _REMEMBERED_CHARS and _sound_kind(event_type, unit)
+
+
+@lru_cache(maxsize=4096)
+def _sound_kind(event_type: str, unit: str) -> bool:
+    return not account_errors(None, event_type, unit, None)
+
+
+def sound_account(user_id: object, event_type: str, unit: str, resource: object) -> str | None:
+    """Give at little cost the text of an account of a sound kind; None says nothing."""
+    if type(user_id) is not str or (resource is not None and type(resource) is not str):
+        return None
+    if len(user_id) + len(resource or "") > _REMEMBERED_CHARS:
+        return None
+    return _sound_account(user_id, event_type, unit, resource)
+
+
+@lru_cache(maxsize=65536)
+def _sound_account(user_id: str, event_type: str, unit: str, resource: str | None) -> str | None:
+    if account_errors(user_id, event_type, unit, resource):
+        return None
+    return account_text(user_id, event_type, unit, resource)
+
+
 def parse_account(text: str) -> Account:
     """Read an account's text back into its parts."""
     # Names of the longest kind would fill the memory with what is hardly asked for twice.

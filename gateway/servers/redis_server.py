@@ -51,6 +51,8 @@ class RedisServer(Server):
             "set-proc-title": "no",
             "appendonly": "yes",
             "appendfsync": "everysec",
+            # The usual 64 MB are a few seconds of load, and each rewrite takes a processor for a while.
+            "auto-aof-rewrite-min-size": "256mb",
             "save": "",
             "maxmemory-policy": "noeviction",
         }

@@ -1,47 +1,46 @@
 """Holds writes back while the ledger is too far behind a shard's journal. Nothing is posted here.
 
 Every reply carries the watermark, so a process knows how long its journals are without asking. Only at the
-bound does it ask, and it goes on asking until the flusher has caught up.
+bound does it ask, and it goes on asking until the flusher has caught up. The same holds for what is kept: an
+entry that could not be kept must not be acknowledged.
 """
 
 from __future__ import annotations
 
-from gateway.domain.entries import SEQ_FULL
-from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
 from gateway.store.calls import Calls
 
 _RETRY_AFTER_S = 1.0
+_ENTRY_BYTES = 48  # what an entry takes in the stream beside its own words
 
 
 class Backlog:
-    """The unposted entries of each shard, against the bound on them.
+    """The unposted entries of each shard, and what is kept of all, against the bounds on them.
 
-    ``epoch_full`` says that a shard has used up the sequences of its epoch and must be given a new one.
+    The bytes of a journal are estimated from what this process keeps, which costs nothing.
     """
 
-    def __init__(self, calls: Calls, max_entries: int) -> None:
+    def __init__(self, calls: Calls, max_entries: int, max_bytes: int) -> None:
         self._calls = calls
+        self._kept = calls.kept
         self._max_entries = max_entries
-        self._entries = [0] * SHARDS
-        self.epoch_full = False
-
-    def note(self, shard: int, identifier: str, posted: str) -> None:
-        """Take in what a reply said: its entry's id, and the last sequence in the ledger."""
-        seq = int(identifier.rpartition("-")[2])
-        self._entries[shard] = seq - int(posted)
-        self.epoch_full = self.epoch_full or seq >= SEQ_FULL
+        self._max_bytes = max_bytes
 
     def is_at_bound(self, shard: int) -> bool:
-        """Say whether the shard's journal was at its bound when it was last heard of."""
-        return self._entries[shard] >= self._max_entries
+        """Say whether the shard's journal was at its bound when last heard of, or all that is kept is."""
+        return self.is_full(self._kept.unposted[shard]) or self._kept.is_full()
+
+    def is_full(self, entries: int) -> bool:
+        """Say whether so many unposted entries of a shard are at one of the bounds."""
+        size = entries * (self._kept.mean_bytes() + _ENTRY_BYTES)
+        return entries >= self._max_entries or size >= self._max_bytes
 
     async def check(self, shard: int) -> None:
-        """Ask how long the journal is now; raise MeterUnavailableError (``ledger_backlog``) at the bound."""
-        self._entries[shard] = await self._calls.unposted(shard)
-        if self._entries[shard] >= self._max_entries:
+        """Ask how long the journal is now; raise MeterUnavailableError (``ledger_backlog``) at a bound."""
+        unposted = self._kept.unposted[shard] = await self._calls.unposted(shard)
+        if self.is_at_bound(shard):
             raise MeterUnavailableError(
-                f"{self._entries[shard]} journal entries wait to be posted to the ledger; nothing is lost, "
+                f"{unposted} journal entries wait to be posted to the ledger; nothing is lost, "
                 "but no more are taken until it has caught up",
                 "ledger_backlog",
                 retry_after_s=_RETRY_AFTER_S,

@@ -8,14 +8,15 @@ call is simply made again after the cause is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Fence
+from gateway.shard_seams import Fence
 from gateway.store.errors import LinkLostError, StoreError, UnfencedError
+from gateway.store.kept import EXPIRED, Kept
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
@@ -25,6 +26,10 @@ from gateway.store.scripts import Script
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
+_MADE = frozenset({"DONE", "REPLAYED"})
+
+
+Vet = Callable[[ShardKeys], Awaitable[Reply | None]]
 
 
 def server_time() -> Word:
@@ -35,7 +40,8 @@ def server_time() -> Word:
 class Calls:
     """Script calls to the shards of one server, with the epochs this process knows.
 
-    ``clock`` gives the time of a call in Unix milliseconds, or "" for the server's own.
+    ``clock`` gives the time of a call in Unix milliseconds, or "" for the server's own. ``kept`` takes in
+    every entry that is acknowledged here, and says which shards are being closed.
     """
 
     def __init__(
@@ -45,7 +51,9 @@ class Calls:
         fence: Fence,
         loader: Loader,
         clock: Callable[[], Word] = server_time,
+        kept: Kept | None = None,
     ) -> None:
+        self.kept = kept or Kept()
         self._link = link
         self._shas = {verb: script.sha for verb, script in scripts.items()}
         self._fence = fence
@@ -53,6 +61,7 @@ class Calls:
         self._clock = clock
         self._keys = [ShardKeys(shard, 0) for shard in range(SHARDS)]
         self._opening: asyncio.Task[None] | None = None
+        self._met_other_run = False
 
     async def open(self) -> None:
         """Fence the server and learn the epochs; all who ask meanwhile wait for the one fence."""
@@ -61,30 +70,56 @@ class Calls:
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
+        closings, suspected = list(self.kept.closing), self._met_other_run
+        self._met_other_run = False
         try:
             epochs = await self._fence.raise_up()
+        except BaseException:
+            self._met_other_run = self._met_other_run or suspected
+            raise
         finally:
             self._opening = None
         for shard, epoch in epochs.items():
             if self._keys[shard].epoch != str(epoch):
                 self._keys[shard] = ShardKeys(shard, epoch)
+            self.kept.reopen(shard, closings[shard])
+
+    def suspect(self) -> None:
+        """Fence before the next call: what the link reaches now is another run of a server."""
+        self._met_other_run = True
 
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal; it outlives the entries themselves."""
         keys = self._keys[shard]
-        rows = await self._plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
-        posted = await self._plain("HGET", keys.meta, "posted")
+        rows = await self.plain("XREVRANGE", keys.journal, "+", "-", "COUNT", 1)
+        posted = await self.plain("HGET", keys.meta, "posted")
         last = read_position(rows[0][0]) if rows else Position(0, -1)
         return max(last, Position(int(keys.epoch), int(posted or -1)))
+
+    async def watermark(self, shard: int) -> Position:
+        """Give the last position the ledger has, as Redis knows it; (0, -1) while the shard is closed."""
+        epoch, posted = await self.plain("HMGET", self._keys[shard].meta, "epoch", "posted")
+        return Position(0, -1) if epoch is None else Position(int(epoch), int(posted or -1))
 
     async def unposted(self, shard: int) -> int:
         """Count the entries of the shard's journal that are not in the ledger yet."""
         keys = self._keys[shard]
         head = await self.head(shard)
-        posted = await self._plain("HGET", keys.meta, "posted")
-        return head.seq - int(posted or -1)
+        posted = int(await self.plain("HGET", keys.meta, "posted") or -1)
+        self.kept.settle({shard: Position(int(keys.epoch), posted)})
+        return head.seq - posted
 
-    async def _plain(self, *words: Word) -> Any:
+    async def now_ms(self, shard: int) -> int:
+        """Tell the shard's time as its scripts do: the clock's, or that of its last change if it is later."""
+        at = self._clock()
+        if at == "":
+            seconds, microseconds = await self.plain("TIME")
+            at = int(seconds) * 1000 + int(microseconds) // 1000
+        last_ms = await self.plain("HGET", self._keys[shard].meta, "last_ms")
+        return max(int(at), int(last_ms or 0))
+
+    async def plain(self, *words: Word) -> Any:
+        """Send one plain command that only reads. Raises MeterUnavailableError."""
         try:
             return await self._link.call(*words)
         except StoreError as error:
@@ -103,8 +138,10 @@ class Calls:
         args: Sequence[Word],
         *,
         repeatable: bool = False,
+        vet: Vet | None = None,
+        body: bytes = b"",
     ) -> Reply:
-        """Run a verb's script until it gives a final answer.
+        """Run a verb's script until it gives a final answer, and keep the entries it tells of.
 
         Args:
             verb: which script.
@@ -113,18 +150,23 @@ class Calls:
             seen: ``<namespace text>:<key>`` where an answer is remembered, or "".
             args: the arguments after epoch and time.
             repeatable: whether the call may be sent again when nobody knows if it arrived.
+            vet: asked before each attempt, with the keys of the epoch in which it is made; a reply that it
+                gives is the answer, and nothing is sent.
+            body: what the caller's own entry carries.
 
         Raises MeterUnavailableError.
         """
         sha = self._shas[verb]
-        attempts = _Attempts()
+        attempts, closing = _Attempts(), self.kept.closing
         while True:
             keys = self._keys[shard]
-            names = [keys.meta, keys.journal, keys.due]
-            if hold:
-                names.append(keys.hold_prefix + hold)
-            if seen:
-                names.append(keys.seen_prefix + seen)
+            if self._met_other_run or closing[shard] is not None:
+                attempts.stale(keys)
+                await self.open()
+                continue
+            names = _names(keys, hold, seen)
+            if vet is not None and (known := await vet(keys)) is not None:
+                return known
             try:
                 reply: Reply = await self._link.call(
                     "EVALSHA", sha, len(names), *names, keys.epoch, self._clock(), *args
@@ -133,7 +175,16 @@ class Calls:
                 attempts.failed(error)
                 await self._mend(error, repeatable=repeatable)
                 continue
-            if reply[0] not in _NOT_YET:
+            word = reply[0]
+            if closing[shard] is not None or self._keys[shard] is not keys:
+                attempts.overtaken(keys, made=word == "DONE" and not repeatable)
+                continue
+            if word in _MADE:
+                self.kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
+                return reply
+            if reply[-1] == EXPIRED:
+                self.kept.note_expired(shard, reply)
+            if word not in _NOT_YET:
                 return reply
             await self._prepare(keys, reply, attempts)
 
@@ -161,6 +212,15 @@ class Calls:
             raise _unavailable(f"Redis did not decide: {error}") from error
 
 
+def _names(keys: ShardKeys, hold: str, seen: str) -> list[str]:
+    names = [keys.meta, keys.journal, keys.due]
+    if hold:
+        names.append(keys.hold_prefix + hold)
+    if seen:
+        names.append(keys.seen_prefix + seen)
+    return names
+
+
 class _Attempts:
     """How often one call has been made in vain, and for which reason; ends it when that is too often."""
 
@@ -181,6 +241,15 @@ class _Attempts:
         self._faults += 1
         if self._faults > _FAULTS:
             raise MeterUnavailableError(f"{keys.meta} is closed while Redis recovers", "recovering")
+
+    def overtaken(self, keys: ShardKeys, *, made: bool) -> None:
+        """Count an answer of an epoch that was closed while it was under way: nobody may rely on it."""
+        self.stale(keys)
+        if made:
+            detail = "nobody knows whether it stands; with an idempotency key it can be repeated safely"
+            raise MeterUnavailableError(
+                f"{keys.meta} was closed before the answer came: {detail}", "recovering"
+            )
 
     def loaded(self) -> None:
         """Count an attempt that found something absent."""

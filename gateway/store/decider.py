@@ -5,33 +5,41 @@ Implements ``protocols.Decider``. How a call is repeated until it is final lives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from urllib.parse import quote
 
 import structlog
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
+from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.pipeline import Word
+from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
     Reply,
     read_denied,
     read_done,
-    read_entry,
     read_hold,
+    read_position,
     read_settled,
     read_standing,
 )
+from gateway.store.witness import Witness
 
 _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
+_CHANGED = frozenset({"DONE", "REPLAYED"})
 
 
 class RedisDecider:
@@ -39,27 +47,39 @@ class RedisDecider:
 
     Args:
         calls: runs scripts.
+        answers: finds the answers of keys that Redis has forgotten with an epoch.
         seen_ms: how long an answer is remembered for its idempotency key.
         late_commit: ``charge`` or ``refuse``: what becomes of a commit after its hold expired.
         journal_max_entries: how many unposted entries a shard may have before writes are held back.
+        journal_max_bytes: how many bytes they may have, as far as this process can tell.
+        witnesses: who says, for the levels of durability that need one, how far Redis has carried a change.
+        durability_bound_s: how long a change may take to become as durable as its call asks.
     """
 
     def __init__(
         self,
         calls: Calls,
+        answers: FirstAnswers,
         *,
         seen_ms: int,
         late_commit: str = "charge",
         journal_max_entries: int = 1_000_000,
+        journal_max_bytes: int = 1 << 28,
+        witnesses: Mapping[str, Witness] = MappingProxyType({}),
+        durability_bound_s: float = 3.0,
     ) -> None:
         self._calls = calls
-        self._backlog = Backlog(calls, journal_max_entries)
+        self._answers = answers
+        self._watch = PostedWatch(calls.watermark)
+        self._assurance = Assurance(self._watch, witnesses, durability_bound_s)
+        self._backlog = Backlog(calls, journal_max_entries, journal_max_bytes)
         self._seen_ms = seen_ms
         self._late_commit = late_commit
 
     async def open(self) -> None:
         """Fence the server before the first call. Raises MeterUnavailableError."""
         await self._calls.open()
+        await self._answers.learn()
 
     async def allocate(self, call: Call, account: str, amount: int) -> Done:
         """Credit the account."""
@@ -130,34 +150,65 @@ class RedisDecider:
             expired, more = expired + int(reply[2]), reply[3] == "1"
         return expired
 
-    async def audit(self, namespace: str, accounts: Sequence[str]) -> Position | None:
-        """State in the journal what Redis holds of the accounts; None when it holds none of them."""
-        reply = await self._read("audit", namespace, *accounts)
-        return None if reply[0] == "NOTHING" else read_entry(reply[2], reply[3], b"").position
-
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal."""
         return await self._calls.head(shard)
 
+    def held_back(self, unposted: Mapping[int, int]) -> Sequence[int]:
+        """Give those of the shards whose writes are refused, with so many unposted entries each."""
+        return [shard for shard, entries in unposted.items() if self._backlog.is_full(entries)]
+
+    async def now_ms(self, shard: int) -> int:
+        """Tell the time by the shard's clock, in Unix milliseconds."""
+        return await self._calls.now_ms(shard)
+
+    async def posted_upto(self, shard: int, position: Position, bound_s: float) -> bool:
+        """Wait until the ledger has everything up to the position; False when the bound is over."""
+        return await self._watch.reached(shard, position, bound_s) is not None
+
+    async def check_durability(self, level: str) -> None:
+        """See that the level can be reached here; MeterValidationError when it cannot."""
+        if level != JOURNAL:
+            await self._assurance.check(level)
+
+    async def endure(self, namespace: str, level: str) -> None:
+        """Wait until all that the namespace's shard has in its journal by now is that durable."""
+        shard = shard_of(namespace)
+        await self._assurance.reach(level, shard, await self._calls.head(shard), keyed=True)
+
     async def _renew_epoch(self) -> None:
         """Let the fence give a new epoch where one is full; the call at hand is already booked."""
-        self._backlog.epoch_full = False
+        self._calls.kept.epoch_full = False
         try:
             await self._calls.open()
         except MeterUnavailableError as error:
-            self._backlog.epoch_full = True
+            self._calls.kept.epoch_full = True
             _log.warning("epoch_not_renewed", reason=error.message)
 
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
 
+    async def _change_durably(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+        """Change, and wait until that is as durable as the call asks; so does whoever repeats the call."""
+        await self._assurance.check(call.durability)
+        reply = await self._change(verb, call._replace(durability=JOURNAL), hold_id, *args)
+        if reply[0] in _CHANGED:
+            position, keyed = read_position(reply[2]), call.key is not None
+            await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
+        return reply
+
     async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+        if call.durability != JOURNAL:
+            return await self._change_durably(verb, call, hold_id, *args)
         namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
         if self._backlog.is_at_bound(shard):
             await self._backlog.check(shard)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
-        seen = f"{namespace}:{quote(call.key, safe='')}" if call.key else ""
+        seen, vet = "", None
+        if call.key:
+            seen = f"{namespace}:{quote(call.key, safe='')}"
+            vet = partial(self._answers.find, shard, (call.namespace, call.key), call.fingerprint)
         reply = await self._calls.run(
             verb,
             shard,
@@ -165,19 +216,21 @@ class RedisDecider:
             seen,
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
             repeatable=bool(seen),
+            vet=vet,
+            body=call.body,
         )
         if reply[0] == "DONE":
-            self._backlog.note(shard, reply[2], reply[1])
-            if self._backlog.epoch_full:
+            if self._calls.kept.epoch_full:
                 await self._renew_epoch()
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
-            raise _overflow("actual_amount" if verb == "commit" else "amount", reply[2])
+            raise overflow("actual_amount" if verb == "commit" else "amount", reply[2])
         return reply
 
 
-def _overflow(field: str, account: str) -> MeterValidationError:
+def overflow(field: str, account: str) -> MeterValidationError:
+    """Make the error for a sum that would leave the range of exact numbers."""
     unit = parse_account(account).unit
     return MeterValidationError.one(
         field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"

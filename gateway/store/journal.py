@@ -22,7 +22,7 @@ UNREADABLE = "unreadable"
 
 
 class RedisJournal:
-    """Implements ``protocols.Journal``.
+    """Implements ``shard_seams.Journal``.
 
     Args:
         reading: a link of its own, since a read that waits for entries keeps it busy.
@@ -48,7 +48,7 @@ class RedisJournal:
         """
         streams = {ShardKeys(shard, 0).journal: shard for shard in after}
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
-        starts = (_before_next(position) for position in after.values())
+        starts = (stream_id_before_next(position) for position in after.values())
         reply = await _call(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
         return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
@@ -83,7 +83,7 @@ class RedisJournal:
         return {shard: read_position(found[0][0]) for shard, found in enumerate(rows) if found}
 
 
-def _before_next(position: Position) -> str:
+def stream_id_before_next(position: Position) -> str:
     """Give the stream id just before the entry that comes after ``position``."""
     if position.seq >= 0:
         return f"{position.epoch}-{position.seq}"
@@ -92,13 +92,18 @@ def _before_next(position: Position) -> str:
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
     texts = dict(zip(fields[::2], fields[1::2], strict=True))
-    head, body = texts.get("head", ""), texts.get("body", "").encode()
     try:
-        return read_entry(identifier, head, body)
-    except ValueError:
-        return Entry(
-            read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=head.encode()
+        return read_entry(
+            identifier, texts.get("head", ""), _bytes(texts.get("body", "")), texts.get("key", "")
         )
+    except ValueError:
+        told = b" ".join(map(_bytes, fields))
+        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=told)
+
+
+def _bytes(text: str) -> bytes:
+    """Give a text as the stream has it, also where it is no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 async def _call(link: Link, *words: Word) -> Any:

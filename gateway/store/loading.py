@@ -7,20 +7,17 @@ whether it came too late shows when the script is called again.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.domain.holds import ACTIVE, Hold
 from gateway.domain.names import namespace_text, parse_namespace
 from gateway.protocols import AccountState, StateSource
+from gateway.store.gatherer import Gatherer, Named
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, terms_text
 from gateway.store.scripts import Script
 
-Named = tuple[str, str]  # namespace, and account text or hold id
-State = TypeVar("State")
 Clock = Callable[[], Word]
 
 
@@ -39,8 +36,8 @@ class Loader:
         self._link = link
         self._install = scripts["install"].sha
         self._recall = scripts["recall"].sha
-        self._accounts = _Gatherer(source.load_accounts)
-        self._holds = _Gatherer(source.load_holds)
+        self._accounts = Gatherer(source.load_accounts)
+        self._holds = Gatherer(source.load_holds)
         self._absent_ttl_ms = absent_ttl_ms
         self._settled_ms = settled_ms
 
@@ -81,27 +78,6 @@ class Loader:
         self, sha: str, names: list[str], epoch: str, at: Word, namespace: str, *args: Word
     ) -> None:
         await self._link.call("EVALSHA", sha, len(names), *names, epoch, at, namespace_text(namespace), *args)
-
-
-class _Gatherer(Generic[State]):
-    """Gathers what is wanted within one tick into one query."""
-
-    def __init__(self, query: Callable[[Sequence[Named]], Awaitable[Mapping[Named, State]]]) -> None:
-        self._query = query
-        self._wanted: set[Named] = set()
-        self._pending: asyncio.Task[Mapping[Named, State]] | None = None
-
-    async def get(self, wanted: Sequence[Named]) -> Mapping[Named, State]:
-        """Give at least what is wanted, where it exists."""
-        self._wanted.update(wanted)
-        if self._pending is None:
-            self._pending = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._pending)
-
-    async def _ask(self) -> Mapping[Named, State]:
-        await asyncio.sleep(0)  # lets the other calls of this tick join
-        wanted, self._wanted, self._pending = sorted(self._wanted), set(), None
-        return await self._query(wanted)
 
 
 def _named(path: str) -> Named:

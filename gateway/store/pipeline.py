@@ -6,6 +6,7 @@ Nothing here knows scripts or keys. The protocol is RESP2, read and written by h
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +16,12 @@ import hiredis
 from redis.asyncio.connection import parse_url
 
 from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
+from gateway.store.tls import tls_context
 
 Word = str | bytes | int
+# So many calls are sent before their tick is over: Redis decides them while we make up the others.
+_ENOUGH = 12
+
 RoundTripObserver = Callable[[int, float], None]
 
 
@@ -41,7 +46,8 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, observe: RoundTripObserver) -> None:
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(encoding="utf-8", errors="strict")
+        # What is no UTF-8 harms only whoever asked for it, not all who share the connection.
+        self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._batches: deque[tuple[int, float]] = deque()
         self._answered = 0
@@ -50,6 +56,7 @@ class _Wire(asyncio.Protocol):
         self._observe = observe
         self._suspect: tuple[int, float] | None = None
         self.lost: str | None = None
+        self.other_run = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -63,10 +70,12 @@ class _Wire(asyncio.Protocol):
             self._loop.call_soon(self._send)
         self._outgoing.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # stubs say 1-tuple
         self._waiting.append(future)
+        if len(self._outgoing) == _ENOUGH:
+            self._send()
         return future
 
     def _send(self) -> None:
-        if self._transport is None or self.lost is not None:
+        if self._transport is None or self.lost is not None or not self._outgoing:
             return
         # Not the loop's clock: uvloop's stands still between its turns and counts whole milliseconds.
         self._batches.append((len(self._outgoing), time.monotonic()))
@@ -80,7 +89,7 @@ class _Wire(asyncio.Protocol):
             while (reply := next_reply()) is not False:
                 self._settle(next_waiting(), reply)
                 self._answered += 1
-        except (hiredis.ProtocolError, UnicodeDecodeError, IndexError) as error:
+        except (hiredis.ProtocolError, IndexError) as error:
             self.fail(f"what answers is no Redis: {error!r}")
         self._count()
 
@@ -133,13 +142,30 @@ class _Wire(asyncio.Protocol):
 class Pipeline:
     """A ``Link`` over one socket that connects when first used and again after it was lost."""
 
-    def __init__(self, url: str, *, timeout_s: float = 1.0, observe: RoundTripObserver = unobserved) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 1.0,
+        observe: RoundTripObserver = unobserved,
+    ) -> None:
         self._options = parse_url(url)
+        self._tls = tls_context(self._options) if url.startswith("rediss:") else None
         self._timeout_s = timeout_s
         self._observe = observe
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._met: Callable[[], None] | None = None
+        self._run_id: str | None = None
+
+    def on_other_run(self, met: Callable[[], None]) -> None:
+        """Have ``met`` called when a new connection reaches another run of a server than the last one did.
+
+        The scripts that waited for that connection fail with UnfencedError. A server that hides its run is
+        taken to be another one each time.
+        """
+        self._met = met
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         """Send a command with all others of this tick."""
@@ -166,7 +192,10 @@ class Pipeline:
         await asyncio.wait([connecting])
         if connecting.cancelled():
             raise LinkLostError("the connection was closed here", sent=False)
-        return await connecting.result().call(words)
+        wire = connecting.result()
+        if wire.other_run and words[0] == "EVALSHA":  # what fences it goes through
+            raise UnfencedError("the server is another run than before")
+        return await wire.call(words)
 
     def _connected(self, task: asyncio.Task[_Wire]) -> None:
         self._connecting = None
@@ -179,6 +208,7 @@ class Pipeline:
             async with asyncio.timeout(self._timeout_s):
                 wire = await self._open()
                 await self._greet(wire)
+                await self._recognise(wire)
         except (OSError, StoreError) as error:
             reason = str(error) or f"no answer within {self._timeout_s} s"
             raise LinkLostError(f"cannot connect to Redis: {reason}", sent=False) from error
@@ -190,10 +220,12 @@ class Pipeline:
         if "path" in options:
             _, wire = await loop.create_unix_connection(lambda: _Wire(self._observe), options["path"])
             return wire
-        tls = options.get("connection_class") is not None
         host, port = options.get("host", "localhost"), options.get("port", 6379)
-        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=tls or None)
+        _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=self._tls)
         return wire
+
+    def _new_wire(self) -> _Wire:
+        return _Wire(self._observe)
 
     async def _greet(self, wire: _Wire) -> None:
         try:
@@ -202,6 +234,20 @@ class Pipeline:
         except BaseException:
             wire.fail("the server did not accept our greeting")
             raise
+
+    async def _recognise(self, wire: _Wire) -> None:
+        """Look whether this is the run of the last connection, where somebody wants to know."""
+        if self._met is None:
+            return
+        try:
+            found = re.search(r"^run_id:(\S+)", await wire.call(("INFO", "server")), re.MULTILINE)
+        except RefusedError:
+            found = None
+        run_id = found[1] if found else ""
+        known, self._run_id = self._run_id, run_id
+        if known is not None and (known != run_id or not run_id):
+            wire.other_run = True
+            self._met()
 
     def _greeting(self) -> list[tuple[Word, ...]]:
         options = self._options

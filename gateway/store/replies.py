@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from gateway.domain.decisions import Denied, Done, Settled, Standing
-from gateway.domain.entries import Entry, LegState, Position
+from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
 from gateway.domain.names import parse_namespace
+
+# The fingerprint of a call that undoes a duplicate; those of callers are hexadecimal digits.
+UNDO = "duplicate"
 
 _LEG_WORDS = 6
 _HEAD_WORDS = 6
@@ -21,11 +25,12 @@ def read_position(identifier: str) -> Position:
     return Position(int(epoch), int(seq))
 
 
-def read_entry(identifier: str, head: str, body: bytes) -> Entry:
-    """Read an entry: its id and head as a script wrote them, and the caller's body.
+def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
+    """Read an entry: its id and head as a script wrote them, the caller's body, and its key.
 
     Raises ValueError for a head that no script writes: verb, time, namespace, hold, its expiry, whether
-    late, then for each leg account, amount, held, hold, balance and reserved.
+    late, then for each leg account, amount, held, hold, balance and reserved. The key is fingerprint and
+    encoded key, or "" for a call without one.
     """
     words = head.split(" ")
     verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
@@ -39,6 +44,7 @@ def read_entry(identifier: str, head: str, body: bytes) -> Entry:
         late == "1",
         _read_legs(words),
         body,
+        *_read_key(key, head),
     )
 
 
@@ -92,6 +98,15 @@ def _read_hold_legs(words: Sequence[str], consumed: str) -> tuple[HoldLeg, ...]:
         HoldLeg(account, int(amount), charge)
         for account, amount, charge in zip(words[::2], words[1::2], charges, strict=True)
     )
+
+
+def _read_key(key: str, head: str) -> tuple[Keyed | None, Position | None]:
+    if not key:
+        return None, None
+    fingerprint, _, name = key.partition(" ")
+    if fingerprint == UNDO:
+        return None, read_position(name.rpartition(":")[2])
+    return Keyed(unquote(name) if "%" in name else name, fingerprint, head), None
 
 
 def _read_legs(words: list[str]) -> tuple[LegState, ...]:

@@ -12,7 +12,7 @@ from gateway.store.pipeline import Link
 
 _log = structlog.get_logger("quotagate.store")
 
-_ASKED = ("maxmemory-policy", "appendonly", "save")
+_ASKED = ("maxmemory-policy", "appendonly", "appendfsync", "save")
 
 
 async def volatility(link: Link) -> Sequence[str]:
@@ -30,7 +30,43 @@ async def volatility(link: Link) -> Sequence[str]:
         return []
     except StoreError as error:
         raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+    if found["appendonly"] == "yes" and found["appendfsync"] == "no":
+        _log.warning("redis_leaves_syncing_to_the_system", advice="set appendfsync everysec or always")
     return _reasons(found)
+
+
+async def shortage(link: Link) -> str | None:
+    """Say in a sentence why this server refuses writes for want of memory; None when it does not.
+
+    A server that does not show its memory may be full and not say so. Raises MeterUnavailableError.
+    """
+    try:
+        text = await link.call("INFO", "memory")
+    except RefusedError:
+        return None
+    except StoreError as error:
+        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+    figures = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    bound = int(figures.get("maxmemory", 0))
+    # The server counts so itself: what its own buffers hold is no data.
+    used = int(figures["used_memory"]) - int(figures.get("mem_not_counted_for_evict", 0))
+    if not bound or used < bound:
+        return None
+    return f"Redis is out of memory ({used} of {bound} bytes) and refuses writes; raise maxmemory"
+
+
+async def primary_of(link: Link) -> str | None:
+    """Say whose replica this server is, as ``host:port``; None when it is a primary or does not tell.
+
+    Raises MeterUnavailableError when it does not answer.
+    """
+    try:
+        role = await link.call("ROLE")
+    except RefusedError:
+        return None  # whoever may not ask may still write, or will be told that it is read only
+    except StoreError as error:
+        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+    return f"{role[1]}:{role[2]}" if role[0] == "slave" else None
 
 
 async def _setting(link: Link, name: str) -> str:

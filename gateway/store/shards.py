@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import ShardState
+from gateway.shard_seams import ServerState, ShardState
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.keys import SCHEMA, ShardKeys
 from gateway.store.pipeline import Link, Word
@@ -18,9 +19,13 @@ from gateway.store.scripts import Script
 
 NOTHING_YET = Position(0, -1)
 
+_SCAN_KEYS = 1000  # of one turn, so that no call of the server takes long
+_PAUSE_S = 0.005
+_STATE_KEY = re.compile(rf"qg{SCHEMA}:\{{(\d{{3}})\}}:(\d+):")
+
 
 class RedisShards:
-    """Implements ``protocols.ShardStore`` over a link."""
+    """Implements ``shard_seams.ShardStore`` over a link."""
 
     def __init__(self, link: Link, scripts: Mapping[str, Script]) -> None:
         self._link = link
@@ -31,20 +36,71 @@ class RedisShards:
         found = await _together(self._state(shard) for shard in range(SHARDS))
         return dict(enumerate(found))
 
-    async def close(self, shards: Sequence[int]) -> None:
-        """Take the epoch from the shards. Raises MeterUnavailableError."""
-        await _together(self._call("HDEL", ShardKeys(shard, 0).meta, "epoch") for shard in shards)
+    async def server(self) -> ServerState:
+        """Look at the server itself; one that hides its run has none. Raises MeterUnavailableError."""
+        hashes = [script.sha for script in self._scripts.values()]
+        loaded = await self._call("SCRIPT", "EXISTS", *hashes)
+        return ServerState(await self._run_id(), all(loaded))
 
-    async def open(self, watermarks: Mapping[int, Position]) -> None:
+    async def close(self, shards: Sequence[int], mark: str = "") -> None:
+        """Take the epoch from the shards, and note which it was. Raises MeterUnavailableError."""
+        await _together(self._close(shard, mark) for shard in shards)
+
+    async def open(self, watermarks: Mapping[int, Position], ledger_id: str = "", mark: str = "") -> None:
         """Write epoch and watermark of the shards, then load the scripts. Raises MeterUnavailableError."""
-        await _together(self._open(shard, mark) for shard, mark in watermarks.items())
+        more = (ledger_id, mark) if ledger_id else ()
+        await _together(self._open(shard, upto, more) for shard, upto in watermarks.items())
         for script in self._scripts.values():
             await self._call("SCRIPT", "LOAD", script.text)
 
+    async def unlink_left(self, epochs: Mapping[int, int]) -> int:
+        """Remove the keys of epochs before the shards' own, some at a time. Raises MeterUnavailableError."""
+        cursor, unlinked = "0", 0
+        while True:
+            cursor, names = await self._call(
+                "SCAN", cursor, "MATCH", f"qg{SCHEMA}:*:*:*", "COUNT", _SCAN_KEYS
+            )
+            # A cluster's node takes keys of one slot in one call, so each shard has its own.
+            for names_of_shard in _left_by_shard(names, epochs).values():
+                unlinked += await self._call("UNLINK", *names_of_shard)
+            if cursor == "0":
+                return unlinked
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _close(self, shard: int, mark: str) -> None:
+        meta = ShardKeys(shard, 0).meta
+        epoch = await self._call("HGET", meta, "epoch")
+        closed = ("closed", epoch) if epoch is not None else ()
+        await self._call("HSET", meta, "closing", mark, *closed)
+        await self._call("HDEL", meta, "epoch")
+
+    async def _run_id(self) -> str:
+        try:
+            text = await self._link.call("INFO", "server")
+        except RefusedError:  # managed servers may hide it, and fakeredis has none
+            return ""
+        except StoreError as error:
+            raise _unavailable(error) from error
+        return run_id_of(text)
+
     async def _state(self, shard: int) -> ShardState:
         keys = ShardKeys(shard, 0)
-        epoch, posted = await self._call("HMGET", keys.meta, "epoch", "posted")
-        return ShardState(None if epoch is None else int(epoch), int(posted or -1), await self._head(keys))
+        fields = await self._call("HMGET", keys.meta, "epoch", "posted", "closed", "ledger")
+        epoch, posted, closed, ledger_id = fields
+        head = await self._head(keys)
+        return ShardState(_whole(epoch), int(posted or -1), head, _whole(closed), ledger_id or "")
+
+    async def clock_ahead_s(self) -> float:
+        """Give how far the time of the furthest shard is ahead of the server's clock.
+
+        Raises MeterUnavailableError.
+        """
+        written = await _together(
+            self._call("HGET", ShardKeys(shard, 0).meta, "last_ms") for shard in range(SHARDS)
+        )
+        seconds, micros = await self._call("TIME")
+        latest_ms = max(int(last_ms or 0) for last_ms in written)
+        return max(0.0, latest_ms / 1000 - int(seconds) - int(micros) / 1e6)
 
     async def _head(self, keys: ShardKeys) -> Position:
         """Give the last id the stream gave out, which outlives the entries themselves."""
@@ -58,18 +114,37 @@ class RedisShards:
             raise _unavailable(error) from error
         return read_position(dict(zip(words[::2], words[1::2], strict=True))["last-generated-id"])
 
-    async def _open(self, shard: int, mark: Position) -> None:
-        keys = ShardKeys(shard, mark.epoch)
+    async def _open(self, shard: int, upto: Position, more: Sequence[Word]) -> None:
+        keys = ShardKeys(shard, upto.epoch)
+        args: list[Word] = [upto.epoch, upto.seq, SCHEMA, *more]
         # The text is sent whole: the scripts are loaded last, when every shard is open.
-        await self._call(
-            "EVAL", self._scripts["open"].text, 2, keys.meta, keys.journal, mark.epoch, mark.seq, SCHEMA
-        )
+        await self._call("EVAL", self._scripts["open"].text, 2, keys.meta, keys.journal, *args)
 
     async def _call(self, *words: Word) -> Any:
         try:
             return await self._link.call(*words)
         except StoreError as error:
             raise _unavailable(error) from error
+
+
+def run_id_of(info: str) -> str:
+    """Read the run of a server from its INFO; "" when it says of none."""
+    found = re.search(r"^run_id:(\S+)", info, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _left_by_shard(names: Sequence[str], epochs: Mapping[int, int]) -> Mapping[int, list[str]]:
+    """Sort out the keys of epochs that were left, by shard."""
+    found: dict[int, list[str]] = {}
+    for name in names:
+        match = _STATE_KEY.match(name)
+        if match and int(match[2]) < epochs.get(int(match[1]), 0):
+            found.setdefault(int(match[1]), []).append(name)
+    return found
 
 
 async def _together(calls: Any) -> list[Any]:

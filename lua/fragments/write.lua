@@ -1,17 +1,27 @@
 -- Carries the decision out: appends to the journal, writes the touched accounts, remembers the answer.
 -- The append comes first: it is the one write a server can refuse (an id of an epoch that was left), and
 -- a refusal must leave nothing half done.
--- GIVES: id (of the verb's own entry)
+-- GIVES: id (of the verb's own entry), tail (when holds expired, what every answer ends with: the heads of their
+--        entries, the id of the last of these, their number and the word EXPIRED)
 -- ANSWERS: answer, when the verb changes nothing; what had expired is written all the same
 -- USES: guard accounts expiry decide
-local id
+local id, expired_id
 for i = 1, #expiries do
   local expiry = expiries[i]
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', expiry.head)
   call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
   for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
+  expired_id = id
 end
-if head and body ~= '' then
+if head and seen then
+  -- Fingerprint and key go along, for the ledger to remember both longer than Redis does.
+  local claim = ARGV[4] .. ' ' .. string.sub(seen, #KEYS[3] + #ARGV[3] + 4)
+  if body ~= '' then
+    id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'key', claim, 'body', body)
+  else
+    id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'key', claim)
+  end
+elseif head and body ~= '' then
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head, 'body', body)
 elseif head then
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', head)
@@ -40,4 +50,14 @@ if id then
   end
   if now > last_ms then call('HSET', KEYS[1], 'last_ms', now_text) end
 end
+-- Whoever is told of a change keeps the entries of all of it, until the ledger has them.
+local tail
+if expired_id then
+  tail = {}
+  for i = 1, #expiries do tail[i] = expiries[i].head end
+  tail[#tail + 1] = expired_id
+  tail[#tail + 1] = text(#expiries)
+  tail[#tail + 1] = 'EXPIRED'
+end
+for i = 1, answer and tail and #tail or 0 do answer[#answer + 1] = tail[i] end
 if answer then return answer end

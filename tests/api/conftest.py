@@ -14,7 +14,8 @@ from gateway.api import Authenticator, NoKeys, api_app
 from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
 from gateway.metrics import Metrics
-from gateway.protocols import Actor, Readiness, ShardLag
+from gateway.protocols import Actor
+from gateway.shard_seams import Readiness, ShardLag
 
 LOCAL = ("127.0.0.1", 40000)
 METHODS = {
@@ -31,6 +32,7 @@ METHODS = {
     "balances": "get_balances",
     "ledger": "get_ledger",
     "reconciled": "reconcile",
+    "reconciliations": "list_reconciliations",
 }
 
 
@@ -43,6 +45,11 @@ class FakeMeter:
         self.answers["release_expired_reservations"] = 3
         self.error: BaseException | None = None
         self.hold: asyncio.Event | None = None
+        self.durability: str | None = None
+
+    def with_durability(self, durability: str) -> FakeMeter:
+        self.durability = durability
+        return self
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         async def call(*arguments: Any) -> Any:

@@ -64,8 +64,32 @@ class Agreeable:
     async def audit(self, _namespace: str, _accounts: Sequence[str]) -> None:
         return None
 
+    async def begin_report(self, *_: Any) -> int:
+        return 1
+
+    async def note_report(self, *_: Any, **__: Any) -> None:
+        return None
+
+    async def check(self, *_: Any) -> dict[str, Any]:
+        return {}
+
     async def head(self, _shard: int) -> Position:
         return Position(0, 0)
+
+    async def now_ms(self, _shard: int) -> int:
+        return AT_MS
+
+    async def balance_at(self, _namespace: str, _account: str, _at_ms: int) -> tuple[int, int]:
+        return 5, 2
+
+    async def posted_upto(self, _shard: int, _position: Position, _bound_s: float) -> bool:
+        return True
+
+    async def check_durability(self, _level: str) -> None:
+        return None
+
+    async def endure(self, _namespace: str, _level: str) -> None:
+        return None
 
     async def watermark(self, _shard: int) -> tuple[Position, int]:
         return Position(0, 0), AT_MS
@@ -73,4 +97,4 @@ class Agreeable:
     async def balances(self, *_: Any) -> list[Any]:
         return []
 
-    ledger = holds = accounts = audits = balances
+    ledger = holds = accounts = audits = reports = balances

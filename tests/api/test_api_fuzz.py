@@ -22,13 +22,15 @@ from jsonschema import Draft202012Validator
 from gateway.api.examples import EXAMPLES
 from gateway.api.routes import ROUTES
 from gateway.meter import Backend, Meter
+from gateway.reconciling import Reconciler
 
 HOLD = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"
 POSTS = [route for route in ROUTES if route.method == "POST" and route.name != "batch"]
 GETS = [route for route in ROUTES if route.method == "GET"]
 
-# What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, and an object has a size.
-BEYOND_SCHEMA = {"VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE"}
+# What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, objects have a size and
+# cursors a place.
+BEYOND_SCHEMA = {"VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_CURSOR_INVALID"}
 BYTE_BOUNDS = {"VAL_USER_ID_TOO_LONG", "VAL_RESOURCE_TOO_LONG", "VAL_IDEMPOTENCY_KEY_TOO_LONG"}
 
 quick = settings(
@@ -94,7 +96,9 @@ def bodies(route: Any) -> st.SearchStrategy[dict[str, Any]]:
 @pytest.fixture
 def app(gateway: Any) -> Any:
     agreeable: Any = Agreeable()
-    backend = Backend(agreeable, agreeable, gateway.metrics)
+    backend = Backend(
+        agreeable, agreeable, gateway.metrics, Reconciler(agreeable, agreeable, agreeable, wait_s=1)
+    )
     gateway.meters = lambda namespace, actor: Meter(backend, namespace, actor)
     gateway.__post_init__()
     return gateway
@@ -198,6 +202,7 @@ def test_queries_are_judged_as_the_document_says(app: Any, told: Any, document: 
             "cursor",
             "start_time",
             "end_time",
+            "at",
         }:
             return  # the document calls them opaque, and times by a format that validators need not check
         check(answer, allowed, asked)

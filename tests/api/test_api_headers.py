@@ -129,11 +129,40 @@ async def test_what_is_repeated_without_harm_takes_any_key(gateway: Any) -> None
 
 @pytest.mark.parametrize(
     "header",
-    ["X-Namespace", "X-Actor-Id", "X-Request-Id", "Idempotency-Key", "Authorization", "Content-Type"],
+    [
+        "X-Namespace",
+        "X-Actor-Id",
+        "X-Request-Id",
+        "Idempotency-Key",
+        "Durability",
+        "Authorization",
+        "Content-Type",
+    ],
 )
 async def test_a_header_that_decides_comes_once(gateway: Any, header: str) -> None:
     answer = await gateway.ask("POST", "/v1/reservations", BODY, [(header, "a"), (header, "b")])
     assert (answer.status, answer.faults) == (422, [(header.lower(), "VAL_REPEATED_HEADER")])
+    assert gateway.meter.calls == []
+
+
+@pytest.mark.parametrize("level", ["journal", "replicated", "fsync", "ledger"])
+@pytest.mark.parametrize("target", ["/v1/reservations", "/v1/batch"])
+async def test_the_durability_goes_with_the_call(gateway: Any, target: str, level: str) -> None:
+    body = {"operations": [BODY | {"op": "consume"}]} if target == "/v1/batch" else BODY
+    assert (await gateway.post(target, body, durability=level)).status == 200
+    assert gateway.meter.durability == level
+
+
+async def test_a_call_without_the_header_asks_for_no_durability(gateway: Any) -> None:
+    assert (await gateway.post("/v1/reservations", BODY)).status == 200
+    assert gateway.meter.durability is None
+
+
+@pytest.mark.parametrize("value", [b"", b"Journal", b"disk", b"\xff", b"fsync, ledger"])
+async def test_an_unknown_durability_names_its_header(gateway: Any, value: bytes) -> None:
+    answer = await gateway.ask("POST", "/v1/reservations", BODY, headers=[("Durability", value)])
+    assert (answer.status, answer.faults) == (422, [("Durability", "VAL_DURABILITY_INVALID")])
+    assert "journal, replicated, fsync, ledger" in answer.json["detail"]
     assert gateway.meter.calls == []
 
 

@@ -40,7 +40,7 @@ async def test_names_are_decoded_once(gateway: Any, text: str, user: str) -> Non
 async def test_names_of_parameters_may_be_encoded_and_parts_may_be_empty(gateway: Any) -> None:
     answer = await gateway.get("/v1/balance?&event%5Ftype=llm_call&&unit=tokens&")
     assert answer.status == 200
-    assert gateway.meter.calls == [("get_balance", None, "llm_call", "tokens", None)]
+    assert gateway.meter.calls == [("get_balance", None, "llm_call", "tokens", None, None)]
 
 
 @pytest.mark.parametrize("text", ["%FF", "%C3", "%zz", "%", "%4", "a%", "\xe9", "%ED%A0%80", "%C0%80"])

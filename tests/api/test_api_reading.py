@@ -136,7 +136,8 @@ async def test_a_wrong_field_is_named(gateway: Any, path: str, more: Any, field:
         ("/v1/reservations/h1/release", {"force": True}, [("force", "VAL_UNKNOWN_FIELD")]),
         ("/v1/reservations/h1/extend", {"amount": "5"}, [("amount", "VAL_INVALID_NUMBER")]),
         ("/v1/reservations/h1/extend", {"ttl_seconds": 0.5}, [("ttl_seconds", "VAL_TTL_OUT_OF_RANGE")]),
-        ("/v1/reconcile", {"repair": True}, [("repair", "VAL_UNKNOWN_FIELD")]),
+        ("/v1/reconcile", {"force": True}, [("force", "VAL_UNKNOWN_FIELD")]),
+        ("/v1/reconcile", {"trust": "me"}, [("trust", "VAL_TRUST_INVALID")]),
     ],
 )
 async def test_bodies_of_holds_and_reports(gateway: Any, path: str, body: Any, faults: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 import uvicorn
 from deciding import until
+
+from gateway.api.lane import HttpProtocol
 
 BODY = b'{"user_id":"alice","event_type":"llm_call","unit":"tokens","amount":0.1}'
 HEAD = b"POST /v1/reservations HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
@@ -46,14 +49,14 @@ class Connection:
             return await self._reader.readline()
 
 
-@pytest.fixture
-async def connection(gateway: Any) -> AsyncIterator[Connection]:
+@pytest.fixture(params=["lane", "httptools"])
+async def connection(gateway: Any, request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
     with tempfile.TemporaryDirectory() as place:
         path = str(Path(place) / "api.sock")
         config = uvicorn.Config(
             gateway.app,
             uds=path,
-            http="httptools",
+            http=partial(HttpProtocol, gateway.app) if request.param == "lane" else request.param,
             ws="none",
             lifespan="on",
             log_config=None,

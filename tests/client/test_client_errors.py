@@ -95,6 +95,32 @@ def test_a_client_shows_where_it_points_and_nothing_secret() -> None:
     assert repr(MeterClient("http://gateway:8080/q/", "qg_secret")) == "MeterClient('http://gateway:8080/q')"
 
 
+def test_the_sdk_shows_no_password() -> None:
+    client = MeterClient("http://anna:secret@gateway:8080")
+    assert repr(client) == "MeterClient('http://gateway:8080')"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timeout_s", 0),
+        ("timeout_s", float("nan")),
+        ("timeout_s", "30"),
+        ("attempt_timeout_s", -1.0),
+        ("attempt_timeout_s", float("inf")),
+        ("retries", -1),
+        ("retries", True),
+        ("retries", 1.5),
+        ("api_key", b"qg_key"),
+        ("api_key", 7),
+    ],
+)
+def test_a_client_is_not_made_with_bounds_that_are_none(field: str, value: Any) -> None:
+    with pytest.raises(MeterValidationError) as caught:
+        MeterClient("http://gateway:8080", **{field: value})
+    assert [fault.field for fault in caught.value.errors] == [field]
+
+
 async def test_a_base_url_may_have_a_path(bench: Any, told: Any) -> None:
     bench.answers(httpx2.Response(200, json={"balances": [], "as_of": "t"}))
     http = bench.client()._given

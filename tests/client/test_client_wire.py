@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -34,6 +35,14 @@ EXTENDED = {
     "expires_at": "2026-03-01T12:05:00.000Z",
     "reserved_amount": 5,
     "available": 5,
+}
+RECONCILED = {
+    "discrepancies": [],
+    "accounts_checked": 2,
+    "repaired": 0,
+    "report_id": 1,
+    "next_cursor": None,
+    "as_of": "t",
 }
 ENTRY = {
     "id": 1,
@@ -150,7 +159,8 @@ async def test_plain_results_of_the_source_api(bench: Any, told: Any) -> None:
         httpx2.Response(200, json={"released": True}),
         httpx2.Response(200, json={"released": False, "reason": "not_found"}),
         httpx2.Response(200, json={"count": 3}),
-        httpx2.Response(200, json={"discrepancies": [], "accounts_checked": 2, "as_of": "t"}),
+        httpx2.Response(200, json=RECONCILED | {"next_cursor": "c"}),
+        httpx2.Response(200, json=RECONCILED),
         httpx2.Response(200, json={"balances": [], "as_of": "t"}),
         httpx2.Response(200, json={"entries": [ENTRY], "next_cursor": "c", "as_of": "t"}),
     )
@@ -167,6 +177,7 @@ async def test_plain_results_of_the_source_api(bench: Any, told: Any) -> None:
         "/v1/reservations/rsv_0_b/release",
         "/v1/reservations/expire",
         "/v1/reconcile",
+        "/v1/reconcile",
         "/v1/balances",
         "/v1/ledger",
     ]
@@ -177,7 +188,9 @@ async def test_queries_name_only_what_is_given_and_escape_it(bench: Any, told: A
     bench.answers(httpx2.Response(200, json={"balance": 1, "reserved": 0, "available": 1, "as_of": "t"}))
     await told(client.get_balance("a&b=c d/é", "x", "tokens"))
     await told(client.get_balance(None, "x", "tokens", resource=""))
+    await told(client.get_balance("ann", "x", "tokens", at=NOON))
     queries = [request.url.query.decode() for request in bench.requests]
+    assert queries[2] == "user_id=ann&event_type=x&unit=tokens&at=2026-03-01T12%3A00%3A00Z"
     assert queries[0] == "user_id=a%26b%3Dc%20d%2F%C3%A9&event_type=x&unit=tokens"
     assert queries[1] == "event_type=x&unit=tokens&resource="
 
@@ -295,6 +308,14 @@ async def test_a_query_never_turns_something_else_into_text(bench: Any, told: An
     with pytest.raises(MeterValidationError) as caught:
         await told(bench.client().get_balance(user_id, "x", "tokens"))
     assert caught.value.errors[0].field == "user_id"
+
+
+@pytest.mark.parametrize("stranger", [b"ann", date(2026, 1, 1), UUID(int=7), {"ann"}, timedelta(1)])
+async def test_a_body_never_turns_something_else_into_text(bench: Any, told: Any, stranger: Any) -> None:
+    with pytest.raises(MeterValidationError) as caught:
+        await told(bench.client().reserve(stranger, "x", 1, "tokens", resource=stranger))
+    assert [fault.field for fault in caught.value.errors] == ["user_id", "resource"]
+    assert bench.requests == []
 
 
 async def test_numbers_come_back_as_exact_decimals(bench: Any, told: Any) -> None:

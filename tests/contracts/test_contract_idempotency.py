@@ -126,3 +126,14 @@ async def test_a_replayed_commit_settles_once_even_after_a_release_elsewhere(met
     assert await meter.release(hold) is False
     assert await meter.commit(hold, 25, idempotency_key="k") == first
     assert (await meter.get_balance("ann", "llm_call", "tokens"))["balance"] == 75
+
+
+@pytest.mark.parametrize("name", ["commit", "commit of nothing", "release", "extend"])
+async def test_what_can_be_no_hold_is_not_found_unless_its_key_came_before(meter: Any, name: str) -> None:
+    await meter.allocate("ann", "llm_call", 7, "tokens", idempotency_key="k")
+    with pytest.raises(MeterConflictError):
+        await ACTS[name](meter, "k", "no hold's id")
+    for _ in range(2):
+        answer = await ACTS[name](meter, "l", "no hold's id")
+        assert answer is False or answer["reason"] == "not_found"
+    assert (await meter.allocate("ann", "llm_call", 7, "tokens", idempotency_key="l"))["balance"] == 14

@@ -6,6 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from gateway.errors import MeterValidationError
+
 ENTRY = {
     "id",
     "entry_type",
@@ -178,6 +182,43 @@ async def test_reconcile_finds_nothing_wrong(meter: Any) -> None:
     await meter.commit((await meter.reserve("ann", "llm_call", 9, "tokens"))["reservation_id"], 4)
     await meter.reserve("ann", "llm_call", 9, "tokens")
     assert await meter.reconcile() == []
+
+
+async def test_reconcile_in_pages_and_what_is_stored_of_it(meter: Any) -> None:
+    for user in ("ann", "bob", "cid"):
+        await meter.allocate(user, "llm_call", 100, "tokens")
+    first = await meter.reconciled(limit=2)
+    assert (first["discrepancies"], first["accounts_checked"], first["repaired"]) == ([], 2, 0)
+    last = await meter.reconciled(limit=2, cursor=first["next_cursor"])
+    assert (last["accounts_checked"], last["next_cursor"]) == (1, None)
+    assert last["report_id"] == first["report_id"]
+    assert (await meter.reconciled(repair=True, trust="redis", deep=True))["accounts_checked"] == 3
+    page = await meter.reconciliations(limit=1)
+    [newest] = page["reconciliations"]
+    assert (newest["trust"], newest["accounts_checked"], newest["findings"]) == ("redis", 3, 0)
+    page = await meter.reconciliations(cursor=page["next_cursor"])
+    [older] = page["reconciliations"]
+    assert (older["id"], older["accounts_checked"]) == (first["report_id"], 3)
+    assert (older["trigger"], older["trust"], older["discrepancies"]) == ("api", None, [])
+    assert page["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "code"),
+    [
+        ({"trust": "me"}, "trust", "VAL_TRUST_INVALID"),
+        ({"limit": 0}, "limit", "VAL_NOT_POSITIVE"),
+        ({"limit": 10_001}, "limit", "VAL_LIMIT_TOO_LARGE"),
+        ({"cursor": "WzVd"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "WzUsImEiXQ"}, "cursor", "VAL_CURSOR_INVALID"),
+    ],
+)
+async def test_a_reconcile_that_cannot_be(
+    meter: Any, arguments: dict[str, Any], field: str, code: str
+) -> None:
+    with pytest.raises(MeterValidationError) as caught:
+        await meter.reconciled(**arguments)
+    assert [(fault.field, fault.code) for fault in caught.value.errors] == [(field, code)]
 
 
 async def test_actors_are_written_down(meter: Any) -> None:

@@ -25,6 +25,8 @@ VERBS = [
     "ledger",
     "list_reservations",
     "reconcile",
+    "reconciled",
+    "reconciliations",
     "release",
     "release_expired_reservations",
     "reserve",

@@ -12,9 +12,26 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_BESIDE = dict.fromkeys(
-    ("meter", "arguments", "wording", "batch", "cursors", "nonces"), "meter"
-) | dict.fromkeys(("app", "cli", "embedded", "serving", "flushing", "logs", "__main__"), "roots")
+_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces")
+_RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
+_ROOTS = (
+    *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
+    *(
+        "comparing",
+        "restoring",
+        "tidying",
+        "warming",
+        "reconcile_command",
+        "reconcile_report",
+        "health",
+        "joined",
+    ),
+)
+_BESIDE = (
+    dict.fromkeys(_METER + _RECONCILE, "meter")
+    | dict.fromkeys(_ROOTS, "roots")
+    | {"reconcile_seams": "protocols", "shard_seams": "protocols", "service_links": "settings"}
+)
 
 
 class Module(NamedTuple):

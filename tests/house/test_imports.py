@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "middleware": CORE,
     "client": CORE,
     "metrics": CORE,
-    "settings": set(),
+    "settings": {"domain"},
     "servers": set(),
     "replay": {"client", "domain", "errors"},
     "demo": {"replay", "domain", "errors"},

@@ -27,7 +27,9 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
     kept = json.loads(next(tmp_path.iterdir()).read_text())
     run = kept["run"]
     measured = [Cell(*(row[name] for name in Cell._fields)) for row in run["rows"]]
-    assert measured == list(cells_of(TINY))
+    lacking = set(cells_of(TINY)) - set(measured)
+    assert {cell.durability.partition(",")[0] for cell in lacking} <= {"fsync"}  # not every Redis can
+    assert measured == [cell for cell in cells_of(TINY) if cell not in lacking]
     assert [row for row in run["rows"] if row["faults"]] == []
     servers = {provider.name for provider in redis_providers()}
     assert {row["server"] for row in run["scripts"]} == set(run["memory"]) == servers
@@ -37,6 +39,7 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
         "Reserves per second",
         "Latency of a reserve",
         "Beside what else",
+        "by durability",
         "Bytes of Redis",
         "Targets",
     ):

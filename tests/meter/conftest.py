@@ -6,6 +6,7 @@ import pytest
 from acting import Notes, Script
 
 from gateway.meter import Backend, Meter
+from gateway.reconciling import Reconciler
 
 
 @pytest.fixture
@@ -23,4 +24,5 @@ def notes() -> Notes:
 @pytest.fixture
 def meter(script: Script, notes: Notes) -> Meter:
     """A meter of the namespace acme."""
-    return Meter(Backend(script, script, notes, report_wait_s=0.05), "acme")
+    reconciler = Reconciler(script, script, script, wait_s=0.05)
+    return Meter(Backend(script, script, notes, reconciler, report_wait_s=0.05), "acme")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -13,9 +14,11 @@ from acting import HOLD, WHOSE, Script, done
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.holds import hold_id_of, hold_scales
 from gateway.errors import MeterValidationError
 from gateway.meter import Backend, Meter
-from gateway.protocols import Actor
+from gateway.nonces import nonce_hex
+from gateway.protocols import Actor, Call
 
 
 async def faults(call: Any) -> list[tuple[str, str]]:
@@ -138,7 +141,7 @@ async def test_equal_metadata_in_another_order_is_the_same_request(meter: Meter,
 async def test_a_call_without_anything_of_the_callers_own_has_no_body(meter: Meter, script: Script) -> None:
     script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens")
-    assert script.call == ("acme", None, "", b"")
+    assert script.call == Call("acme", None, "", b"")
 
 
 async def test_the_body_holds_all_that_is_the_callers_own(meter: Meter, script: Script) -> None:
@@ -155,7 +158,6 @@ async def test_the_body_holds_all_that_is_the_callers_own(meter: Meter, script: 
     )
     assert msgspec.json.decode(script.call.body) == {
         "metadata": {"ü": 0.1, "n": None, "l": [1.5, True]},
-        "idempotency_key": "k",
         "event_time_ms": 1_772_366_400_500,
         "actor_id": "ann",
         "request_id": "r-1",
@@ -206,7 +208,7 @@ async def test_metadata_that_only_looks_wrong(meter: Meter, script: Script, meta
 @pytest.mark.parametrize("namespace", [None, "", " ", "a\tb", "x" * 1025, 5])
 def test_a_meter_has_a_namespace(script: Script, namespace: Any) -> None:
     with pytest.raises(MeterValidationError) as caught:
-        Meter(Backend(script, script, script), namespace)  # type: ignore[arg-type]
+        Meter(Backend(script, script, script, script), namespace)  # type: ignore[arg-type]
     assert caught.value.errors[0].field == "namespace"
 
 
@@ -227,7 +229,7 @@ anything = st.one_of(
 async def test_nothing_but_a_validation_error_comes_of_bad_arguments(arguments: Any) -> None:
     script = Script()
     script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
-    meter = Meter(Backend(script, script, _Silent()), "acme")
+    meter = Meter(Backend(script, script, _Silent(), script), "acme")
     result = (await asyncio.gather(meter.allocate(**arguments), return_exceptions=True))[0]
     if isinstance(result, BaseException):
         assert isinstance(result, MeterValidationError)
@@ -239,3 +241,11 @@ class _Silent:
     def operation(self, verb: str, result: str, seconds: float) -> None: ...
 
     def round_trip(self, calls: int, seconds: float) -> None: ...
+
+
+def test_ids_of_holds_begin_with_their_time_and_never_come_twice() -> None:
+    before = int(time.time())
+    found = [nonce_hex() for _ in range(2000)]
+    assert all(hold_scales(hold_id_of((0,), nonce)) == (0,) for nonce in found)
+    assert before <= int(found[0][:8], 16) <= int(found[-1][:8], 16) <= int(time.time())
+    assert len({nonce[8:] for nonce in found}) == 2000

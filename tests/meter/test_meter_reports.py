@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script
+from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold, HoldLeg
+from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
+from gateway.reconcile_seams import AccountCheck
 
 HEAD = Position(2, 10)
 
@@ -38,22 +40,18 @@ def hold(number: int) -> Hold:
 
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
-    script.answers = {"head": HEAD, "watermark": (HEAD, AT_MS)}
+    now_ms = AT_MS + 77_000
+    script.answers = {"head": HEAD, "now_ms": now_ms, "posted_upto": True, "watermark": (HEAD, AT_MS)}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
     meter: Meter, script: Script
 ) -> None:
-    behind = [(Position(1, 99), 5), (Position(2, 9), 6), (Position(2, 10), 7)]
-    script.answers |= {"watermark": behind, "balances": [[AccountRow(ACCOUNT, 100, 30)]]}
-    before = datetime.now(UTC)
+    script.answers |= {"balances": [[AccountRow(ACCOUNT, 100, 30)]]}
     answer = await meter.balances("alice")
-    assert [asked[0] for asked in script.asked] == ["head", "watermark", "watermark", "watermark", "balances"]
-    assert (
-        before.timestamp() - 1
-        <= datetime.fromisoformat(answer["as_of"]).timestamp()
-        <= datetime.now(UTC).timestamp()
-    )
+    assert [asked[0] for asked in script.asked] == ["now_ms", "head", "posted_upto", "balances"]
+    assert script.asked[2] == ("posted_upto", shard_of("acme"), HEAD, 0.05)
+    assert answer["as_of"] == "2026-03-01T12:01:17.000Z"
     assert answer["balances"] == [
         {
             "event_type": "llm_call",
@@ -69,8 +67,13 @@ async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
 async def test_a_ledger_that_stays_behind_is_reported_as_of_its_own_time(
     meter: Meter, script: Script
 ) -> None:
-    script.answers |= {"watermark": (Position(2, 9), AT_MS), "balances": [[]]}
+    script.answers |= {"posted_upto": False, "watermark": (Position(2, 9), AT_MS), "balances": [[]]}
     assert await meter.balances(None) == {"balances": [], "as_of": AT}
+
+
+async def test_a_posting_that_redis_has_not_heard_of_counts(meter: Meter, script: Script) -> None:
+    script.answers |= {"posted_upto": False, "watermark": (HEAD, AT_MS), "balances": [[]]}
+    assert (await meter.balances(None))["as_of"] != AT
 
 
 async def test_a_page_of_the_ledger_and_the_next(meter: Meter, script: Script) -> None:
@@ -174,21 +177,114 @@ def test_cursors_of_one_list_are_none_of_the_other() -> None:
 async def test_reconcile_audits_every_account_and_waits_for_each_verdict(
     meter: Meter, script: Script
 ) -> None:
-    accounts = [f"u{number}:e:tokens:" for number in range(120)]
+    accounts = [ACCOUNT, *(f"u{number}:e:tokens:" for number in range(119))]
     wrong = Mismatch("acme", ACCOUNT, "balance_mismatch", 10, 7)
+    audit = done("audit", 0, 0, 0, 7, 0).entry
     script.answers |= {
-        "accounts": [accounts],
-        "audit": [Position(2, 11), None, Position(2, 12)],
-        "audits": [None, [wrong], [], None],
+        "accounts": [accounts[:51], accounts[50:101], accounts[100:]],
+        "audit": [audit, None, audit],
+        "audits": [None, [wrong], [], []],
+        "check": [{ACCOUNT: AccountCheck(10, 0, Position(1, 4), 10, 0, 0, None)}, {}],
+        "begin_report": 5,
+        "note_report": None,
     }
     answer = await meter.reconciled()
-    assert answer["accounts_checked"] == 120
+    assert (answer["accounts_checked"], answer["report_id"], answer["next_cursor"]) == (120, 5, None)
     assert [len(asked[2]) for asked in script.asked if asked[0] == "audit"] == [50, 50, 20]
     assert [found["discrepancy"] for found in answer["discrepancies"]] == [-3]
+    assert script.asked[-1] == ("note_report", "acme", 5, [wrong], 120, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("row", "told", "found"),
+    [
+        # The row says what Redis says: what is wrong with it is wrong with Redis.
+        (AccountCheck(7, 2, Position(1, 6), 10, 0, 0, None), [], ["balance_mismatch", "reserved_mismatch"]),
+        # Redis is right and the row is not.
+        (AccountCheck(9, 0, Position(1, 4), 7, 0, 0, None), ["balance_mismatch"], ["state_mismatch"]),
+        (AccountCheck(7, 0, Position(1, 4), 7, 0, 0, (5, 7)), [], ["chain_broken"]),
+        (AccountCheck(7, 0, Position(1, 4), 7, 0, 0, None), [], []),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    meter: Meter, script: Script, row: AccountCheck, told: list[str], found: list[str]
+) -> None:
+    script.answers |= {
+        "accounts": [[ACCOUNT]],
+        "audit": done("audit", 0, 0, 0, 7, 0).entry,
+        "audits": [[Mismatch("acme", ACCOUNT, issue, row.balance, 7) for issue in told]],
+        "check": {ACCOUNT: row},
+        "begin_report": 5,
+        "note_report": None,
+    }
+    assert [issue["issue_type"] for issue in await meter.reconcile()] == found
+
+
+async def test_an_account_that_was_touched_after_its_audit_is_looked_at_again(
+    meter: Meter, script: Script
+) -> None:
+    audit = done("audit", 0, 0, 0, 7, 0).entry
+    wrong = Mismatch("acme", ACCOUNT, "balance_mismatch", 10, 7)
+    script.answers |= {
+        "accounts": [[ACCOUNT]],
+        "audit": audit,
+        "audits": [[wrong], []],
+        "check": {ACCOUNT: AccountCheck(5, 0, Position(1, 6), 5, 0, 0, None)},
+        "begin_report": 5,
+        "note_report": None,
+    }
+    assert await meter.reconcile() == []
+    script.answers["audits"] = [[wrong]]
+    with pytest.raises(MeterUnavailableError, match="faster"):
+        await meter.reconcile()
 
 
 async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Script) -> None:
-    script.answers |= {"accounts": [["a:b:c:"]], "audit": Position(2, 11), "audits": None}
+    script.answers |= {
+        "accounts": [["a:b:c:"]],
+        "audit": done("audit", 0, 0, 0, 7, 0).entry,
+        "audits": None,
+        "begin_report": 5,
+    }
     with pytest.raises(MeterUnavailableError, match="flusher") as caught:
         await meter.reconcile()
     assert caught.value.code == "ledger_backlog"
+
+
+async def test_a_list_of_holds_goes_by_the_clock_of_the_shard(meter: Meter, script: Script) -> None:
+    script.answers |= {"holds": [[hold(1)]]}
+    for now_ms, status in ((AT_MS + 8, "active"), (AT_MS + 9, "expired")):
+        script.answers |= {"now_ms": now_ms}
+        page = await meter.reservations()
+        assert script.asked[-1] == ("holds", "acme", None, None, now_ms, 101, None)
+        assert page["reservations"][0]["status"] == status
+
+
+async def test_a_balance_of_a_time_past_is_the_ledgers(meter: Meter, script: Script) -> None:
+    script.answers |= {"balance_at": (100, 30)}
+    answer = await meter.get_balance(*WHOSE, "tokens", at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    assert script.asked[-1] == ("balance_at", "acme", ACCOUNT, AT_MS)
+    assert answer == {"balance": 100, "reserved": 30, "available": 70, "as_of": AT}
+
+
+async def test_a_ledger_behind_gives_its_own_time_unless_the_question_is_older(
+    meter: Meter, script: Script
+) -> None:
+    script.answers |= {"balance_at": (100, 30), "watermark": (Position(2, 9), AT_MS + 2)}
+    script.answers |= {"posted_upto": False}
+    for asked_ms, as_of in ((AT_MS + 5, "2026-03-01T12:00:00.002Z"), (AT_MS, AT)):
+        at = datetime.fromtimestamp(asked_ms / 1000, UTC)
+        assert (await meter.get_balance(*WHOSE, "tokens", at=at))["as_of"] == as_of
+
+
+async def test_the_future_is_not_told(meter: Meter, script: Script) -> None:
+    script.answers |= {"now_ms": AT_MS + 9}
+    at = datetime.fromtimestamp((AT_MS + 10) / 1000, UTC)
+    with pytest.raises(MeterValidationError) as refused:
+        await meter.get_balance(*WHOSE, "tokens", at=at)
+    assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_IN_FUTURE")]
+    assert [asked[0] for asked in script.asked] == ["now_ms"]
+    for wrong in (datetime(2026, 3, 1, 12), "2026-03-01T12:00:00Z"):  # noqa: DTZ001 - no zone is the point
+        with pytest.raises(MeterValidationError) as refused:
+            await meter.get_balance(*WHOSE, "tokens", at=wrong)  # type: ignore[arg-type]
+        assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_INVALID")]

@@ -31,8 +31,13 @@ BEGIN
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
-             meter.audits, meter.audit_findings, meter.long_names;
-    UPDATE meter.shards SET epoch = 0, seq = -1;
+             meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
+             meter.first_answers, meter.duplicates, meter.hold_extensions,
+             meter.checkpoints, meter.repairs, meter.reconciliations, meter.reconcile_turn,
+             meter.gateways, meter.answers, meter.salvaged, meter.epochs, meter.losses;
+    UPDATE meter.shards
+    SET epoch = 0, seq = -1, state = 'open', closed_at = NULL, run_id = '', fence = 0, reason = NULL,
+        tidied = 0, stopped_at = NULL, stop_reason = NULL, opened_at = now();
 END
 $$
 """

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway.domain.entries import Entry, LegState, Position
+from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
 from persistence.ledger import Ledger
 
@@ -93,6 +93,31 @@ class Scribe:
             balance, reserved, total = (told or {}).get(account, true)
             legs.append(LegState(account, 0, total, len(held), balance, reserved))
         return self._append("audit", "", tuple(legs), b"", late=False)
+
+    def with_key(self, key: str, fingerprint: str = "f") -> Entry:
+        """Let the last entry be that of a call with a key."""
+        entry = self.entries[-1]
+        epoch, seq = entry.position
+        self.entries[-1] = entry._replace(keyed=Keyed(key, fingerprint, f"answer of {epoch}-{seq}"))
+        return self.entries[-1]
+
+    def undo(self, duplicate: Entry) -> Entry:
+        """Undo a movement."""
+        (leg,) = duplicate.legs
+        self.adjust(leg.account, -leg.amount)
+        self.entries[-1] = self.entries[-1]._replace(undoes=duplicate.position)
+        return self.entries[-1]
+
+    def audit_holds(self, *told: str) -> Entry:
+        """State how holds stand: of each account, id, whether it is listed, and its amount."""
+        return self._append("audit", "", (), " ".join(told).encode(), late=False)
+
+    def repair(self, account: str, booked: int = 0, *, balance: int, reserved: int) -> Entry:
+        """Bring an account to other numbers than its entries make."""
+        self.balances[account], self.reserved[account] = balance, reserved
+        return self._append(
+            "repair", "", (LegState(account, booked, 0, 0, balance, reserved),), b"{}", late=False
+        )
 
     def since(self, seq: int) -> list[Entry]:
         return [entry for entry in self.entries if entry.position.seq >= seq]

@@ -16,7 +16,10 @@ from persistence.database import Database
 from persistence.errors import JournalEpochError, JournalForkError, JournalGapError
 from persistence.ledger import Ledger
 
-TABLES = ("accounts", "open_holds", "settled_holds", "ledger", "usage_hourly", "audits", "audit_findings")
+TABLES = (
+    *("accounts", "open_holds", "settled_holds", "ledger", "usage_hourly", "audits", "audit_findings"),
+    *("first_answers", "duplicates"),
+)
 
 
 class CrashError(Exception):
@@ -32,6 +35,9 @@ async def everything(ask: Ask) -> dict[str, Any]:
 def a_bit_of_everything(scribe: Scribe) -> list[Entry]:
     """Write two batches' worth of entries; give the first of them. The second settles holds of the first."""
     scribe.allocate(ALICE, 1000)
+    scribe.with_key("k")
+    scribe.allocate(ALICE, 1000)
+    duplicate = scribe.with_key("k")
     first, second, third = (scribe.reserve({ALICE: 10, BOB: 20}) for _ in range(3))
     scribe.extend(third, 5)
     scribe.commit(first, 7)
@@ -39,6 +45,8 @@ def a_bit_of_everything(scribe: Scribe) -> list[Entry]:
     scribe.commit(second, 30)
     scribe.extend(third, 5)
     scribe.consume(MONEY, 1_250_000)
+    scribe.with_key("k")
+    scribe.undo(duplicate)
     scribe.audit(ALICE, BOB, told={BOB: (0, 0, 0)})
     scribe.release(scribe.reserve({BOB: 1}))
     return batch

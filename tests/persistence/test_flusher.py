@@ -12,7 +12,7 @@ from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Poster, ShardRow
+from gateway.shard_seams import Poster, ShardRow, StoppedShard
 from persistence.database import Database
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger
@@ -26,7 +26,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def quick(journal: FakeJournal, poster: Poster, **options: float) -> Flusher:
+async def shown(ledger: Ledger, reasons: list[str]) -> Sequence[StoppedShard]:
+    """Wait until everybody can see shards stopped for these reasons; give them."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            seen, _ = await ledger.faults()
+            if [found.reason for found in seen] == reasons:
+                return seen
+            await asyncio.sleep(0.005)
+
+
+def quick(journal: FakeJournal, poster: Poster, **options: object) -> Flusher:
     given = {"interval_ms": 5, "block_ms": 20} | options
     return Flusher(journal, poster, **given)  # type: ignore[arg-type]
 
@@ -54,9 +64,11 @@ class Through(Poster):
     async def shard_rows(self) -> Sequence[ShardRow]:
         return await self.ledger.shard_rows()
 
-    async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+    async def post(
+        self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+    ) -> Mapping[int, Position]:
         self.calls.append({shard: len(batch) for shard, batch in batches.items()})
-        return await self.ledger.post(batches)
+        return await self.ledger.post(batches, fences)
 
 
 def trade(scribe: Scribe, times: int = 10) -> None:
@@ -133,7 +145,9 @@ async def test_draining_ends_at_its_bound(ledger: Ledger) -> None:
     trade(scribe)
 
     class Away(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             raise MeterUnavailableError(f"away with {len(batches)} batches")
 
     stop = asyncio.Event()
@@ -172,12 +186,14 @@ async def test_a_shard_skipped_in_one_transaction_is_left_out_of_the_next(
         trade(scribe)
 
     class HeldAtFirst(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             if self.calls:
-                return await super().post(batches)
+                return await super().post(batches, fences)
             async with database.transaction() as connection:
                 await connection.execute("SELECT 1 FROM meter.shards WHERE shard = 8 FOR UPDATE")
-                return await super().post(batches)
+                return await super().post(batches, fences)
 
     poster = HeldAtFirst(ledger)
     flusher = quick(FakeJournal(*scribes), poster, batch_entries=100)
@@ -260,16 +276,19 @@ async def test_a_database_that_is_away_is_waited_for(ledger: Ledger, ask: Ask) -
         psycopg.errors.SerializationFailure,
         psycopg.errors.AdminShutdown,
         psycopg.errors.DiskFull,
+        psycopg.errors.TooManyConnections,
         psycopg.OperationalError,
     ]
 
     class Failing(Through):
-        async def post(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Position]:
+        async def post(
+            self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
+        ) -> Mapping[int, Position]:
             if failures:
                 error = failures.pop()
                 async with self.ledger._database.transaction():
                     raise error("now")
-            return await super().post(batches)
+            return await super().post(batches, fences)
 
     flusher = quick(FakeJournal(scribe), Failing(ledger))
     async with flushing(flusher):
@@ -304,14 +323,6 @@ def lose_an_entry(scribe: Scribe) -> None:
     del scribe.entries[4]
 
 
-def spoil_an_entry(scribe: Scribe) -> None:
-    scribe.entries[4] = scribe.entries[4]._replace(verb="unreadable", namespace="", body=b"?")
-
-
-def spoil_a_row(scribe: Scribe) -> None:
-    scribe.entries[6] = scribe.entries[6]._replace(body=b'{"reference_id":9223372036854775808}')
-
-
 def invent_a_hold(scribe: Scribe) -> None:
     scribe.entries[5] = scribe.entries[5]._replace(
         verb="release", hold_id="never", legs=scribe.entries[1].legs
@@ -322,8 +333,6 @@ def invent_a_hold(scribe: Scribe) -> None:
     ("spoil", "reason"),
     [
         (lose_an_entry, "continue at 1-4, but its next entry is 1-5"),
-        (spoil_an_entry, "unreadable"),
-        (spoil_a_row, "out of range"),
         (invent_a_hold, "tells hold never as released; the ledger knows it as nothing"),
     ],
 )
@@ -357,6 +366,87 @@ async def test_a_flusher_with_nothing_left_to_post_waits_for_its_end(ledger: Led
     flusher = quick(FakeJournal(scribe), OneShard(ledger))
     async with flushing(flusher):
         await until(lambda: scribe.shard in flusher.stopped)
+
+
+async def test_a_poison_entry_keeps_nobody_waiting(ledger: Ledger, ask: Ask) -> None:
+    good, bad = Scribe(namespace_in(1)), Scribe(namespace_in(2))
+    trade(good)
+    trade(bad)
+    bad.entries[6] = bad.entries[6]._replace(body=b'{"reference_id":9223372036854775808}')
+    bad.entries[8] = bad.entries[8]._replace(body=b"{")
+    flusher = quick(FakeJournal(bad, good), ledger, faults=ledger)
+    async with flushing(flusher):
+        await until(lambda: good.entries == [] and bad.entries == [])
+        trade(bad)
+        await until(lambda: bad.entries == [])
+    assert flusher.stopped == {}
+    assert await ledger.faults() == ([], 2)
+    assert await booked(ask) == lines(30)
+
+
+async def test_a_stopped_shard_is_shown_and_goes_on_by_itself_once_its_cause_is_mended(
+    ledger: Ledger, ask: Ask
+) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    whole = list(scribe.entries)
+    lose_an_entry(scribe)
+    flusher = quick(FakeJournal(scribe), ledger, faults=ledger)
+    async with flushing(flusher):
+        await until(lambda: scribe.shard in flusher.stopped)
+        ((shard, since, reason),) = await shown(ledger, list(flusher.stopped.values()))
+        assert shard == scribe.shard
+        await until(lambda: flusher._stopped[scribe.shard].length_s > 1)
+        assert (await ledger.faults())[0] == [(shard, since, reason)], "since is when it first stopped"
+        scribe.entries = whole
+        await until(lambda: scribe.entries == [])
+        await shown(ledger, [])
+    assert flusher.stopped == {}
+    assert await booked(ask) == lines(10)
+
+
+async def test_a_new_flusher_takes_over_what_an_earlier_one_stopped(ledger: Ledger) -> None:
+    """Nothing is left to post there: only looking again tells that the cause is gone."""
+    scribe = Scribe()
+    await ledger.stopped(scribe.shard, "for the test")
+    flusher = quick(FakeJournal(scribe), ledger, faults=ledger)
+    async with flushing(flusher):
+        await until(lambda: not flusher.stopped)
+        await shown(ledger, [])
+
+
+async def test_a_new_flusher_pauses_as_well_where_the_cause_is_not_gone(ledger: Ledger) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    lose_an_entry(scribe)
+    await ledger.stopped(scribe.shard, "for the test")
+    ((_, since, _),) = (await ledger.faults())[0]
+    flusher = quick(FakeJournal(scribe), ledger, faults=ledger)
+    async with flushing(flusher):
+        await until(lambda: "continue at" in flusher.stopped.get(scribe.shard, ""))
+        assert flusher._stopped[scribe.shard].length_s > 1
+        seen = await shown(ledger, list(flusher.stopped.values()))
+        assert [(found.shard, found.since) for found in seen] == [(scribe.shard, since)]
+
+
+async def test_an_idle_flusher_leaves_shards_to_the_one_that_posts_them(
+    ledger: Ledger, database: Database, ask: Ask
+) -> None:
+    scribe = Scribe()
+    journal = FakeJournal(scribe)
+    ahead, idle = Through(ledger), Through(Ledger(database))
+    first, second = quick(journal, ahead), quick(journal, idle)
+    ended = asyncio.Event()
+    working = asyncio.create_task(first.run(ended))
+    async with flushing(second):
+        for _ in range(30):
+            trade(scribe, 1)
+            await until(lambda: scribe.entries == [])
+        ended.set()
+        await working
+        trade(scribe, 1)
+        await until(lambda: scribe.entries == [])
+    assert await booked(ask) == lines(31)
 
 
 async def test_a_journal_of_another_epoch_stops_the_shard(ledger: Ledger) -> None:
@@ -400,3 +490,24 @@ async def test_a_running_flusher_follows_a_shard_into_its_new_epoch(ledger: Ledg
         await until(lambda: new.entries == [])
     assert flusher.stopped == {}
     assert await booked(ask) == 2 * lines(10), "what the closed epoch left behind is not booked"
+
+
+async def test_what_was_read_before_a_closing_is_not_posted(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe(namespace_in(7))
+    trade(scribe, 1)
+    ((fence,),) = await ask("UPDATE meter.shards SET fence = fence + 1 WHERE shard = 7 RETURNING fence")
+    batch = {7: scribe.entries}
+    assert await ledger.post(batch, {7: fence - 1}) == {}
+    assert await ledger.post(batch, {}) == {}
+    assert await ledger.post(batch, {7: fence}) == {7: scribe.entries[-1].position}
+
+
+async def test_a_flusher_learns_of_a_closing_and_reads_again(ledger: Ledger, ask: Ask) -> None:
+    scribe = Scribe(namespace_in(7))
+    journal = FakeJournal(scribe)
+    scribe.allocate(ALICE, 1)
+    async with flushing(quick(journal, ledger)):
+        await until(lambda: not scribe.entries)
+        await ask("UPDATE meter.shards SET fence = fence + 1 WHERE shard = 7")
+        scribe.allocate(ALICE, 1)
+        await until(lambda: not scribe.entries)

@@ -104,7 +104,7 @@ class Told:
         self.audit = self.scribe.audit(*self.accounts, told=told)
 
     async def check(self, queries: Queries) -> None:
-        assert await queries.accounts(self.scribe.namespace) == sorted(self.accounts)
+        assert sorted(await queries.accounts(self.scribe.namespace, None, 99)) == sorted(self.accounts)
         for user_id in {parse_account(account).user_id for account in self.accounts}:
             await self.check_user(queries, user_id)
         for place, account in enumerate(self.accounts):

@@ -14,7 +14,7 @@ from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.names import account_text
 from gateway.protocols import Extras
-from persistence.errors import EntryRefusedError, JournalForkError, PostingRefusedError
+from persistence.errors import JournalForkError
 from persistence.ledger import Ledger
 from persistence.partitions import months_of
 
@@ -158,7 +158,6 @@ async def test_what_the_caller_said_is_kept(ledger: Ledger, ask: Ask) -> None:
     metadata = b'{"b": "tab\\t \\\\N \\u0000 \\ud83d\\ude00", "a":[1.50, 1e400]}'
     extras = Extras(
         metadata=msgspec.Raw(metadata),
-        idempotency_key="k",
         reference_id=7,
         actor_id="admin\\bob",
         request_id="r\t1",
@@ -265,54 +264,6 @@ async def test_the_longest_names_and_the_largest_body_fit(ledger: Ledger, ask: A
     scribe.commit(hold, 5, body=b'{"metadata":' + metadata + b"}")
     await post(ledger, scribe)
     assert await ask("SELECT length(metadata::text) FROM meter.ledger") == [(len(metadata),)]
-
-
-@pytest.mark.parametrize(
-    ("broken", "reason"),
-    [
-        (b"{", "truncated"),
-        (b'{"reference_id":"x"}', "Expected `int"),
-        (b'{"event_time_ms":99999999999999999}', "magnitude"),
-    ],
-)
-async def test_an_entry_no_row_can_be_made_of_is_refused_by_its_place(
-    ledger: Ledger, ask: Ask, broken: bytes, reason: str
-) -> None:
-    scribe = Scribe()
-    scribe.allocate(ALICE, 1)
-    scribe.allocate(ALICE, 1, body=broken)
-    with pytest.raises(EntryRefusedError, match=f"entry 1-1 .*{reason}") as raised:
-        await ledger.post({scribe.shard: scribe.entries})
-    assert raised.value.shard == scribe.shard
-    assert await ask("SELECT count(*) FROM meter.ledger") == [(0,)]
-
-
-async def test_an_entry_nobody_could_read_is_refused_and_makes_no_partition(ledger: Ledger, ask: Ask) -> None:
-    scribe = Scribe()
-    unreadable = scribe.allocate(ALICE, 1)._replace(
-        verb="unreadable", namespace="", at_ms=0, legs=(), body=b"what"
-    )
-    with pytest.raises(EntryRefusedError, match="'unreadable': b'what'") as raised:
-        await ledger.post({scribe.shard: [unreadable]})
-    assert raised.value.shard == scribe.shard
-    assert await ask(PARTITIONS) == []
-
-
-async def test_a_verb_that_never_books_may_not_change_a_balance(ledger: Ledger) -> None:
-    scribe = Scribe()
-    scribe.reserve({ALICE: 1})
-    (entry,) = scribe.entries
-    odd = entry._replace(legs=(entry.legs[0]._replace(amount=-1),))
-    with pytest.raises(EntryRefusedError, match="reserve never does"):
-        await ledger.post({scribe.shard: [odd]})
-
-
-async def test_what_only_the_database_refuses_is_told_so(ledger: Ledger, ask: Ask) -> None:
-    scribe = Scribe()
-    scribe.allocate(ALICE, 1, body=body(reference_id=2**63))
-    with pytest.raises(PostingRefusedError, match="out of range"):
-        await ledger.post({scribe.shard: scribe.entries})
-    assert await ask("SELECT count(*) FROM meter.accounts") == [(0,)]
 
 
 @pytest.mark.parametrize("verb", ["commit", "release", "extend"])

@@ -52,8 +52,8 @@ async def test_balances_are_those_of_the_user_alone_and_by_name(ledger: Ledger, 
         assert await queries.balances("acme", user) == [AccountRow(first, 7, 0), AccountRow(second, 5, held)]
     assert await queries.balances("acme", "nobody") == []
     assert await queries.balances("nobody", "alice") == []
-    assert len(await queries.accounts("acme")) == 2 * len(users)
-    assert await queries.accounts("other") == [ALICE]
+    assert len(await queries.accounts("acme", None, 999)) == 2 * len(users)
+    assert await queries.accounts("other", None, 9) == [ALICE]
 
 
 async def test_the_ledger_is_given_newest_first_and_by_pages(ledger: Ledger, queries: Queries) -> None:
@@ -260,13 +260,13 @@ async def test_the_surroundings_do_not_decide_in_which_encoding_names_travel(
         await renew(ledger, [scribe.shard])
         scribe.allocate(account := account_text("漢😀", "é", "tokens", None), 1)
         await post(ledger, scribe)
-        assert await Queries(database).accounts("acme") == [account]
+        assert await Queries(database).accounts("acme", None, 9) == [account]
     finally:
         await database.close()
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:
-    database = Database("host=/nonexistent dbname=none", acquire_timeout_s=0.1)
+    database = Database("host=/nonexistent dbname=none", timeout_s=0.1)
     await database.open()
     try:
         with pytest.raises(MeterUnavailableError) as raised:

@@ -12,7 +12,7 @@ from persistence.ledger import Ledger
 from persistence.statements import statement
 from persistence.writing import prepare
 
-LARGE = ("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly")
+LARGE = ("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly", "first_answers", "duplicates")
 ACCOUNT = "u{}:llm_call:tokens:"
 
 # Rows as the poster writes them: 200 users, each line and hold a tenth of a second after the last.
@@ -37,7 +37,14 @@ FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
 INSERT INTO meter.usage_hourly
 SELECT 'acme', format('u%s:llm_call:tokens:', n % 200), at, 'consumption', -1, 1
 FROM generate_series(1, 20000) AS n, to_timestamp({start} + n * 3600) AS at;
-ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly;
+INSERT INTO meter.first_answers
+SELECT 'acme', 'k' || n, 'f', 1, n, at, 'answer'
+FROM generate_series(1, 100000) AS n, to_timestamp({start} + n) AS at;
+INSERT INTO meter.duplicates
+SELECT 'acme', 1, n, 1, 0, 'k', 'answer', CASE WHEN n % 10000 = 0 THEN 'pending' ELSE 'undone' END, at
+FROM generate_series(1, 100000) AS n, to_timestamp({start} + n) AS at;
+ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly,
+        meter.first_answers, meter.duplicates;
 """
 PAGE = {"namespace": "acme", "limit": 100}
 USER = {"user_id": "u7", "first": "u7:", "beyond": "u7;"}
@@ -50,6 +57,8 @@ LEDGER = PAGE | {
     "beyond": "infinity",
 }
 EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
+WALK = PAGE | {"after_namespace": "acme", "after_account": ACCOUNT.format(7), "last_namespace": "acme"}
+OVERDUE = {"upto": NOW, "after_time": "-infinity", "after_namespace": "", "after_id": "", "limit": 100}
 MANY = [ACCOUNT.format(n) for n in range(50)]
 
 
@@ -60,7 +69,7 @@ async def large(ledger: Ledger, database: Database) -> Database:
         scribe.allocate(ALICE, 1)
         scribe.at_ms += 31 * 86_400_000
     await ledger.post({scribe.shard: scribe.entries})
-    async with database.connection() as connection:
+    async with database.connection(patient=True) as connection:
         await connection.execute(FILL.format(start=START_MS // 1000).encode())
     return database
 
@@ -88,8 +97,16 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
         ("balances", {"namespace": "acme", **USER}),
         ("ledger_page", LEDGER),
         ("ledger_page", LEDGER | {"before_id": (1 << 40) + 5000, "start": NOW}),
+        ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(7), "user_id": "u7", "at": NOW}),
+        ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(""), "user_id": None, "at": NOW}),
+        ("accounts_page", WALK | {"since": "-infinity"}),
+        ("overdue_page", OVERDUE),
         ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}),
         ("load_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}),
+        ("first_answers", {"namespaces": ["acme"] * 50, "names": [f"k{n}" for n in range(50)]}),
+        ("pending_duplicates", {"limit": 100}),
+        ("is_pending", {"namespace": "acme", "epoch": 1, "seq": 70}),
+        ("forget_answers", {"days": 30, "limit": 5000}),
     ]
     shown = [EVERY, {"overdue": [False], "settled": []}, {"overdue": [True], "settled": ["expired"]}]
     for statuses in shown:
@@ -112,7 +129,9 @@ async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) ->
         SELECT 'acme', 'o' || n, 0, 'released' FROM generate_series(1, 5000) AS n;
         INSERT INTO staged_accounts (namespace, account)
         SELECT 'acme', 'u' || n FROM generate_series(1, 5000) AS n;
+        INSERT INTO staged_answers (namespace, key, fingerprint, epoch, seq)
+        SELECT 'acme', 'k' || n, 'f', 1, n FROM generate_series(1, 5000) AS n;
     """
-    for name in ("settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
+    for name in ("note_duplicates", "settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
         plan = await plan_of(large, statement(name), None, before=staged)
         assert whole_scans(plan) == [], f"{name}\n{plan}"

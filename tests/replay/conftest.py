@@ -95,7 +95,8 @@ class FakeGateway:
         return {"entries": self.entries[account][::-1], "next_cursor": None, "as_of": "t"}
 
     def _reconcile(self, _account: Account, _: int) -> Any:
-        return {"discrepancies": self.discrepancies, "accounts_checked": 1, "as_of": "t"}
+        page = {"repaired": 0, "report_id": 1, "next_cursor": None, "as_of": "t"}
+        return {"discrepancies": self.discrepancies, "accounts_checked": 1, **page}
 
     def _held(self, account: Account) -> int:
         return sum(amount for owner, amount in self.holds.values() if owner == account)

@@ -84,7 +84,14 @@ async def test_a_lost_entry_is_noticed(fake: Any, client: Any, http: Any, trace_
 async def test_what_reconcile_finds_is_noticed(fake: Any, client: Any, http: Any, trace_file: Path) -> None:
     account = {"user_id": "u", "event_type": "e", "unit": "tokens", "resource": None}
     fake.discrepancies = [
-        account | {"issue_type": "balance_mismatch", "expected": 1, "actual": 2, "discrepancy": 1}
+        account
+        | {
+            "issue_type": "balance_mismatch",
+            "expected": 1,
+            "actual": 2,
+            "discrepancy": 1,
+            "reservation_id": None,
+        }
     ]
     run = await replayed(client, http, trace_file)
     assert failing(run) == ["reconcile finds nothing"]

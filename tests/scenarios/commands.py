@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -9,11 +10,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 _SERVES_ON = "Quotagate serves on "
 _START_S = 30
 _STOP_S = 30
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Give the environment of a command: this process's, with these settings of Quotagate and no others."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
+    return clean | {f"QUOTAGATE_{name}": text for name, text in settings.items()}
 
 
 class Command:
@@ -25,6 +32,7 @@ class Command:
             [sys.executable, "-m", "gateway", *arguments],
             env=clean | environ,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -43,6 +51,13 @@ class Command:
                 return line
             assert line, f"it ended: {self.said}"
 
+    def wait_for_event(self, event: str) -> dict[str, Any]:
+        """Wait until it logs an event; give the line's fields."""
+        while True:
+            fields: dict[str, Any] = json.loads(self.wait_for("{"))
+            if fields["event"] == event:
+                return fields
+
     def url(self) -> str:
         """Wait until it serves, and say where."""
         self.wait_for(_SERVES_ON)
@@ -52,6 +67,13 @@ class Command:
         """Say where it serves, once it has said so."""
         line = next(line for line in self.said if line.startswith(_SERVES_ON))
         return line.removeprefix(_SERVES_ON).partition(",")[0]
+
+    def words(self) -> str:
+        """Give all it wrote, when it has ended: its answer, and what it had to say beside."""
+        assert self.process.stdout is not None
+        answer = self.process.stdout.read()
+        self._reader.join(_STOP_S)
+        return (answer + "\n".join(self.said)).strip()
 
     def kill(self) -> None:
         """End it without a word, it and nothing else."""
@@ -67,7 +89,9 @@ class Command:
         code = self.process.wait(_STOP_S)
         self._reader.join(_STOP_S)
         assert self.process.stderr is not None
+        assert self.process.stdout is not None
         self.process.stderr.close()
+        self.process.stdout.close()
         return code
 
     def end(self) -> None:

@@ -34,6 +34,7 @@ class Desk:
         self.shard = shard_of(namespace)
         self.epoch = 1
         self.now = START_MS
+        self.tail: Reply = []  # of the last reply: what expired beside it
 
     @property
     def keys(self) -> ShardKeys:
@@ -56,6 +57,10 @@ class Desk:
         sent = (self.epoch if epoch is None else epoch, *args)
         reply = await self.link.call("EVALSHA", self.scripts[verb].sha, len(keys), *keys, *sent)
         assert all(isinstance(word, str) for word in reply), reply
+        self.tail = []
+        if reply[-1] == "EXPIRED":
+            at = -3 - int(reply[-2])
+            reply, self.tail = reply[:at], reply[at:]
         return list(reply)
 
     async def change(self, verb: str, hold_id: str, key: str, mark: str, *args: Word, at: Word = "") -> Reply:
@@ -133,6 +138,10 @@ class Desk:
     ) -> Reply:
         return await self.change("extend", hold_id, key, mark, hold_id, ttl_ms, body, *added, at=at)
 
+    async def undo(self, verb: str, hold_id: str, key: str, *changes: Word, at: Word = "") -> Reply:
+        """Undo what a verb did; ``changes`` are account and amount of each leg."""
+        return await self.change("undo", hold_id, key, "duplicate", hold_id, verb, "", *changes, at=at)
+
     async def balance(self, account: str, at: Word = "") -> Reply:
         return await self.run("balance", [self.keys.due], at or self.now, self.ns, account)
 
@@ -146,6 +155,23 @@ class Desk:
 
     async def audit(self, *accounts: str, at: Word = "") -> Reply:
         return await self.run("audit", [self.keys.due], at or self.now, self.ns, *accounts)
+
+    async def audit_holds(self, *words: Word, at: Word = "") -> Reply:
+        return await self.run("audit_holds", [self.keys.due], at or self.now, self.ns, *words)
+
+    async def repair(
+        self,
+        account: str,
+        audit_id: str,
+        off: tuple[Word, Word] = (0, 0),
+        booked: Word = 0,
+        holds: Sequence[Word] = (),
+        *,
+        audit_ms: Word = "",
+        at: Word = "",
+    ) -> Reply:
+        sent = (account, audit_id, audit_ms or self.now, *off, booked, "{}", *holds)
+        return await self.run("repair", [self.keys.due], at or self.now, self.ns, *sent)
 
     async def install(self, *args: Word, ticket: Word = "", absent_ms: int = 30_000, at: Word = "") -> Reply:
         sent = (at or self.now, self.ns, ticket or self.now, absent_ms, *args)
@@ -162,6 +188,9 @@ class Desk:
     ) -> Reply:
         names = [self.hold_key(hold_id) for hold_id in hold_ids]
         return await self.run("posted", names, "", seq, keep_ms, advance, epoch=epoch)
+
+    async def mark(self, epoch: Word | None = None) -> Reply:
+        return await self.run("mark", [], self.now, epoch=epoch)
 
     async def known(self, *accounts: str, balance: int = 0) -> None:
         """Bring accounts into Redis as the ledger would know them, without holds."""

@@ -24,8 +24,8 @@ _TYPES = {
     "seen": "string",
 }
 _FIELDS = {
-    "meta": {"epoch", "posted", "last_ms", "schema"},
-    "acct": {"balance", "reserved", "seq", "next_ms", "absent"},
+    "meta": {"epoch", "posted", "last_ms", "schema", "mark", "ledger", "closed", "closing"},
+    "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended"},
     "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
 }
 _STATUSES = {"committed", "released", "expired", "absent"}

@@ -11,8 +11,10 @@ from servers_under_test import ServerUnderTest
 from gateway.domain.holds import hold_id_of
 from gateway.domain.names import shard_of
 from gateway.protocols import Call
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls, server_time
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
@@ -40,7 +42,9 @@ class Stand:
         self.fence = fence or FakeFence(link, server.scripts, [self.shard])
         self.loader = Loader(link, server.scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
         self.calls = Calls(link, server.scripts, self.fence, self.loader, clock)
-        self.decider = RedisDecider(self.calls, seen_ms=HOUR_MS, late_commit=late_commit)
+        self.answers = FirstAnswers(self.ledger, HOUR_MS / 1000)
+        self.decider = RedisDecider(self.calls, self.answers, seen_ms=HOUR_MS, late_commit=late_commit)
+        self.auditor = RedisAuditor(self.calls)
         self.reader = JournalReader(link, self.shard)
 
     @property

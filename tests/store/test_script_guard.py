@@ -34,6 +34,8 @@ async def every_script(desk: Desk) -> list[Reply]:
         await desk.look("open"),
         await desk.sweep(),
         await desk.audit(A),
+        await desk.audit_holds(A, "open"),
+        await desk.repair(A, "1-0"),
         await desk.install(A, 1, 0, 0, 0),
         await desk.recall("open", "absent"),
         await desk.posted(0),
@@ -80,7 +82,9 @@ async def test_opening_an_open_shard_again_keeps_its_mark_and_its_clock(desk: De
 async def test_opening_a_later_epoch_starts_clean_and_keeps_the_clock(desk: Desk) -> None:
     await an_account_with_an_open_hold(desk)
     await desk.open(3)
-    assert (await desk.balance(A, at=START_MS - 1))[:3] == ["LOAD", "-1", str(START_MS)]
+    assert (await desk.balance(A, at=START_MS - 1))[:3] == ["LOAD", "-1", str(START_MS - 1)]
+    await desk.known(A)
+    assert (await desk.balance(A, at=START_MS - 1))[4] == str(START_MS)
     await desk.known(A, balance=100)
     assert read_done(await desk.allocate(A, 1), b"").entry.position == (3, 0)
     assert await desk.link.call("HGET", desk.keys.meta, "last_ms") == str(START_MS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from desk import START_MS, Desk
 
 from gateway.domain.names import account_text, parse_account
-from gateway.store.replies import read_done, read_hold
+from gateway.store.replies import read_done, read_entry, read_hold
 
 NASTY = (
     "a:b:c:d",
@@ -40,11 +42,16 @@ async def test_a_name_survives_a_whole_life(desk: Desk, name: str) -> None:
     assert parse_account(account) == (name, name[:256], name[:64], name)
     await desk.known(account, other, balance=100)
     body = '{"metadata":{"ü":"\\u0022 ☃ 🦀"}}'
-    done = read_done(await desk.reserve("h", [(account, 5), (other, 6)], 1000, body=body, key="k"), b"")
+    key = quote(name, safe="")
+    done = read_done(await desk.reserve("h", [(account, 5), (other, 6)], 1000, body=body, key=key), b"")
     assert done.entry.namespace == name[:1024]
     assert [leg.account for leg in done.entry.legs] == [account, other]
     assert read_hold(name[:1024], "h", await desk.look("h"))[0].body == body.encode()
-    assert (await desk.entries())[0] == done.entry._replace(body=body.encode())
+    told = (await desk.entries())[0]
+    assert told._replace(keyed=None) == done.entry._replace(body=body.encode())
+    assert told.keyed is not None
+    assert told.keyed[:2] == (name, "first")
+    assert read_entry(f"1-{told.position.seq}", told.keyed.answer, b"") == done.entry
     assert read_done(await desk.commit("h", 5, 0), b"").entry.legs[0].balance == 95
     await desk.reserve("g", [(account, 5), (other, 6)], 1000)
     assert await desk.sweep(desk.ns, at=START_MS + 1000) == ["SWEPT", "-1", "1", "0"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from servers_under_test import ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
 
 from gateway.domain.entries import Position
@@ -16,7 +18,7 @@ from gateway.store.calls import Calls
 from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
-from gateway.store.pipeline import Word
+from gateway.store.pipeline import Link, Word
 from gateway.store.scripts import scripts
 
 DONE = ["DONE", "-1", "1-0", "allocate 5 acme - 0 0"]
@@ -268,3 +270,20 @@ async def test_the_head_outlives_the_entries(stand: Stand) -> None:
 async def test_the_head_of_a_server_that_is_away_is_not_known() -> None:
     with pytest.raises(MeterUnavailableError):
         await calls_over(ScriptedLink(LinkLostError("gone", sent=False))).head(3)
+
+
+async def test_the_shards_time_is_that_of_its_scripts(server: ServerUnderTest, link: Link) -> None:
+    now = [4_000_000_000_000]
+    stand = Stand(server, link, clock=lambda: now[0])
+    await stand.decider.allocate(call(), ACCOUNT, 1)
+    assert await stand.decider.now_ms(stand.shard) == now[0]
+    now[0] -= 1000
+    assert await stand.decider.now_ms(stand.shard) == now[0] + 1000
+    assert (await stand.decider.standing("acme", ACCOUNT)).now_ms == now[0] + 1000
+
+
+async def test_without_a_clock_of_its_own_a_shard_has_the_servers(stand: Stand) -> None:
+    await stand.decider.open()
+    before, after = [await stand.decider.now_ms(stand.shard) for _ in range(2)]
+    assert 0 <= after - before < 60_000
+    assert abs(before - time.time_ns() // 1_000_000) < 60_000

@@ -58,13 +58,17 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "look": await desk.look("h"),
         "recall": await desk.recall("gone", "absent"),
         "audit": await desk.audit(A, B),
+        "audit_holds": await desk.audit_holds(A, "h", B, "h"),
+        "repair": await desk.repair(A, "1-7", (1, 0), 0, ("h", 0, "settled", 0, "", "")),
     }
     await desk.reserve("g", [(A, 5), (B, 5)])
     replies["release"] = await desk.release("g", "k7")
+    replies["undo"] = await desk.undo("allocate", "-", "duplicate:1-0", A, 5)
     await other.known(A, balance=10)
     for each in (desk, other):
         await each.reserve("late", [(A, 5)], 1000)
     replies["sweep"] = await desk.sweep(at=desk.now + 1000)
+    replies["mark"] = await desk.mark()
     replies["posted"] = await desk.posted(3, "h", "g", "late")
     assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
         "install": "INSTALLED",
@@ -72,6 +76,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "look": "HOLD",
         "recall": "INSTALLED",
         "sweep": "SWEPT",
+        "mark": "MARKED",
         "posted": "POSTED",
     }
     assert replies["sweep"][2] == "2"

@@ -71,9 +71,10 @@ async def test_a_life(stand: Stand) -> None:
     assert found[0].status == "released"
     assert await decider.look("acme", hold_id(3)) is None
     assert await decider.commit(call(), hold_id(3), [1]) == Settled("not_found")
-    position = await decider.audit("acme", [ACCOUNT])
-    assert position == await decider.head(stand.shard)
-    assert await decider.audit("acme", ["nobody:x:y:"]) is None
+    audit = await stand.auditor.audit("acme", [ACCOUNT])
+    assert audit is not None
+    assert audit.position == await decider.head(stand.shard)
+    assert await stand.auditor.audit("acme", ["nobody:x:y:"]) is None
     await stand.post()
 
 

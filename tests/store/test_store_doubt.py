@@ -82,7 +82,6 @@ async def test_a_read_is_made_again(lossy: tuple[Stand, LosingLink]) -> None:
     assert await stand.decider.expire("acme") == 0
 
 
-@pytest.mark.xfail(strict=True, reason="keys end with their epoch; looking them up first comes with issue 3")
 async def test_a_repeat_in_a_new_epoch_is_not_done_again(lossy: tuple[Stand, LosingLink]) -> None:
     stand, losing = lossy
 

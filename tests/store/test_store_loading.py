@@ -129,6 +129,33 @@ async def test_a_hold_made_while_it_was_looked_up_is_found(hooked: Stand, ledger
     assert isinstance(await hooked.decider.commit(call(), hold_id(1), [10]), Done)
 
 
+async def test_what_many_find_absent_in_one_moment_shares_one_query(
+    hooked: Stand, ledger: HookedLedger
+) -> None:
+    await hooked.decider.standing("acme", ACCOUNT)
+    ledger.queries.clear()
+    names = [f"u{number}:llm:tokens:" for number in range(200)]
+    standings = await asyncio.gather(*(hooked.decider.standing("acme", name) for name in names))
+    assert {standing[:2] for standing in standings} == {(0, 0)}
+    # A real server's replies come in as many pieces as the socket gives them.
+    assert len(ledger.queries) <= (len(names) if hooked.server.real else 1) // 10 + 1
+    assert sorted(name for query in ledger.queries for _, name in query) == sorted(names)
+
+
+async def test_names_that_nobody_has_are_asked_for_once_in_their_time(
+    hooked: Stand, ledger: HookedLedger
+) -> None:
+    names = [f"u{number}:llm:tokens:" for number in range(20)]
+    for _ in range(3):
+        await asyncio.gather(*(hooked.decider.standing("acme", name) for name in names))
+        for name in names[:5]:
+            assert isinstance(await hooked.decider.commit(call(), f"rsv_0_{name[1]:0>24}", [1]), Settled)
+    asked = [name for query in ledger.queries for _, name in query]
+    assert len(asked) == len(set(asked))
+    for key in await hooked.link.call("KEYS", f"{hooked.keys.prefix}acct:*"):
+        assert key.endswith(f":{ACCOUNT}") or await hooked.link.call("PTTL", key) > 0
+
+
 async def test_a_query_that_fails_fails_who_asked_and_nobody_later(
     hooked: Stand, ledger: HookedLedger
 ) -> None:

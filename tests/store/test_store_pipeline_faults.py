@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.servers import RedisServer
-from gateway.store.errors import LinkLostError
+from gateway.store.errors import LinkLostError, UnfencedError
 from gateway.store.pipeline import Pipeline
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -192,3 +193,41 @@ async def test_one_timer_watches_however_often_it_reconnected(own_server: RedisS
     assert sum(getattr(callback, "__self__", None) is pipeline for callback in callbacks) == 1
     await pipeline.close()
     await killer.close()
+
+
+async def test_another_run_of_the_server_is_noticed_before_any_script(own_server: RedisServer) -> None:
+    met: list[str] = []
+    link = Pipeline(own_server.url, timeout_s=5.0)
+    link.on_other_run(lambda: met.append("other run"))
+    try:
+        await link.call("PING")
+        own_server.kill()
+        own_server.start()
+        with contextlib.suppress(LinkLostError):
+            await link.call("PING")  # the old connection's end may be noticed only here
+        results = await asyncio.gather(
+            link.call("EVALSHA", "0" * 40, 0), link.call("PING"), return_exceptions=True
+        )
+        assert isinstance(results[0], UnfencedError)
+        assert met == ["other run"]
+        await link.call("PING")
+        assert met == ["other run"]
+    finally:
+        await link.close()
+
+
+async def test_the_same_run_is_known_again(own_server: RedisServer) -> None:
+    met: list[str] = []
+    link = Pipeline(own_server.url, timeout_s=5.0)
+    link.on_other_run(lambda: met.append("other run"))
+    try:
+        number = await link.call("CLIENT", "ID")
+        other = Pipeline(own_server.url)
+        await other.call("CLIENT", "KILL", "ID", number)
+        await other.close()
+        with contextlib.suppress(LinkLostError):
+            await link.call("PING")
+        assert await link.call("CLIENT", "ID") != number
+        assert met == []
+    finally:
+        await link.close()

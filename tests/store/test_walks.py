@@ -43,6 +43,9 @@ HAPPENINGS = (
     "fade",
     "leave",
     "leave",
+    "take_mark",
+    "leave_idle",
+    "idle",
     "forget_scripts",
     "lose_everything",
     "change_epoch",
@@ -177,7 +180,7 @@ class Walk(RuleBasedStateMachine):
         elif what in {"sweep", "audit"}:
             getattr(self.walker, what)(ns)
 
-    @rule(step_ms=st.sampled_from([1, 999, 1000, 1001, 60_000, DAY_MS, -1, -1500, -70_000]))
+    @rule(step_ms=st.sampled_from([1, 999, 1000, 1001, 60_000, DAY_MS, -1, -1500, -70_000, -DAY_MS]))
     def time_passes(self, step_ms: int) -> None:
         self.model.clock_ms += step_ms
 

@@ -19,17 +19,21 @@ from gateway.domain.entries import Entry, Position
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
+from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Word
 
+MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 NAMESPACES = ("acme", "acme-142")
+NO_MARK = ("0", "-1", "0")
 ACCOUNTS = ("alice:llm:tokens:", "bob:llm:tokens:gpt%3A4", ":llm:usd:", "alice:llm:usd:")
 
 
@@ -47,6 +51,7 @@ class Walker:
         self.pending: list[Entry] = []
         self.booked: dict[tuple[str, str], int] = defaultdict(int)
         self.shard = shard_of(NAMESPACES[0])
+        self.mark = NO_MARK
         server.clear()
         self.run(self._open())
 
@@ -55,8 +60,11 @@ class Walker:
         self.link = self.server.link()
         self.fence = FakeFence(self.link, scripts, [self.shard])
         loader = Loader(self.link, scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
-        calls = Calls(self.link, scripts, self.fence, loader, lambda: self.model.clock_ms)
-        self.decider = RedisDecider(calls, seen_ms=HOUR_MS, late_commit=self.late_commit)
+        calls = self.calls = Calls(self.link, scripts, self.fence, loader, lambda: self.model.clock_ms)
+        self.decider = RedisDecider(
+            calls, FirstAnswers(self.ledger, HOUR_MS / 1000), seen_ms=HOUR_MS, late_commit=self.late_commit
+        )
+        self.auditor = RedisAuditor(calls)
         self.journal = RedisJournal(self.link, self.link, scripts, settled_ms=HOUR_MS)
         self.reader = JournalReader(self.link, self.shard)
         await self.decider.open()
@@ -206,11 +214,11 @@ class Walker:
 
     def audit(self, ns: str) -> None:
         """An audit is written down beside the changes, so what it says is compared here and now."""
-        position = self.run(self.decider.audit(ns, ACCOUNTS))
-        if position is None:
+        told = self.run(self.auditor.audit(ns, ACCOUNTS))
+        if told is None:
             return
         (entry,) = self.run(self.reader.read())
-        assert entry.position == position
+        assert entry == told
         self.checked.apply(entry)
         self.pending.append(entry)
         self.model.changes.append((ns, Change("audit", entry.at_ms, "", 0, late=False, legs=())))
@@ -218,7 +226,7 @@ class Walker:
         for leg in entry.legs:
             money, listed = self.model.money(ns, leg.account), self._open_on(ns, leg.account)
             assert (leg.balance, leg.reserved) == (money.balance, money.reserved)
-            assert (leg.held, leg.hold) == (money.reserved, len(listed))
+            assert (leg.held, leg.hold) == (0, len(listed))
 
     # What happens around the verbs.
 
@@ -251,6 +259,42 @@ class Walker:
         self.ask("ZREM", self.keys.due, path)
         self.check()
 
+    def take_mark(self) -> None:
+        """Remember how far the ledger is, as who lets accounts leave does from time to time."""
+        reply = self.run(self.calls.run("leave", self.shard, "", "", NO_MARK, repeatable=True))
+        self.mark = (self.keys.epoch, reply[1], reply[2])
+
+    def idle(self) -> None:
+        """Let a minute pass in which nothing is done, and who may then leave."""
+        self.take_mark()
+        self.model.clock_ms = self.model.now_ms + MINUTE_MS
+        self.leave_idle()
+
+    def leave_idle(self) -> None:
+        """Let every account leave that may by the mark, however old that is and whatever came since."""
+        paths = [path_of(ns, account) for ns in NAMESPACES for account in ACCOUNTS]
+        before = set(self.ask("KEYS", f"{self.keys.prefix}acct:*"))
+        reply = self.run(self.calls.run("leave", self.shard, "", "", (*self.mark, *paths), repeatable=True))
+        left = before - set(self.ask("KEYS", f"{self.keys.prefix}acct:*"))
+        assert len(left) == int(reply[3])
+        if left:
+            self.model.wrote_at(self.model.now_ms)
+        for ns in NAMESPACES:
+            for account in ACCOUNTS:
+                if f"{self.keys.prefix}acct:{path_of(ns, account)}" in left:
+                    self._check_left(ns, account)
+        self.check()
+
+    def _check_left(self, ns: str, account: str) -> None:
+        assert not self._open_on(ns, account), "it left with a hold"
+        assert (ns, account) not in {(e.namespace, leg.account) for e in self.pending for leg in e.legs}
+        times = [
+            change.at_ms
+            for owner, change in self.model.changes
+            if owner == ns and change.verb != "audit" and any(leg[0] == account for leg in change.legs)
+        ]
+        assert max(times) <= self.model.now_ms - MINUTE_MS, "it left within a minute of its last change"
+
     def fade(self) -> None:
         """Let the time of everything that fades be up, except of answers, whose window the model has not."""
         for key in self.ask("KEYS", f"{self.keys.prefix}*"):
@@ -261,10 +305,9 @@ class Walker:
         self.ask("SCRIPT", "FLUSH")
 
     def lose_everything(self) -> None:
-        """Lose all of Redis when all is posted: a new epoch begins, keys are forgotten, sums are not."""
+        """Lose all of Redis when all is posted: a new epoch begins, and nothing is forgotten."""
         self.flush()
         self.ask("FLUSHALL")
-        self.model.forget_answers()
         self.model.forget_time()
         self._reopen()
 
@@ -272,7 +315,6 @@ class Walker:
         """Close the shard when all of it is posted, as a fence does that finds it behind."""
         self.flush()
         self.ask("HDEL", self.keys.meta, "epoch")
-        self.model.forget_answers()
         self._reopen()
 
     def _reopen(self) -> None:

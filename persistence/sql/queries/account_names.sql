@@ -1,1 +1,5 @@
-SELECT account FROM meter.accounts WHERE namespace = %(namespace)s ORDER BY account
+SELECT account
+FROM meter.accounts
+WHERE namespace = %(namespace)s AND account > %(after)s
+ORDER BY account
+LIMIT %(limit)s

@@ -12,3 +12,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_usage (
     namespace text COLLATE "C", account text COLLATE "C", hour timestamptz, entry_type text COLLATE "C",
     total numeric, event_count bigint
 ) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_answers (
+    namespace text COLLATE "C", key text COLLATE "C", fingerprint text COLLATE "C", epoch integer, seq bigint,
+    answer text COLLATE "C"
+) ON COMMIT DELETE ROWS;

@@ -1,4 +1,4 @@
-SELECT shard, epoch, seq
+SELECT shard, epoch, seq, fence
 FROM meter.shards
 WHERE shard = ANY (%(shards)s)
 ORDER BY shard

@@ -1,5 +1,5 @@
--- A commit that comes after the expiry of its hold was posted. The row count says how many legs are settled
--- as told, those that were already included.
+-- A commit that comes after the expiry of its hold was posted, or a release that undoes the hold. The row
+-- count says how many legs are settled as told, those that were already included.
 UPDATE meter.settled_holds AS held
 SET status = staged.status,
     amount = staged.amount,
@@ -11,6 +11,6 @@ FROM staged_holds AS staged
 WHERE held.namespace = staged.namespace
   AND held.hold_id = staged.hold_id
   AND held.leg = staged.leg
-  AND ((held.status, staged.status) = ('expired', 'committed')
+  AND ((held.status = 'expired' AND staged.late AND staged.status IN ('committed', 'released'))
        OR (held.status, held.settled_at, held.consumed)
           IS NOT DISTINCT FROM (staged.status, staged.settled_at, staged.consumed))

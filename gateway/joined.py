@@ -1,0 +1,243 @@
+"""Both databases, joined: what a meter, a flusher and the commands need of them. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+
+from gateway.domain.durability import FSYNC, REPLICATED, Durability
+from gateway.protocols import (
+    Observer,
+)
+from gateway.reconciling import Reconciler
+from gateway.settings import Settings, SettingsError
+from gateway.store.auditor import RedisAuditor
+from gateway.store.calls import Calls
+from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
+from gateway.store.journal import RedisJournal
+from gateway.store.kept import Kept
+from gateway.store.leaving import Leaver
+from gateway.store.loading import Loader
+from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
+from gateway.store.replies import read_entry
+from gateway.store.scripts import scripts
+from gateway.store.server import primary_of, volatility
+from gateway.store.shards import RedisShards
+from gateway.store.tls import TlsOptionsError
+from gateway.store.undoer import RedisUndoer
+from gateway.store.witness import Question, Witness, of_disk, of_replicas
+from gateway.tidying import Expirer, keep_tidy
+from persistence.answers import Answers
+from persistence.closings import Closings
+from persistence.database import Database
+from persistence.errors import MigrationError
+from persistence.fence import LedgerFence
+from persistence.flusher import Flusher
+from persistence.leases import Lease
+from persistence.ledger import Ledger
+from persistence.locks import exclusive
+from persistence.migrations import migrate
+from persistence.patience import Trouble
+from persistence.queries import Queries
+from persistence.reckoner import LedgerReckoner
+from persistence.upkeep import Upkeep
+from persistence.walks import Walks
+
+_log = structlog.get_logger("quotagate.app")
+_READ_BLOCK_MS = 1000
+
+# Each has a connection of its own, which is opened when a call first asks for that level.
+_QUESTIONS: Mapping[Durability, Callable[[Settings], Question]] = {
+    REPLICATED: lambda settings: of_replicas(settings.replicas, settings.durability_timeout_ms),
+    FSYNC: lambda settings: of_disk(settings.durability_timeout_ms),
+}
+
+
+class Store(NamedTuple):
+    """Both databases, joined."""
+
+    decider: RedisDecider
+    reports: Queries
+    ledger: Ledger
+    journal: RedisJournal
+    shards: RedisShards
+    fence: LedgerFence
+    answers: Answers
+    undoer: RedisUndoer
+    calls: Calls
+    link: Pipeline
+    database: Database
+    reconciler: Reconciler
+    closings: Closings
+    lease: Lease
+
+    def flusher(self, settings: Settings, tell: Callable[[Trouble], None] | None = None) -> Flusher:
+        """Make the flusher of this store; ``tell`` hears what is in its way, beside the log."""
+        return Flusher(
+            self.journal,
+            self.ledger,
+            interval_ms=settings.flush_interval_ms,
+            batch_entries=settings.flush_batch_entries,
+            drain_s=settings.drain_seconds,
+            faults=self.ledger,
+            tell=tell,
+        )
+
+    async def post(
+        self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
+    ) -> None:
+        """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
+        upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
+        async with running_task(self._tidy(settings)), asyncio.TaskGroup() as group:
+            group.create_task(self.flusher(settings, tell).run(stop))
+            group.create_task(upkeep.run(stop))
+
+    async def _tidy(self, settings: Settings) -> None:
+        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
+        await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[Store]:
+    """Connect to Redis and Postgres, bring the schema up to date, and close again at the end.
+
+    Raises MeterUnavailableError when one of the two does not answer, SettingsError when one of them cannot
+    be used: a URL nobody understands, a schema this program does not know, a Redis that could forget.
+    """
+    async with AsyncExitStack() as closing:
+        database = Database(
+            _given(settings.database_url),
+            max_size=settings.database_pool_size,
+            statement_timeout_ms=settings.posting_timeout_ms,
+            timeout_s=settings.database_timeout_ms / 1000,
+            posting_timeout_s=settings.posting_timeout_ms / 1000,
+        )
+        await database.open()
+        closing.push_async_callback(database.close)
+        await _migrate(_given(settings.database_url))
+        timeout_s = settings.redis_timeout_ms / 1000
+        link = _link(settings, timeout_s, observer.round_trip)
+        closing.push_async_callback(link.close)
+        # An entry that is no UTF-8 is one bad entry, and no reason to read none at all.
+        reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
+        closing.push_async_callback(reading.close)
+        await _check_redis(link, allowed=settings.allow_volatile_redis)
+        asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
+        for one in asking:
+            closing.push_async_callback(one.close)
+        store = _joined(settings, database, link, reading, asking)
+        closing.push_async_callback(store.fence.close)
+        yield store
+
+
+async def _migrate(database_url: str) -> None:
+    try:
+        await migrate(database_url)
+    except MigrationError as error:
+        raise SettingsError([f"QUOTAGATE_DATABASE_URL: {error}"]) from error
+
+
+def _link(
+    settings: Settings,
+    timeout_s: float,
+    observe: RoundTripObserver = unobserved,
+) -> Pipeline:
+    try:
+        return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
+    except TlsOptionsError as error:
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: {error}"]) from error
+    except ValueError:
+        # What the parser says may quote the password.
+        advice = "percent-encode what is special in the password"
+        raise SettingsError([f"QUOTAGATE_REDIS_URL: is not the URL of a Redis; {advice}"]) from None
+
+
+async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
+    primary = await primary_of(link)
+    if primary is not None:
+        raise SettingsError(
+            [f"QUOTAGATE_REDIS_URL: is a replica, which decides nothing; use its primary, {primary}"]
+        )
+    reasons = await volatility(link)
+    for reason in reasons:
+        _log.warning("redis_may_forget", reason=reason)
+    if reasons and not allowed:
+        problem = "; ".join(reasons)
+        raise SettingsError(
+            [f"QUOTAGATE_REDIS_URL: {problem}; QUOTAGATE_ALLOW_VOLATILE_REDIS=1 uses it anyway"]
+        )
+
+
+def _joined(
+    settings: Settings, database: Database, link: Pipeline, reading: Pipeline, asking: Sequence[Pipeline]
+) -> Store:
+    texts = scripts()
+    settled_ms = settings.settled_hold_seconds * 1000
+    reports, ledger = Queries(database), Ledger(database)
+    journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
+    shards = RedisShards(link, texts)
+    closings = Closings(database, read_entry)
+    fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, closings, journal, shards)
+    loader = Loader(
+        link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
+    )
+    kept = Kept(max_entries=settings.kept_max_entries, max_bytes=settings.kept_max_bytes)
+    calls = Calls(link, texts, fence, loader, kept=kept)
+    link.on_other_run(calls.suspect)
+    answers = Answers(database)
+    decider = RedisDecider(
+        calls,
+        FirstAnswers(answers, settings.idempotency_window_seconds),
+        seen_ms=settings.idempotency_window_seconds * 1000,
+        late_commit=settings.late_commit,
+        journal_max_entries=settings.journal_max_entries,
+        journal_max_bytes=settings.journal_max_bytes,
+        witnesses={
+            level: Witness(one, texts["mark"], calls.keys, question(settings))
+            for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+        },
+        durability_bound_s=settings.durability_timeout_ms / 1000,
+    )
+    undoer = RedisUndoer(calls, answers)
+    reconciler = Reconciler(
+        RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
+    )
+    return Store(
+        decider,
+        reports,
+        ledger,
+        journal,
+        shards,
+        fence,
+        answers,
+        undoer,
+        calls,
+        link,
+        database,
+        reconciler,
+        closings,
+        Lease(database, kept, calls.open),
+    )
+
+
+def _given(url: str | None) -> str:
+    if url is None:
+        raise ValueError("a store needs the URLs of Redis and Postgres")
+    return url
+
+
+@asynccontextmanager
+async def running_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run some work for as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

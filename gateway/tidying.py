@@ -1,0 +1,74 @@
+"""What runs beside a flusher: idle accounts leave Redis, and holds that time has ended are expired.
+
+The sweeper sees the accounts that are in Redis. A hold whose accounts are not, since a new epoch or a restart
+began, would stay open in the ledger until somebody asked; here it is asked about. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.errors import MeterError
+from gateway.store.decider import RedisDecider
+from gateway.store.leaving import Leaver
+from persistence.walks import Walks
+
+_log = structlog.get_logger("quotagate.tidying")
+
+_EXPIRE_INTERVAL_S = 10.0
+_OVERDUE_MS = 10_000  # by then the sweeper has seen what is in Redis, and the flusher has posted it
+_ACCOUNTS_PER_PASS = 500
+
+
+class Expirer:
+    """Expires the holds that the ledger still calls open long after their time."""
+
+    def __init__(
+        self,
+        decider: RedisDecider,
+        walks: Walks,
+        *,
+        overdue_ms: int = _OVERDUE_MS,
+        accounts_per_pass: int = _ACCOUNTS_PER_PASS,
+    ) -> None:
+        self._decider = decider
+        self._walks = walks
+        self._overdue_ms = overdue_ms
+        self._accounts_per_pass = accounts_per_pass
+
+    async def run_once(self) -> int:
+        """Touch the accounts of one page of overdue holds; give how many.
+
+        Reading an account loads it and returns to it what has expired, as for any caller. Whether a hold is
+        overdue is decided there, by the shard's clock; the time here only says where to look.
+
+        Raises MeterUnavailableError, when all of the page has been tried.
+        """
+        upto_ms = time.time_ns() // 1_000_000 - self._overdue_ms
+        accounts = await self._walks.overdue(upto_ms, self._accounts_per_pass)
+        touches = (self._decider.standing(namespace, account) for namespace, account in accounts)
+        results = await asyncio.gather(*touches, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return len(accounts)
+
+
+async def keep_tidy(leaver: Leaver, expirer: Expirer) -> None:
+    """Run both passes, each at its pace, until cancelled. What fails is said, and tried again."""
+    async with asyncio.TaskGroup() as passes:
+        passes.create_task(_repeat("leave", leaver.walk, leaver.interval_s))
+        passes.create_task(_repeat("expire", expirer.run_once, _EXPIRE_INTERVAL_S))
+
+
+async def _repeat(what: str, work: Callable[[], Awaitable[int]], interval_s: float) -> None:
+    while True:
+        try:
+            await work()
+        except MeterError as error:
+            _log.warning("tidying_failed", work=what, reason=error.message)
+        await asyncio.sleep(interval_s)

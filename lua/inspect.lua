@@ -1,0 +1,34 @@
+-- Shows accounts and holds as they stand, and the journal's entries after a place: all of one moment.
+-- KEYS: meta journal due
+-- ARGV: epoch at after limit path...
+-- RETURNS: SHOWN | STALE
+-- ERRORS: none
+-- USES: guard
+-- FLAGS: allow-oom
+-- COST: O(paths + their holds + entries)
+--@guard
+-- After SHOWN and posted come the number of entries, with id, head and body of each; then for every 'acct:' path
+-- balance, reserved, the number of its holds, with id and expiry of each; for every 'hold:' path its six fields.
+local prefix = string.sub(KEYS[3], 1, -4)
+local entries = call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', ARGV[4])
+local answer = {'SHOWN', posted, text(#entries)}
+for _, entry in ipairs(entries) do
+  answer[#answer + 1] = entry[1]
+  answer[#answer + 1] = entry[2][2] -- every entry is written as 'head', head and, where there is one, 'body', body
+  answer[#answer + 1] = entry[2][4] or ''
+end
+for i = 5, #ARGV do
+  local key = prefix .. ARGV[i]
+  if string.sub(ARGV[i], 1, 5) == 'acct:' then
+    local row = call('HMGET', key, 'balance', 'reserved')
+    local holds = call('ZRANGE', prefix .. 'holds:' .. string.sub(ARGV[i], 6), 0, -1, 'WITHSCORES')
+    answer[#answer + 1] = row[1] or ''
+    answer[#answer + 1] = row[2] or ''
+    answer[#answer + 1] = text(#holds / 2)
+    for _, word in ipairs(holds) do answer[#answer + 1] = word end
+  else
+    local row = call('HMGET', key, 'status', 'terms', 'settled_ms', 'late', 'consumed', 'body')
+    for place = 1, 6 do answer[#answer + 1] = row[place] or '' end
+  end
+end
+return answer

@@ -1,0 +1,70 @@
+"""Reads and prunes what the ledger keeps of idempotency keys. How that comes about lives in repeats.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.domain.entries import Position
+from gateway.protocols import AnswerSource, Duplicate, FirstAnswer
+from persistence.database import Database
+from persistence.names import Named, namespace_key
+from persistence.statements import statement
+
+_EPOCH_AGES = statement("epoch_ages")
+_FIRST_ANSWERS = statement("first_answers")
+_PENDING = statement("pending_duplicates")
+_IS_PENDING = statement("is_pending")
+_COUNTS = b"SELECT state, count(*) FROM meter.duplicates GROUP BY state"
+_FORGET = statement("forget_answers")
+
+
+class Answers(AnswerSource):
+    """First answers and duplicates, as Postgres has them.
+
+    All methods raise MeterUnavailableError when the database does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
+        """Give each shard's epoch, and the seconds since it was given, by the database's clock."""
+        return {shard: (epoch, age_s) for shard, epoch, age_s in await self._rows(_EPOCH_AGES)}
+
+    async def first_answers(self, wanted: Sequence[Named]) -> Mapping[Named, FirstAnswer]:
+        """Give the first answer of each (namespace, key) that has one."""
+        asked = {(namespace_key(namespace), key): (namespace, key) for namespace, key in wanted}
+        columns = {"namespaces": [named[0] for named in asked], "names": [named[1] for named in asked]}
+        rows = await self._rows(_FIRST_ANSWERS, **columns)
+        return {
+            asked[namespace, key]: FirstAnswer(fingerprint, Position(epoch, seq), answer)
+            for namespace, key, fingerprint, epoch, seq, answer in rows
+        }
+
+    async def pending(self, limit: int) -> Sequence[Duplicate]:
+        """Give duplicates that no posted entry undoes yet, the oldest first."""
+        return [
+            Duplicate(Position(*places[:2]), Position(*places[2:]), answer)
+            for *places, answer in await self._rows(_PENDING, limit=limit)
+        ]
+
+    async def is_pending(self, namespace: str, position: Position) -> bool:
+        """Say whether no posted entry undoes the duplicate at this place."""
+        place = {"namespace": namespace_key(namespace), "epoch": position.epoch, "seq": position.seq}
+        return bool(await self._rows(_IS_PENDING, **place))
+
+    async def count_duplicates(self) -> Mapping[str, int]:
+        """Count the duplicates ever found, by state: pending, undone, kept."""
+        return dict.fromkeys(("pending", "undone", "kept"), 0) | dict(await self._rows(_COUNTS))
+
+    async def forget(self, days: int, limit: int) -> int:
+        """Forget up to ``limit`` answers recorded more than ``days`` ago; give how many. Waits for nobody."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_FORGET, {"days": days, "limit": limit})
+            return cursor.rowcount
+
+    async def _rows(self, query: bytes, **values: object) -> list[tuple[Any, ...]]:
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query, values)
+            return await cursor.fetchall()

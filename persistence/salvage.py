@@ -1,0 +1,235 @@
+"""Books what gateways kept of an epoch that is left, and gives the shard its next. Reads no journal.
+
+Everything happens in one transaction: the entries, the note that they are booked, the ranges that are lost,
+how far the epoch went, and the new epoch. So whatever crashes, and whoever offers an entry once more, it is
+booked once. Entries of epochs that were left earlier come late: they are booked in an epoch of their own
+between the one that is left and the next, whose places no Redis has ever given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from gateway.domain.entries import Entry, Position
+from gateway.errors import MeterUnavailableError
+from persistence.database import Connection, Database
+from persistence.draining import Fences, Range
+from persistence.errors import PostingRefusedError
+from persistence.names import Named, stored
+from persistence.partitions import Partitions
+from persistence.postings import Posting, check_verbs
+from persistence.rebasing import Books, Key, KnownHold
+from persistence.repeats import keep_answers
+from persistence.statements import statement
+from persistence.writing import keep_names, prepare, write
+
+_LOCK = statement("lock_closing")
+_WAITING = statement("waiting_salvage")
+_ACKNOWLEDGED = statement("acknowledged")
+_BALANCES = statement("known_balances")
+_HOLDS = statement("known_holds")
+_BOOK = statement("book_salvage")
+_RECOVER = statement("recover_losses")
+_LOSE = statement("record_losses")
+_LEAVE = statement("leave_epochs")
+
+_log = structlog.get_logger("quotagate.fence")
+
+ReadEntry = Callable[[str, str, bytes, str], Entry]  # a stream id, head, body and key, as scripts write them
+
+
+class _Plan(NamedTuple):
+    """What leaving one shard's epoch comes to.
+
+    Attributes:
+        epoch: the one that is left.
+        entries: what is booked, each at its place.
+        places: for each salvaged (epoch, seq) where it is booked.
+        last_seq: how far the epoch is booked then.
+        lost: first and last of each range of the epoch that nobody has.
+        next_epoch: the one that follows.
+    """
+
+    epoch: int
+    entries: Sequence[Entry]
+    places: Mapping[Position, Position]
+    last_seq: int
+    lost: Sequence[Range]
+    next_epoch: int
+
+
+class Salvage:
+    """Leaves epochs, with all that is known to have been acknowledged in them."""
+
+    def __init__(self, database: Database, read: ReadEntry) -> None:
+        self._database = database
+        self._read = read
+        self._partitions = Partitions(database)
+
+    async def leave(self, fences: Fences, survivors: Mapping[int, Sequence[Entry]]) -> Mapping[int, int]:
+        """Book what was salvaged and give each shard its next epoch.
+
+        Args:
+            fences: the closings that the caller runs.
+            survivors: entries of the shards' journals that do not follow their watermarks.
+
+        Returns:
+            The next epoch of each shard.
+
+        Raises:
+            MeterUnavailableError: the database is away, or another fence has closed one of the shards since.
+            EntryRefusedError, JournalForkError, PostingRefusedError: something salvaged cannot be booked;
+                nothing stays written.
+        """
+        await self._ensure_partitions(fences, survivors)
+        try:
+            async with self._database.connection() as connection:
+                await prepare(connection)
+                async with connection.transaction():
+                    return await self._leave(connection, fences, survivors)
+        except (psycopg.Error, ValueError) as error:
+            raise PostingRefusedError(f"the database refuses what was salvaged: {error}") from error
+
+    async def _ensure_partitions(self, fences: Fences, survivors: Mapping[int, Sequence[Entry]]) -> None:
+        async with self._database.connection() as connection:
+            waiting = await self._waiting(connection, fences, survivors)
+        await self._partitions.ensure(entry.at_ms for entries in waiting.values() for entry in entries)
+
+    async def _leave(
+        self, connection: Connection, fences: Fences, survivors: Mapping[int, Sequence[Entry]]
+    ) -> Mapping[int, int]:
+        watermarks = await self._locked(connection, fences)
+        waiting = await self._waiting(connection, fences, survivors)
+        cursor = await connection.execute(_ACKNOWLEDGED, {"shards": list(fences)})
+        told = {shard: seq async for shard, seq in cursor}
+        plans = {
+            shard: _plan(mark, waiting.get(shard, ()), told.get(shard, -1))
+            for shard, mark in watermarks.items()
+        }
+        await _write(connection, plans)
+        await _note(connection, plans)
+        await _leave_epochs(connection, plans)
+        return {shard: plan.next_epoch for shard, plan in plans.items()}
+
+    async def _locked(self, connection: Connection, fences: Fences) -> Mapping[int, Position]:
+        ours = {"shards": list(fences), "fences": list(fences.values())}
+        cursor = await connection.execute(_LOCK, ours)
+        watermarks = {shard: Position(epoch, seq) async for shard, epoch, seq in cursor}
+        if len(watermarks) < len(fences):
+            raise MeterUnavailableError("another process is recovering the same shards", "recovering")
+        return watermarks
+
+    async def _waiting(
+        self, connection: Connection, fences: Fences, survivors: Mapping[int, Sequence[Entry]]
+    ) -> Mapping[int, Sequence[Entry]]:
+        """Give what is to be booked of each shard, in order, each place once: the journal's word counts."""
+        found: dict[int, dict[Position, Entry]] = {shard: {} for shard in fences}
+        cursor = await connection.execute(_WAITING, {"shards": list(fences)})
+        async for shard, epoch, seq, head, body, key in cursor:
+            entry = self._read(f"{epoch}-{seq}", head, bytes(body), key)
+            found[shard][entry.position] = entry
+        for shard, by_place in found.items():
+            by_place.update((entry.position, entry) for entry in survivors.get(shard, ()))
+            check_verbs(shard, by_place.values())
+        return {shard: [by_place[place] for place in sorted(by_place)] for shard, by_place in found.items()}
+
+
+def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan:
+    """Say what is booked where, and which places of the epoch nobody has. ``waiting`` is in order."""
+    epoch, seq = watermark
+    own = [entry for entry in waiting if entry.position > watermark]
+    late = [entry for entry in waiting if entry.position.epoch < epoch]
+    # What is at or below the watermark of its own epoch came through the journal, and is booked there.
+    places = {entry.position: entry.position for entry in waiting if entry.position.epoch == epoch}
+    moved = []
+    for place, entry in enumerate(late):
+        there = Position(epoch + 1, place)
+        places[entry.position] = there
+        moved.append(entry._replace(position=there))
+    last_seq = max([seq, *(entry.position.seq for entry in own)])
+    lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
+    return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
+
+
+def _gaps(seq: int, found: Iterable[int], last_seq: int) -> Iterable[Range]:
+    for there in [*found, last_seq + 1]:
+        if there > seq + 1:
+            yield seq + 1, there - 1
+        seq = there
+
+
+async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> None:
+    names: dict[Named, str] = {}
+    entries = [stored(entry, names) for plan in plans.values() for entry in plan.entries]
+    if not entries:
+        return
+    books = await _books(connection, entries)
+    posting = Posting()
+    for entry in entries:
+        posting.add(books.fit(entry))
+    await write(connection, posting)
+    await keep_answers(connection, posting)
+    await keep_names(connection, names)
+
+
+async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
+    accounts = {(entry.namespace, leg.account) for entry in entries for leg in entry.legs}
+    hold_keys = {(entry.namespace, entry.hold_id) for entry in entries if entry.hold_id}
+    cursor = await connection.execute(_BALANCES, _columns(accounts))
+    balances = {(namespace, account): (balance, held) async for namespace, account, balance, held in cursor}
+    cursor = await connection.execute(_HOLDS, _columns(hold_keys))
+    holds: dict[Key, KnownHold] = {}
+    async for namespace, hold_id, status, expires_ms, amount in cursor:
+        before = holds.get((namespace, hold_id))
+        amounts = (*(before.amounts if before else ()), amount)
+        holds[namespace, hold_id] = KnownHold(status, expires_ms, amounts)
+    return Books(balances, holds)
+
+
+async def _note(connection: Connection, plans: Mapping[int, _Plan]) -> None:
+    """Note what is booked and what is lost."""
+    booked = [(shard, *was, *now) for shard, plan in plans.items() for was, now in plan.places.items()]
+    if booked:
+        shards, epochs, seqs, booked_epochs, booked_seqs = map(list, zip(*booked, strict=True))
+        places = {"shards": shards, "epochs": epochs, "seqs": seqs}
+        await connection.execute(
+            _BOOK, {**places, "booked_epochs": booked_epochs, "booked_seqs": booked_seqs}
+        )
+        await connection.execute(_RECOVER, places)
+    for shard, plan in plans.items():
+        if plan.entries:
+            _log.warning("salvage_booked", shard=shard, epoch=plan.epoch, entries=len(plan.entries))
+        if plan.lost:
+            await record_losses(connection, shard, plan.epoch, plan.lost, "missing when its epoch was left")
+
+
+async def record_losses(
+    connection: Connection, shard: int, epoch: int, lost: Sequence[Range], reason: str
+) -> None:
+    """Note places of the journal that nobody has any more, and say so."""
+    firsts, lasts = [first for first, _ in lost], [last for _, last in lost]
+    values = {"shards": [shard] * len(lost), "epochs": [epoch] * len(lost), "firsts": firsts, "lasts": lasts}
+    await connection.execute(_LOSE, {**values, "reason": reason})
+    missing = sum(last - first + 1 for first, last in lost)
+    _log.error("proven_loss", shard=shard, epoch=epoch, entries=missing, ranges=lost[:10], reason=reason)
+
+
+async def _leave_epochs(connection: Connection, plans: Mapping[int, _Plan]) -> None:
+    await connection.execute(
+        _LEAVE,
+        {
+            "shards": list(plans),
+            "epochs": [plan.epoch for plan in plans.values()],
+            "seqs": [plan.last_seq for plan in plans.values()],
+            "next_epochs": [plan.next_epoch for plan in plans.values()],
+        },
+    )
+
+
+def _columns(named: Iterable[Key]) -> dict[str, list[str]]:
+    rows = list(named)
+    return {"namespaces": [row[0] for row in rows], "names": [row[1] for row in rows]}

@@ -1,0 +1,1 @@
+SELECT min(namespace) FROM meter.accounts WHERE namespace > %(after)s

@@ -1,0 +1,3 @@
+UPDATE meter.shards
+SET stopped_at = NULL, stop_reason = NULL
+WHERE shard = %(shard)s AND stop_reason IS NOT NULL

@@ -1,0 +1,106 @@
+"""Rounds walk everything at their rate, one process at a time, and tell what drifts until it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.errors import MeterUnavailableError
+from gateway.protocols import Mismatch
+from gateway.reconciling import ROUNDS, Orders, Part
+from gateway.rounds import Rounds
+
+DRIFT = [Mismatch("b", "u:e:tokens:", issue, 1, 2) for issue in ("balance_mismatch", "chain_broken")]
+
+
+class Walked:
+    """A reconciler of two namespaces; the second one's accounts drift as ``parts`` says."""
+
+    def __init__(self) -> None:
+        self.parts = [Part([], 2, 0, None)]
+        self.turns: list[bool] = []
+        self.walks: list[str] = []
+        self.error: Exception | None = None
+        self.asked = asyncio.Event()
+
+    async def namespaces(self) -> AsyncIterator[str]:
+        for namespace in ("a", "b"):
+            yield namespace
+
+    async def walk(self, namespace: str, _orders: Orders) -> AsyncIterator[Part]:
+        self.walks.append(namespace)
+        for part in self.parts if namespace == "b" else [Part([], 1, 0, None)]:
+            yield part
+
+    async def take_turn(self, _holder: str, _seconds: float) -> bool:
+        self.asked.set()
+        if self.error:
+            raise self.error
+        return self.turns.pop(0) if self.turns else True
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.accounts, self.drift, self.rounds = 0, list[int](), 0
+
+    def reconciled(self, accounts: int) -> None:
+        self.accounts += accounts
+
+    def drifting(self, accounts: int) -> None:
+        self.drift.append(accounts)
+
+    def round_done(self, at_s: float) -> None:
+        assert at_s > 0
+        self.rounds += 1
+
+
+@pytest.fixture
+def walked() -> Walked:
+    return Walked()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def rounds(walked: Any, told: Told) -> Rounds:
+    return Rounds(walked, told, accounts_per_second=100_000, interval_s=0.001, orders=ROUNDS)
+
+
+async def test_drift_shows_at_once_and_until_a_round_without_it(
+    walked: Walked, told: Told, rounds: Rounds
+) -> None:
+    walked.parts = [Part(DRIFT, 2, 0, "u:e:tokens:"), Part([], 1, 0, None)]
+    await rounds.round()
+    assert (told.accounts, told.drift, told.rounds) == (4, [0, 1, 1, 1], 1)
+    walked.parts = [Part(DRIFT, 2, 1, None)]
+    await rounds.round()
+    assert (told.drift[4:], told.rounds) == ([1, 1, 0], 2)
+
+
+async def test_a_lost_turn_ends_the_round(walked: Walked, told: Told, rounds: Rounds) -> None:
+    walked.turns = [False]
+    await rounds.round()
+    assert (walked.walks, told.rounds) == (["a"], 0)
+
+
+async def test_a_failure_ends_the_round_and_not_the_rounds(
+    walked: Walked, told: Told, rounds: Rounds
+) -> None:
+    walked.error = MeterUnavailableError("away")
+    running = asyncio.create_task(rounds.run())
+    async with asyncio.timeout(10):
+        await walked.asked.wait()
+        walked.error = None
+        while not told.rounds:  # noqa: ASYNC110 - a round ends without an event
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()

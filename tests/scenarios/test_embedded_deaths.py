@@ -1,0 +1,35 @@
+"""An embedded server that is killed under its gateway is started again, with all it knew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+from commands import Run
+
+from gateway.client import MeterClient
+
+
+@pytest.mark.parametrize("server", ["redis", "postgres"])
+def test_an_embedded_server_that_is_killed_comes_back(run: Run, data_dir: Path, server: str) -> None:
+    command = run("serve", "--port", "0", DATA_DIR=str(data_dir))
+    with MeterClient(command.url(), namespace="acme", retries=20, timeout_s=60) as meter:
+        meter.allocate("alice", "llm_call", 100, "tokens")
+        for round_ in range(3):
+            pid = int((data_dir / server / "server.pid").read_text())
+            os.kill(pid, signal.SIGKILL)
+            died = command.wait_for_event("embedded_server_died")
+            assert died["server"] == server
+            assert command.wait_for_event("embedded_server_restarted")["server"] == server
+            answer = meter.consume("alice", "llm_call", 1, "tokens", idempotency_key=f"k{round_}")
+            assert answer["balance"] == 99 - round_
+        deadline = time.monotonic() + 30
+        while httpx2.get(f"{command.url_said()}/readyz").json()["lag_entries"] != 0:
+            assert time.monotonic() < deadline
+        assert len(meter.get_ledger("alice", "llm_call", "tokens")) == 4
+        assert meter.reconcile() == []
+    assert command.stop() == 0

@@ -1,0 +1,75 @@
+"""What a gateway knows of its flusher: only what lasts is a fault, and no death takes a count back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from freezing import children
+
+from gateway.flushing import FlusherNews, flusher_process
+from gateway.settings import Settings
+from persistence.patience import Trouble
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("gateway.flushing.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_only_what_lasts_is_a_fault(clock: list[float]) -> None:
+    news = FlusherNews()
+    assert news.fault is None
+    news.heard(Trouble(1, "deadlock detected"))
+    clock[0] += 2
+    assert news.fault is None
+    news.heard(Trouble(2, "no space left"))
+    clock[0] += 2
+    assert news.fault == "the flusher has not posted for 4 s: no space left"
+    news.heard(Trouble(2, None))
+    assert news.fault is None
+    assert news.retries == 2
+
+
+def test_a_flusher_that_died_is_a_fault_until_the_next_one_is_heard_of(clock: list[float]) -> None:
+    news = FlusherNews()
+    news.heard(Trouble(5, "away"))
+    news.died("exit code -9")
+    clock[0] += 4
+    assert news.fault is not None
+    assert "it died: exit code -9" in news.fault
+    news.heard(Trouble(0, None))
+    assert news.fault is None
+    news.heard(Trouble(3, "away"))
+    assert news.retries == 8
+
+
+async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings: Settings) -> None:
+    news = FlusherNews()
+
+    def flushers() -> list[int]:
+        return [pid for pid in children(os.getpid()) if b"--lifeline" in words_of(pid)]
+
+    async with flusher_process(settings, news):
+        await until(flushers)
+        for pid in flushers():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: news._reason is not None)
+        await until(lambda: news._reason is None)
+    assert flushers() == []
+
+
+def words_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.01)
