@@ -13,6 +13,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.protocols import Call
 from gateway.store.decider import RedisDecider
 
+from .process import Process
 from .slots import GoneError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Operation:
     answer: Any = None
     tries: int = 0
     amounts: tuple[int, ...] = ()
+    tellers: list[Process] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
@@ -70,6 +72,12 @@ class Client:
             await asyncio.sleep(self._chance.choice(self._world.mood.pauses_s))
             await self._one()
 
+    async def read(self, namespace: str, account: str) -> None:
+        """Read one account."""
+        await self._send(
+            "standing", namespace, (account,), lambda _: lambda decider: decider.standing(namespace, account)
+        )
+
     async def _one(self) -> None:
         chance = self._chance
         verb = chance.choices(list(_WEIGHTS), _WEIGHTS.values())[0]
@@ -95,9 +103,7 @@ class Client:
                 amounts=(amount,),
             )
         elif verb == "standing":
-            await self._send(
-                verb, namespace, (account,), lambda _: lambda decider: decider.standing(namespace, account)
-            )
+            await self.read(namespace, account)
         else:
             signed = amount if verb == "allocate" else chance.choice((-1, 1)) * amount
             await self._send(
@@ -163,7 +169,9 @@ class Client:
         for _ in range(_TRIES):
             operation.tries += 1
             try:
-                operation.answer = await self._patient(self._chance.choice(self._world.gateways).ask(ask))
+                gateway = self._chance.choice(self._world.gateways)
+                operation.tellers.append(gateway.process)
+                operation.answer = await self._patient(gateway.ask(ask))
             except GoneError as error:
                 if error.asked and not again:
                     return

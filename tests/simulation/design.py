@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.store.calls import Calls
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
+from gateway.store.kept import Kept
 from gateway.store.loading import Loader
 from gateway.store.scripts import Script, scripts
 from gateway.store.shards import RedisShards
+from persistence.closings import Closings
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
-
-from .ledger import SimLedger
+from persistence.leases import Lease
+from persistence.ledger import Ledger
 
 
 @dataclass
@@ -22,27 +25,19 @@ class Design:
     """What processes are put together from.
 
     ``patches`` gives names of our modules other values, ``mood`` draws all worlds alike in some respect.
-
-    Three protections are switches, for as long as the product lacks them:
-
-    salvage: an acknowledged entry survives the loss of a Redis tail as long as its gateway lives. Without
-        it, such an entry may be missing.
-    lookup: a key is found in the ledger after an epoch change. Without it, an operation may be repeated.
-    counted: fences are counted, and one that was overtaken has no effect any more; what was read from a
-        journal before Redis lost a part of it cannot be posted afterwards, even if the epoch stays. Without
-        it, no fence loses its lock, and flushers die whenever Redis loses something.
     """
 
     scripts: Mapping[str, Script] = field(default_factory=lambda: scripts(shebang=False))
-    ledger: Callable[[], SimLedger] = SimLedger
+    ledger: Callable[..., Ledger] = Ledger
+    closings: Callable[..., Closings] = Closings
     fence: Callable[..., LedgerFence] = LedgerFence
+    lease: Callable[..., Lease] = Lease
+    kept: Callable[..., Kept] = Kept
     journal: Callable[..., RedisJournal] = RedisJournal
     shards: Callable[..., RedisShards] = RedisShards
     loader: Callable[..., Loader] = Loader
     calls: Callable[..., Calls] = Calls
+    answers: Callable[..., FirstAnswers] = FirstAnswers
     flusher: Callable[..., Flusher] = Flusher
-    salvage: bool = False
-    lookup: bool = False
-    counted: bool = False
     patches: Mapping[str, Any] = field(default_factory=dict)
     mood: Mapping[str, Any] = field(default_factory=dict)

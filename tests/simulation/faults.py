@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from .links import SimLink
@@ -56,7 +56,7 @@ class Faults:
                 step()
 
         self._healing.append(step)
-        asyncio.get_running_loop().call_later(self._chance.choice(_LASTS_S), once)
+        self._world.loop.call_later(self._chance.choice(_LASTS_S), once, context=Context())
 
     def _link(self) -> SimLink | None:
         slots = [slot for slot in self._world.slots if slot.parts is not None and slot.process.alive]
@@ -75,6 +75,13 @@ class Faults:
 
     def stop_flusher(self) -> None:
         self._chance.choice(self._world.flushers).stop()
+
+    def freeze_process(self) -> None:
+        """Let a process stand still, as SIGSTOP does; for the others it is simply silent."""
+        process = self._chance.choice(self._world.slots).process
+        if process.alive and process.frozen is None:
+            process.frozen = []
+            self._later(lambda: self._world.loop.thaw(process))
 
     # Links.
 
@@ -106,22 +113,18 @@ class Faults:
         self._world.redis.jump_clock(self._chance.choice((-5000, -300, 700, 20_000)))
 
     def lose_tail(self) -> None:
-        self._end_reading()
         self._restart(self._prefix())
 
     def lose_all(self) -> None:
-        self._end_reading()
         self._restart(0)
 
     def promote(self) -> None:
         """Let a replica take over; the old primary is gone."""
-        self._end_reading()
         old = self._world.redis.promote(self._prefix())
         self._world.redis.retire(old)
 
     def split(self) -> None:
         """Let a replica take over while the old primary goes on answering those who are still connected."""
-        self._end_reading()
         self._world.redis.was_split = True
         old = self._world.redis.promote(self._prefix())
         for slot in self._world.slots:
@@ -132,13 +135,7 @@ class Faults:
 
     def flush_all(self) -> None:
         if self._world.redis.instance.running:
-            self._end_reading()
             self._world.redis.flush_all()
-
-    def _end_reading(self) -> None:
-        if not self._world.design.counted:
-            for flusher in self._world.flushers:
-                flusher.kill()
 
     def _prefix(self) -> int:
         """Draw how much of the log survives: all but the last few changes."""
@@ -187,5 +184,5 @@ class Faults:
     def lose_lock(self) -> None:
         """Break the session that holds the fence's lock: another fence may begin while the first goes on."""
         holder = self._world.locks.holder
-        if holder is not None and self._world.design.counted:
+        if holder is not None:
             holder.lose()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from gateway.store.errors import LinkLostError, StoreError
+from gateway.store.errors import LinkLostError, StoreError, UnfencedError
 from gateway.store.pipeline import Word
 
 from .process import Process
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .world import World
 
 _BLOCKING = "BLOCK"
+_NOBODYS = Context()  # what is under way goes on while a process stands still
 
 
 class _Request:
@@ -58,9 +61,9 @@ class Connection:
     def _soon(self, step: Any) -> None:
         """Do a step next, among all that is ready; now and then some milliseconds later."""
         if self._chance.random() < self._slowness:
-            self._loop.call_later(self._chance.choice((0.001, 0.01, 0.1, 0.4)), step)
+            self._loop.call_later(self._chance.choice((0.001, 0.01, 0.1, 0.4)), step, context=_NOBODYS)
         else:
-            self._loop.call_soon(step)
+            self._loop.call_soon(step, context=_NOBODYS)
 
     def _park(self, step: Any) -> bool:
         """Put a step off while the link or the server is frozen; whoever waits too long gives up."""
@@ -72,7 +75,7 @@ class Connection:
             return False
         if not self._watched:
             self._watched = True
-            self._loop.call_later(self._timeout_s, self._give_up)
+            self._loop.call_later(self._timeout_s, self._give_up, context=_NOBODYS)
         return True
 
     def _give_up(self) -> None:
@@ -84,7 +87,7 @@ class Connection:
         self.frozen = False
         parked, self._parked = self._parked, []
         for step in parked:
-            self._loop.call_soon(step)
+            self._loop.call_soon(step, context=_NOBODYS)
 
     def _arrive(self) -> None:
         """Let the oldest request arrive and be carried out."""
@@ -125,7 +128,7 @@ class Connection:
                 self._soon(self._answer)
 
         self.instance.waiting.append(look_again)
-        self._loop.call_later(block_ms / 1000, finish, None)
+        self._loop.call_later(block_ms / 1000, finish, None, context=_NOBODYS)
 
     def _answer(self) -> None:
         """Let the oldest answer come back."""
@@ -156,7 +159,8 @@ class Connection:
             _lose(request, reason, sent=index < len(lost) - unsent)
         self._sent = deque(lost[:arriving])
         for _ in self._sent:
-            self._loop.call_later(self._chance.choice((0.0, 0.01, 0.5, 3.0, 20.0)), self._arrive)
+            delay_s = self._chance.choice((0.0, 0.01, 0.5, 3.0, 20.0))
+            self._loop.call_later(delay_s, self._arrive, context=_NOBODYS)
         self._parked.clear()
 
 
@@ -169,6 +173,8 @@ class SimLink:
         self._timeout_s = timeout_s
         self._closed = False
         self.connection: Connection | None = None
+        self._met: Callable[[], None] | None = None
+        self._run_id: int | None = None
         process.at_death.append(self._die)
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
@@ -179,6 +185,9 @@ class SimLink:
         connection = self._connected()
         if connection is None:
             answer.set_exception(LinkLostError("connection refused", sent=False))
+            return answer
+        if self._meets_other_run(connection) and words[0] == "EVALSHA":
+            answer.set_exception(UnfencedError("the server is another run than before"))
             return answer
         connection.send(_Request(tuple(map(_text, words)), answer))
         return answer
@@ -193,6 +202,17 @@ class SimLink:
                 return None
             connection = self.connection = Connection(instance, self._world, self._timeout_s)
         return connection
+
+    def on_other_run(self, met: Callable[[], None]) -> None:
+        """Have ``met`` called when a new connection reaches another run of a server than the last one."""
+        self._met = met
+
+    def _meets_other_run(self, connection: Connection) -> bool:
+        known, self._run_id = self._run_id, connection.instance.run_id
+        if known in {None, self._run_id} or self._met is None:
+            return False
+        self._met()
+        return True
 
     def drop(self, reason: str = "the connection broke") -> None:
         """Break the connection, if there is one."""

@@ -14,9 +14,11 @@ from contextvars import Context
 from random import Random
 from typing import Any, TypeVar
 
-from .process import PROCESS
+from .process import PROCESS, Process
 
 Result = TypeVar("Result")
+
+_FINISHING_STEPS = 100_000
 
 
 class StuckError(AssertionError):
@@ -49,6 +51,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def finish(self) -> None:
         """Run what is ready, and nothing that waits for time: tasks that were cancelled come to their end."""
+        self._steps_left = self.steps + _FINISHING_STEPS
         events._set_running_loop(self)
         try:
             while self._ready:
@@ -67,7 +70,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         handle = ready[place]
         ready[place] = ready[-1]
         ready.pop()
-        if not handle._cancelled:
+        if handle._cancelled:
+            return
+        owner = handle._context.get(PROCESS)
+        if owner is not None and owner.frozen is not None:
+            owner.frozen.append(handle)
+        else:
             handle._run()
 
     def _jump(self) -> None:
@@ -85,6 +93,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 handle = heapq.heappop(timers)[2]
                 if not handle._cancelled:
                     ready.append(handle)
+
+    def thaw(self, process: Process) -> None:
+        """Let a process go on that stood still."""
+        if process.frozen is not None:
+            self._ready += process.frozen
+            process.frozen = None
 
     # What asyncio's own classes ask of a loop.
 

@@ -20,6 +20,7 @@ HARMLESS = {
     "ledger_slow": 2,
     "lose_lock": 2,
     "stall_load": 1,
+    "freeze_process": 3,
     "jump_clock": 1,
 }
 LOSING = {"lose_tail": 4, "promote": 2, "lose_all": 2, "flush_all": 2, "split": 1}

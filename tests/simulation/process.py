@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .loop import VirtualLoop
 
 
 class Process:
@@ -15,9 +18,11 @@ class Process:
     sessions ask ``alive`` first. ``at_death`` is called by then.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, loop: VirtualLoop) -> None:
         self.name = name
+        self.loop = loop
         self.alive = True
+        self.frozen: list[asyncio.Handle] | None = None  # what waits while it stands still
         self.tasks: list[asyncio.Task[Any]] = []
         self.at_death: list[Callable[[], None]] = []
 
@@ -25,13 +30,14 @@ class Process:
         """Begin a task inside the process; every task that it begins belongs to the process as well."""
         inside = copy_context()
         inside.run(PROCESS.set, self)
-        return asyncio.get_running_loop().create_task(work, context=inside)
+        return self.loop.create_task(work, context=inside)
 
     def kill(self) -> None:
         """End it here and now."""
         if not self.alive:
             return
         self.alive = False
+        self.loop.thaw(self)
         for ended in self.at_death:
             ended()
         for task in self.tasks:
@@ -39,8 +45,3 @@ class Process:
 
 
 PROCESS: ContextVar[Process] = ContextVar("process")
-
-
-async def dead() -> None:
-    """What a dead process gets from everything it still asks for."""
-    raise asyncio.CancelledError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from gateway.store.errors import RefusedError, UnfencedError
@@ -118,7 +119,7 @@ class SimRedis:
         instance.running = False
         told, instance.at_stop = instance.at_stop, []
         for notice in told:
-            self._loop.call_soon(notice)
+            self._loop.call_soon(notice, context=Context())
 
     def restart(self, log: Sequence[Done]) -> None:
         """Start again, with what a log tells."""
@@ -167,7 +168,7 @@ class SimRedis:
         instance.frozen = False
         parked, instance.parked = instance.parked, []
         for step in parked:
-            self._loop.call_soon(step)
+            self._loop.call_soon(step, context=Context())
 
     def _note_lost(self, appended: Sequence[tuple[str, str, list[str]]]) -> None:
         self.lost.update(LostEntry(key, identifier, tuple(fields)) for key, identifier, fields in appended)

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.domain import names
 from gateway.errors import MeterError, MeterUnavailableError
-from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
-from gateway.store.journal import RedisJournal
-from gateway.store.loading import Loader
-from gateway.store.shards import RedisShards
-from persistence.fence import LedgerFence
+from gateway.store.leaving import Leaver
+from gateway.store.replies import read_entry
+from gateway.store.undoer import RedisUndoer
+from persistence.answers import Answers
 from persistence.flusher import Flusher
+from persistence.upkeep import Upkeep
 
+from .database import AdvisoryLock, SimDatabase
 from .links import SimLink
 from .process import Process
-from .sessions import Session
 
 if TYPE_CHECKING:
     from .world import World
 
-HOUR_MS = 3_600_000
+WINDOW_S = 3600
 SETTLED_MS = 60_000
 SWEEP_S = 5.0
 DRAIN_S = 5.0
+IDLE_MS = 60_000
+LEASE_S = 6.0
+TURN_S = 1.5
+KEEP_DAYS = 30
 
 
 class GoneError(Exception):
@@ -38,18 +43,38 @@ class GoneError(Exception):
 
 
 class Parts:
-    """What every process of ours has: links, a session, and the fence over them."""
+    """What every process of ours has, put together as the product does it."""
 
     def __init__(self, world: World, process: Process) -> None:
-        design = world.design
+        design, mood = world.design, world.mood
+        texts = design.scripts
         self.link = world.link(process)
-        self.reading = world.link(process, timeout_s=1.0 + world.mood.block_ms / 1000)
-        self.session = Session(process, world.ledger, world.weather, world.locks)
-        self.journal: RedisJournal = design.journal(
-            self.reading, self.link, design.scripts, settled_ms=SETTLED_MS
+        self.reading = world.link(process, timeout_s=1.0 + mood.block_ms / 1000)
+        database: Any = SimDatabase(process, world.tables, world.weather)
+        self.journal = design.journal(self.reading, self.link, texts, settled_ms=SETTLED_MS)
+        self.ledger = design.ledger(database)
+        self.fence = design.fence(
+            lambda: AdvisoryLock(database, world.locks),
+            self.ledger,
+            design.closings(database, read_entry),
+            self.journal,
+            design.shards(self.link, texts),
+            answers_s=LEASE_S,
         )
-        self.shards: RedisShards = design.shards(self.link, design.scripts)
-        self.fence: LedgerFence = design.fence(self.session.lock, self.session, self.journal, self.shards)
+        loader = design.loader(
+            self.link, texts, database, absent_ttl_ms=mood.absent_ttl_ms, settled_ms=SETTLED_MS
+        )
+        self.kept = design.kept()
+        self.calls = design.calls(self.link, texts, self.fence, loader, kept=self.kept)
+        self.link.on_other_run(self.calls.suspect)
+        self.answers = Answers(database)
+        self.decider = RedisDecider(
+            self.calls,
+            design.answers(self.answers, WINDOW_S, world.loop.time),
+            seen_ms=WINDOW_S * 1000,
+            journal_max_entries=mood.journal_max,
+        )
+        self.lease = design.lease(database, self.kept, self.calls.open)
 
     def links(self) -> list[SimLink]:
         return [self.link, self.reading]
@@ -62,7 +87,7 @@ class Slot:
         self.world = world
         self.name = name
         self.lives = 0
-        self.process = Process(name)
+        self.process = Process(name, world.loop)
         self.process.alive = False
         self.parts: Parts | None = None
 
@@ -70,7 +95,7 @@ class Slot:
         """Start the process, and again whenever it ended."""
         while True:
             self.lives += 1
-            self.process = Process(f"{self.name}.{self.lives}")
+            self.process = Process(f"{self.name}.{self.lives}", self.world.loop)
             self.parts = Parts(self.world, self.process)
             self.begin(self.parts)
             main = self.process.start(self.live(self.parts))
@@ -99,28 +124,22 @@ class Gateway(Slot):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        self.decider: RedisDecider
-        self.ready = False
-
-    def begin(self, parts: Parts) -> None:
-        world, scripts = self.world, self.world.design.scripts
-        loader: Loader = world.design.loader(
-            parts.link, scripts, parts.session, absent_ttl_ms=world.mood.absent_ttl_ms, settled_ms=SETTLED_MS
-        )
-        calls: Calls = world.design.calls(parts.link, scripts, parts.fence, loader)
-        self.decider = RedisDecider(calls, seen_ms=HOUR_MS, journal_max_entries=world.mood.journal_max)
         self.ready = False
         self._asked: dict[asyncio.Future[Any], None] = {}
+
+    def begin(self, parts: Parts) -> None:
+        self.ready = False
+        self._asked = {}
         self.process.at_death.append(self._hang_up)
 
     async def live(self, parts: Parts) -> None:
-        await self.decider.open()
-        self.ready = True
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            await asyncio.gather(
-                *(self.decider.sweep(shard) for shard in range(names.SHARDS)), return_exceptions=True
-            )
+        async with parts.lease.held():
+            await parts.decider.open()
+            self.ready = True
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                sweeps = (parts.decider.sweep(shard) for shard in range(names.SHARDS))
+                await asyncio.gather(*sweeps, return_exceptions=True)
 
     def ask(self, work: Callable[[RedisDecider], Awaitable[Any]]) -> asyncio.Future[Any]:
         """Send a request; give the future of its answer. Raises GoneError and what the meter raises."""
@@ -135,8 +154,9 @@ class Gateway(Slot):
     async def _handle(
         self, work: Callable[[RedisDecider], Awaitable[Any]], answer: asyncio.Future[Any]
     ) -> None:
+        assert self.parts is not None
         try:
-            decision = await work(self.decider)
+            decision = await work(self.parts.decider)
         except MeterError as error:
             if not answer.done():
                 answer.set_exception(error)
@@ -169,13 +189,27 @@ class FlusherSlot(Slot):
         mood = self.world.mood
         self.flusher = self.world.design.flusher(
             parts.journal,
-            parts.session,
+            parts.ledger,
             interval_ms=mood.interval_ms,
             batch_entries=mood.batch_entries,
             block_ms=mood.block_ms,
             drain_s=DRAIN_S,
+            faults=parts.ledger,
         )
-        await self.flusher.run(self._stop)
+        upkeep = Upkeep(parts.answers, RedisUndoer(parts.calls, parts.answers), keep_days=KEEP_DAYS)
+        tidying = asyncio.create_task(self._tidy(parts))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.flusher.run(self._stop))
+            group.create_task(upkeep.run(self._stop))
+        tidying.cancel()
+
+    async def _tidy(self, parts: Parts) -> None:
+        """Let idle accounts leave Redis."""
+        leaver = Leaver(parts.link, parts.calls, idle_ms=IDLE_MS)
+        while self.world.mood.leaves:
+            with contextlib.suppress(MeterUnavailableError):
+                await leaver.walk()
+            await asyncio.sleep(leaver.interval_s)
 
     def stop(self) -> None:
         """Ask it to drain and end, as SIGTERM does."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -14,26 +14,41 @@ from typing import Any
 import structlog
 
 from gateway.domain import names
-from gateway.errors import MeterError
 from gateway.store.keys import ShardKeys
 
+from .booking import NoPartitions, RecordingPosting, drop_posted, keep_answers, keep_names, write
 from .clients import NAMESPACES, Client, History
+from .clock import Clock
+from .database import Locks, Weather
 from .design import Design
 from .faults import Faults
-from .leaving import let_idle_leave
 from .links import SimLink
 from .loop import VirtualLoop
 from .mood import Mood, draw
 from .process import Process
 from .server import SimRedis
-from .sessions import Locks, Weather
-from .slots import FlusherSlot, Gateway, Slot
+from .slots import LEASE_S, TURN_S, FlusherSlot, Gateway, Slot
+from .tables import DUPLICATES, SALVAGED, Tables
+from .tables import SHARDS as SHARD_ROWS
 
 SHARDS = 2
 ACCOUNTS = ("a:llm:tokens:", "b:llm:tokens:", ":llm:tokens:")
-_MAX_STEPS = 400_000
+_MAX_STEPS = 100_000
 _QUIET_S = 240
 _LONGEST_TTL_S = 30
+
+
+_ROOMS = ("gateway.", "persistence.")
+_POSTING_ROOMS = ("persistence.ledger", "persistence.salvage")
+_VALUES = {"SHARDS": SHARDS, "LEASE_S": LEASE_S, "_TURN_S": TURN_S}
+_BOOKING = {
+    "write": write,
+    "drop_posted": drop_posted,
+    "keep_answers": keep_answers,
+    "keep_names": keep_names,
+    "Partitions": NoPartitions,
+    "Posting": RecordingPosting,
+}
 
 
 class ViolationError(AssertionError):
@@ -54,8 +69,7 @@ class World:
         self.trace: list[tuple[Any, ...]] = []
         self.complaints: list[str] = []
         self.redis = SimRedis(self.loop)
-        self.ledger = design.ledger()
-        self.ledger.takes_repeats = not design.lookup
+        self.tables = Tables()
         self.faults = Faults(self)
         self.weather = Weather(self.chance, self.mood.slowness, self.faults.tick)
         self.locks = Locks()
@@ -95,8 +109,6 @@ class World:
     async def live(self) -> None:
         """Let everything happen, then heal and wait until it is quiet."""
         self._living = [asyncio.ensure_future(slot.keep_alive()) for slot in self.slots]
-        if self.mood.leaves:
-            self._living.append(asyncio.ensure_future(let_idle_leave(self)))
         clients = [Client(self, f"client{n}").spend(self.mood.operations) for n in range(self.mood.clients)]
         await asyncio.gather(*clients)
         self.note("heal")
@@ -119,32 +131,41 @@ class World:
         instance = self.redis.instance
         if not instance.running:
             return "Redis is down"
-        for shard, mark in self.ledger.shards.items():
-            keys = ShardKeys(shard, 0)
+        for shard, row in self.tables.data[SHARD_ROWS].items():
+            keys, mark = ShardKeys(shard, 0), row.mark
             epoch = instance.execute(("HGET", keys.meta, "epoch"))
-            if epoch is None or int(epoch) != mark.epoch:
-                return f"shard {shard} is in epoch {epoch} in Redis, at {mark} in the ledger"
+            if row.reason is not None:
+                raise ViolationError(f"shard {shard} stays closed: {row.reason}")
+            if epoch is None or int(epoch) != mark.epoch or row.state != "open":
+                return f"shard {shard} is in epoch {epoch} in Redis, at {row} in the ledger"
             stream = instance.keyspace.find(keys.journal)
             if stream is not None and stream.last[0] == mark.epoch and stream.last[1] != mark.seq:
                 return f"the journal of shard {shard} ends at {stream.last}, the ledger at {mark}"
+        if any(row.booked is None for row in self.tables.data[SALVAGED].values()):
+            return "salvaged entries wait"
+        if any(row.state == "pending" for row in self.tables.data[DUPLICATES].values()):
+            return "duplicates wait"
+        return self._busy()
+
+    def _busy(self) -> str | None:
+        """Say which process is not at work as it should be, or still has something to tell."""
         for gateway in self.gateways:
             if not gateway.ready:
                 return f"{gateway.name} is not ready"
+            if gateway.parts is not None and gateway.parts.kept._left:
+                return f"{gateway.name} keeps entries of epochs that were left"
         for flusher in self.flushers:
             if flusher.flusher is None:
                 return f"{flusher.name} does not run"
             if flusher.flusher.stopped:
-                raise ViolationError(f"{flusher.name} has stopped: {dict(flusher.flusher.stopped)}")
+                return f"{flusher.name} has stopped: {dict(flusher.flusher.stopped)}"
         return None
 
     async def _touch_all(self) -> None:
         """Read every account, so that what has expired is journalled."""
         for namespace in NAMESPACES:
             for account in self.accounts:
-                with contextlib.suppress(MeterError):
-                    await self.gateways[0].ask(
-                        lambda decider, ns=namespace, name=account: decider.standing(ns, name)
-                    )
+                await Client(self, "end").read(namespace, account)
 
 
 def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]) -> World:
@@ -153,8 +174,11 @@ def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]
     What is global for the process is set meanwhile: few shards, chance, and where log events go.
     """
     mood = replace(draw(Random(seed)), **design.mood)
-    with _values({"SHARDS": SHARDS, "SEQ_FULL": mood.seq_full} | dict(design.patches)), _chance(seed):
+    clock = Clock(seed)
+    values = _VALUES | {"SEQ_FULL": mood.seq_full, "time": clock, "uuid4": clock.uuid4} | dict(design.patches)
+    with _values(values, _ROOMS), _values(_BOOKING, _POSTING_ROOMS), _chance(seed):
         world = World(seed, design)
+        clock.loop = world.loop
         with _logs_to(world):
             try:
                 world.loop.run(world.live())
@@ -168,11 +192,11 @@ def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]
 
 
 @contextlib.contextmanager
-def _values(values: dict[str, Any]) -> Iterator[None]:
+def _values(values: Mapping[str, Any], rooms: tuple[str, ...]) -> Iterator[None]:
     """Give names of our modules other values, wherever they were imported."""
     before = []
     for title, module in list(sys.modules.items()):
-        if title.startswith(("gateway.", "persistence.")):
+        if title.startswith(rooms):
             before += [(module, name, vars(module)[name]) for name in values if name in vars(module)]
     for module, name, _ in before:
         setattr(module, name, values[name])
