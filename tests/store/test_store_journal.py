@@ -248,7 +248,7 @@ async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journa
     with pytest.raises(MeterUnavailableError) as caught:
         await decider.allocate(call(), ACCOUNT, 5)
     assert caught.value.code == "ledger_backlog"
-    assert decider.held_back({stand.shard: 4, shard_of(OTHER): 4}) == [stand.shard]
+    assert decider.held_back({stand.shard: 4, shard_of(OTHER): 2}) == [stand.shard]
     await journal.posted(stand.shard, Position(1, 2), [])
     await decider.allocate(call(), ACCOUNT, 5)
     assert decider.held_back({stand.shard: 2}) == []
