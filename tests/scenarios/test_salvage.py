@@ -348,3 +348,15 @@ def empty(server: RedisServer) -> None:
             shutil.rmtree(entry)
         elif entry.suffix in {".rdb", ".aof"}:
             entry.unlink()
+
+
+async def test_a_repeat_of_what_was_salvaged_gives_its_first_answer(site: Site) -> None:
+    async with site.gate() as gate:
+        first = await gate.allocate(10, "k e%y")
+        await site.ask("UPDATE meter.shards SET opened_at = now() - interval '1 year'")
+        ask_redis(site.redis, "FLUSHALL")
+        again = await gate.allocate(10, "k e%y")
+        assert again.replayed
+        assert again.entry.position == first.entry.position == (1, 0)
+        await site.flush(gate.store)
+        assert await site.amounts() == [10]

@@ -337,21 +337,6 @@ async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     assert done.entry.position == Position(1, 1)
 
 
-async def test_keys_of_epochs_that_were_left_go_and_no_others(stand: Stand) -> None:
-    await stand.decider.allocate(call("k"), ACCOUNT, 5)
-    await stand.decider.reserve(call(), hold_id(1), 10_000, legs(1))
-    old = set(await stand.link.call("KEYS", f"{stand.keys.prefix}*"))
-    await stand.link.call("HDEL", stand.keys.meta, "epoch")
-    await stand.post()
-    await stand.decider.allocate(call("l"), ACCOUNT, 5)
-    keys = set(await stand.link.call("KEYS", "*"))
-    shards = RedisShards(stand.link, stand.server.scripts)
-    assert await shards.unlink_left({stand.shard: 1}) == 0
-    assert await shards.unlink_left({stand.shard: 2, 5: 9}) == len(old) > 3
-    assert set(await stand.link.call("KEYS", "*")) == keys - old
-    assert (await stand.decider.standing("acme", ACCOUNT))[:2] == (10, 1)
-
-
 async def test_a_shard_is_opened_only_where_it_was_closed(server: ServerUnderTest, link: Link) -> None:
     shards = RedisShards(link, server.scripts)
     await shards.close([5], "m1")
