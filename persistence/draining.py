@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from gateway.domain.entries import Entry
+from gateway.errors import MeterUnavailableError
 from gateway.shard_seams import Journal, Poster, ShardRow, ShardState
 from persistence.errors import JournalError, JournalGapError, PostingRefusedError
 
@@ -37,7 +38,11 @@ class Drain:
         """Post until there is no more. Raises MeterUnavailableError."""
         left = set(self._fences)
         while left:
-            marks = {row.shard: row.watermark for row in await self._poster.shard_rows() if row.shard in left}
+            rows = {row.shard: row for row in await self._poster.shard_rows() if row.shard in left}
+            # Nothing is posted under the number of a closing that was overtaken: it would go on for ever.
+            if any(row.fence != self._fences[shard] for shard, row in rows.items()):
+                raise MeterUnavailableError("another process is recovering the same shards", "recovering")
+            marks = {shard: row.watermark for shard, row in rows.items()}
             found = await self._journal.read(marks, _READ_ENTRIES, 0)
             left &= set(found)
             for shard, entries in found.items():

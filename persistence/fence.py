@@ -67,7 +67,8 @@ class _View(NamedTuple):
         epoch, seq = row.watermark
         if epoch == 0 or epoch not in (state.epoch, state.closed) or state.posted > seq:
             return False
-        if state.head.epoch > epoch or state.head.seq >= SEQ_FULL:
+        # The head is of the epoch before while nothing was appended in this one.
+        if state.head.epoch > epoch or state.head >= Position(epoch, SEQ_FULL):
             return False
         needed = max(self.floors[shard], Position(epoch, told_seq))
         return needed.seq < 0 or state.head >= needed

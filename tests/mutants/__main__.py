@@ -1,0 +1,82 @@
+"""``python -m tests.mutants``: changes the Lua a little, again and again; the tests must notice 95 in 100."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+from .changes import Change, changes
+from .trying import SURVIVED, try_all
+
+_WANTED = 0.95
+_EQUIVALENT = Path(__file__).parent / "equivalent.txt"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--verb", help="only this verb's or fragment's file, without .lua")
+    parser.add_argument("--jobs", type=int, default=2, help="how many processes share the work")
+    parser.add_argument("--sample", type=int, help="try so many only, drawn by chance")
+    parser.add_argument("--chance", type=int, default=1, help="the seed of the sample")
+    asked = parser.parse_args()
+    known = _equivalent()
+    wanted = [change for change in changes() if _is_of(change, asked.verb)]
+    tried = [change for change in wanted if _spelling(change) not in known]
+    if asked.sample is not None:
+        tried = Random(asked.chance).sample(tried, min(asked.sample, len(tried)))
+    survivors = _survivors(tried, asked.jobs)
+    for change in survivors:
+        _say("\n".join(change.lines()))
+    killed = len(tried) - len(survivors)
+    score = killed / len(tried) if tried else 1.0
+    _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}; {len(wanted)} made, {len(known)} known to be none")
+    return 0 if score >= _WANTED else 1
+
+
+def _is_of(change: Change, verb: str | None) -> bool:
+    return verb is None or change.file.rpartition("/")[2] == f"{verb}.lua"
+
+
+def _spelling(change: Change) -> tuple[str, str, str]:
+    return change.file, change.before.strip(), change.after.strip()
+
+
+def _equivalent() -> set[tuple[str, str, str]]:
+    """Read the changes that change nothing one could notice: file, before, after and the reason, in four lines."""
+    blocks = [block.split("\n") for block in _EQUIVALENT.read_text(encoding="utf-8").strip().split("\n\n")]
+    return {(file, before.removeprefix("- "), after.removeprefix("+ ").removeprefix("+")) for file, before, after, _ in blocks}
+
+
+def _survivors(tried: list[Change], jobs: int) -> list[Change]:
+    """Try changes in several processes; give those that nobody noticed."""
+    context = get_context("fork")
+    shares = [tried[job::jobs] for job in range(jobs)]
+    heard = []
+    for share in shares:
+        hearing, saying = context.Pipe(duplex=False)
+        context.Process(target=try_all, args=(share, saying), daemon=True).start()
+        saying.close()
+        heard.append(hearing)
+    for hearing in heard:
+        if (outcome := hearing.recv()) != SURVIVED:
+            raise SystemExit(f"without any change, {outcome} fails")
+    survivors = []
+    for done in range(len(tried)):
+        share, place = done % jobs, done // jobs
+        if heard[share].recv() == SURVIVED:
+            survivors.append(shares[share][place])
+        sys.stderr.write(f"\r{done + 1} of {len(tried)}, {len(survivors)} not noticed ")
+        sys.stderr.flush()
+    sys.stderr.write("\n")
+    return survivors
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Finds what can be changed in a piece of Lua: operators, bounds, constants, indexes, whole lines. Runs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+from unittest.mock import patch
+
+from lupa import lua51
+
+from gateway.store import scripts as joining
+from gateway.store.scripts import Script
+
+_TOKEN = re.compile(r"'[^'\n]*'|--[^\n]*|\d+|[A-Za-z_]\w*|[<>=~]=|\.\.|\S")
+_SWAPS = {
+    "<": ("<=",),
+    "<=": ("<",),
+    ">": (">=",),
+    ">=": (">",),
+    "==": ("~=",),
+    "~=": ("==",),
+    "+": ("-",),
+    "-": ("+",),
+    "*": ("/",),
+    "/": ("*",),
+    "and": ("or",),
+    "or": ("and",),
+    "not": ("",),
+    "true": ("false",),
+    "false": ("true",),
+    "'0'": ("'1'",),
+    "'1'": ("'0'",),
+    "''": ("'0'",),
+}
+# Where a minus is a sign and no operator, its number is what is changed.
+_BEFORE_SIGN = frozenset("( , { = ..".split())
+
+
+class Change(NamedTuple):
+    """One change: the file it is made in, and that line before and after. An empty line was dropped."""
+
+    file: str
+    number: int
+    before: str
+    after: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.file}:{self.number}"
+
+    def lines(self) -> list[str]:
+        """Show the change as a diff does."""
+        return [f"--- {self.title}", f"-{self.before}", f"+{self.after}"]
+
+
+def changes() -> list[Change]:
+    """Give every change of every verb and fragment that is still Lua."""
+    return [change for file in _files() for change in _changes_of(file) if _compiles(change)]
+
+
+def changed_scripts(change: Change) -> dict[str, Script]:
+    """Give all scripts with one change made, as fakeredis and the simulation's Redis take them."""
+    folder, _, name = change.file.removesuffix(".lua").rpartition("/")
+    text = _text(change.file).split("\n")
+    text[change.number - 1] = change.after
+    reader = "fragment" if folder else "source"
+    known = getattr(joining, reader)
+    with patch.object(joining, reader, lambda asked: "\n".join(text) if asked == name else known(asked)):
+        return joining.scripts.__wrapped__(shebang=False)
+
+
+def _files() -> list[str]:
+    folder = files("lua")
+    verbs = sorted(f.name for f in folder.iterdir() if f.name.endswith(".lua"))
+    steps = sorted(f.name for f in folder.joinpath("fragments").iterdir() if f.name.endswith(".lua"))
+    return [*verbs, *(f"fragments/{name}" for name in steps)]
+
+
+@cache
+def _text(file: str) -> str:
+    return files("lua").joinpath(*file.split("/")).read_text(encoding="utf-8")
+
+
+def _changes_of(file: str) -> Iterator[Change]:
+    for number, line in enumerate(_text(file).split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("--"):
+            continue
+        yield from (Change(file, number, line, after) for after in _within(line))
+        yield Change(file, number, line, "")
+
+
+def _within(line: str) -> Iterator[str]:
+    """Give the line with one of its words changed."""
+    before = ""
+    for found in _TOKEN.finditer(line):
+        word = found[0]
+        if word.startswith("--"):
+            return
+        others = (str(int(word) + 1), str(int(word) - 1)) if word.isdigit() else _SWAPS.get(word, ())
+        if word == "-" and before in _BEFORE_SIGN:
+            others = ()
+        for other in others:
+            yield line[: found.start()] + other + line[found.end() :]
+        before = word
+
+
+@cache
+def _loader() -> object:
+    return lua51.LuaRuntime().eval("function(text) return loadstring(text) ~= nil end")
+
+
+def _compiles(change: Change) -> bool:
+    loads = _loader()
+    texts = {script.text for script in changed_scripts(change).values()}
+    known = {script.text for script in joining.scripts(shebang=False).values()}
+    return bool(texts - known) and all(loads(text) for text in texts - known)  # type: ignore[operator]

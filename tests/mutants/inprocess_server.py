@@ -1,0 +1,15 @@
+"""The server that changed scripts are tried on: the simulation's Redis. What is changed is set by who tries."""
+
+from __future__ import annotations
+
+from gateway.store.scripts import Script, scripts
+from simulation.inprocess import InProcessServer
+
+
+class ChangedServer(InProcessServer):
+    """An in-process server; ``texts`` are the scripts of every server made from now on."""
+
+    texts: dict[str, Script] | None = None
+
+    def __init__(self) -> None:
+        super().__init__(self.texts or scripts(shebang=False))

@@ -1,0 +1,108 @@
+"""Runs the tests of the store on changed scripts, in a process for each change. What a change is, is not here.
+
+The tests are collected once and run on the simulation's Redis, which answers within this process. Those
+that noticed an earlier change run first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from .changes import Change, changed_scripts
+
+_TESTS = Path(__file__).parents[1]
+_FILES = (
+    "test_script_guard.py",
+    "test_script_movements.py",
+    "test_script_holds.py",
+    "test_script_expiry.py",
+    "test_script_loading.py",
+    "test_script_names.py",
+    "test_script_changes.py",
+    "test_store_decider.py",
+    "test_store_calls.py",
+    "test_store_loading.py",
+    "test_store_journal.py",
+    "test_walks.py",
+)
+_BOUND_S = 60
+
+SURVIVED = ""
+
+
+def try_all(changes: Sequence[Change], said: Connection) -> None:
+    """Try changes one after the other; send for each the test that noticed it, or ``SURVIVED``.
+
+    The first thing sent is the outcome without any change, which must be ``SURVIVED``.
+    """
+    sys.path[:0] = [str(_TESTS), str(_TESTS.parent)]
+    import servers_under_test as served
+
+    from .inprocess_server import ChangedServer
+
+    served.FAKE = ChangedServer.name
+    served.FakeServer = ChangedServer  # type: ignore[assignment,misc]
+    served.server_names = lambda: [ChangedServer.name]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    files = [str(path) for name in _FILES if (path := _TESTS / "store" / name).exists()]
+    pytest.main(["-q", "-p", "no:cacheprovider", *files], plugins=[_Loop(changes, said, ChangedServer)])
+
+
+class _Loop:
+    """Takes the place of pytest's loop over the tests."""
+
+    def __init__(self, changes: Sequence[Change], said: Connection, server: Any) -> None:
+        self._changes = changes
+        self._said = said
+        self._server = server
+        self._killers: list[str] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        self._said.send(self._outcome(items, None))
+        for change in self._changes:
+            killer = self._outcome(items, change)
+            if killer in items:
+                self._killers = [killer, *(name for name in self._killers if name != killer)]
+            self._said.send(killer)
+        return True
+
+    def _outcome(self, items: dict[str, pytest.Item], change: Change | None) -> str:
+        order = [items[name] for name in self._killers]
+        order += [item for name, item in items.items() if name not in self._killers]
+        return _in_child(lambda: self._first_failure(order, change))
+
+    def _first_failure(self, items: Sequence[pytest.Item], change: Change | None) -> str:
+        if change is not None:
+            self._server.texts = changed_scripts(change)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
+                return item.nodeid
+        return SURVIVED
+
+
+def _in_child(work: Callable[[], str]) -> str:
+    """Do the work in a process of its own; say how that ended, if it did not tell."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_BOUND_S)  # a loop that never ends inside Lua hears no other signal
+        os.write(writing, json.dumps(work()).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return str(json.loads(text)) if text else "it never came to an end"

@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real classes over stores in this process, under virtual time and a seed."""

@@ -1,0 +1,50 @@
+"""Lives through seeds: nothing that was acknowledged is lost or doubled, whatever befalls a world."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .design import Design
+from .seeds import look_at
+from .weaknesses import WEAKNESSES
+
+BOUND = 600
+SEEDS = int(os.environ.get("QUOTAGATE_SEEDS", "300"))
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_nothing_is_lost_doubled_or_told_wrong(part: int) -> None:
+    for seed in range(part, SEEDS, 4):
+        failure = look_at(seed, Design())
+        assert failure.problems == [], f"python -m tests.simulation --seed {seed} --trace"
+
+
+@pytest.mark.parametrize("name", [name for name, weakness in WEAKNESSES.items() if not weakness.alive])
+def test_a_missing_protection_is_noticed(name: str) -> None:
+    weak = WEAKNESSES[name].design()
+    seed = next((seed for seed in range(BOUND) if look_at(seed, weak).problems), None)
+    assert seed is not None, f"{WEAKNESSES[name].sentence}, and none of {BOUND} seeds shows it"
+    assert look_at(seed, Design(mood=weak.mood)).problems == [], "the whole product fails there as well"
+
+
+def test_a_seed_does_the_same_again_in_any_process() -> None:
+    told = {_told(hash_seed) for hash_seed in ("1", "2")}
+    assert len(told) == 1
+    assert len(told.pop().splitlines()) > 20
+
+
+def _told(hash_seed: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", "5", "--trace"],
+        cwd=_ROOT,
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

@@ -1,0 +1,255 @@
+"""The product with one protection taken out, each in turn: the simulation must notice. Runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from gateway.domain.entries import Entry, KeptEntry, Position
+from gateway.protocols import AccountState
+from gateway.shard_seams import ServerState
+from gateway.store.calls import Calls
+from gateway.store.first_answers import FirstAnswers
+from gateway.store.kept import Kept
+from gateway.store.keys import ShardKeys
+from gateway.store.loading import Loader
+from gateway.store.replies import Reply
+from gateway.store.scripts import Script, scripts
+from gateway.store.shards import RedisShards
+from persistence.database import Connection
+from persistence.draining import Drain, Fences
+from persistence.fence import LedgerFence, _View
+from persistence.flusher import Flusher
+from persistence.leases import Lease
+from persistence.shards import lock_free_shards
+
+from .design import Design
+from .tables import SHARDS, Named
+
+
+class Weakness(NamedTuple):
+    """A protection that is missing, and the design without it. ``alive`` says why no seed shows it."""
+
+    sentence: str
+    design: Callable[[], Design]
+    alive: str = ""
+
+
+class _OpenWhileChanging(RedisShards):
+    async def _close(self, shard: int, mark: str) -> None:
+        meta = ShardKeys(shard, 0).meta
+        epoch = await self._call("HGET", meta, "epoch")
+        await self._call("HSET", meta, "closing", mark, *(("closed", epoch) if epoch is not None else ()))
+
+
+class _OpenAnywhere(RedisShards):
+    async def open(self, watermarks: Mapping[int, Position], ledger_id: str = "", mark: str = "") -> None:
+        await super().open(watermarks)
+
+
+class _ScriptsFirst(RedisShards):
+    async def server(self) -> ServerState:
+        state = await super().server()
+        for script in self._scripts.values():
+            await self._call("SCRIPT", "LOAD", script.text)
+        return state
+
+
+class _Deaf(LedgerFence):
+    async def _hear_out(self, fences: Fences) -> None:
+        """Wait for nobody."""
+
+
+class _NoDrain(Drain):
+    async def run(self) -> None:
+        """Post nothing of what survives."""
+
+
+class _NeverBehind(_View):
+    def is_intact(self, shard: int, told_seq: int) -> bool:
+        row, state = self.rows[shard], self.states[shard]
+        return row.watermark.epoch != 0 and row.watermark.epoch in (state.epoch, state.closed)
+
+
+class _NobodyTold(_View):
+    def is_intact(self, shard: int, told_seq: int) -> bool:
+        return super().is_intact(shard, -1)
+
+
+class _AnyRun(_View):
+    def is_fenced(self, shard: int) -> bool:
+        row, state = self.rows[shard], self.states[shard]
+        return row.state == "open" and state.epoch is not None and not row.late and self.is_intact(shard, -1)
+
+
+class _Silent(Lease):
+    async def _offer(self, connection: Connection, places: Any) -> int:
+        return 0
+
+
+class _Forgetful(Kept):
+    def kept(self, shard: int, epoch: int) -> Sequence[KeptEntry]:
+        return ()
+
+
+class _Talkative(Kept):
+    def close(self, shard: int, epoch: int, fence: int) -> None:
+        """Go on acknowledging while the shard is closed."""
+
+
+class _Memory(Loader):
+    """Takes an account as it was in whichever epoch this process first loaded it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known: dict[Named, AccountState] = {}
+        ask = self._accounts._query
+
+        async def remember(wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
+            if unknown := [named for named in wanted if named not in known]:
+                known.update(await ask(unknown))
+            return {named: known[named] for named in wanted if named in known}
+
+        self._accounts._query = remember
+
+
+class _NoLookup(FirstAnswers):
+    async def find(self, shard: int, named: Named, fingerprint: str, keys: ShardKeys) -> Reply | None:
+        return None
+
+
+class _Eager(Calls):
+    async def run(self, *args: Any, **kwargs: Any) -> Reply:
+        return await super().run(*args, **(kwargs | {"repeatable": True}))
+
+
+class _NotesFirst(Flusher):
+    async def _post(self, batches: Any) -> set[int]:
+        await self._note(batches)
+        return await super()._post(batches)
+
+
+async def _unlocked(connection: Any, shards: Sequence[int], fences: Any = None) -> Mapping[int, Position]:
+    await connection.execute(b"SET LOCAL nothing")
+    return {shard: connection.at.get(SHARDS, shard).mark for shard in shards}
+
+
+async def _uncounted(connection: Any, shards: Sequence[int], fences: Any = None) -> Mapping[int, Position]:
+    return await lock_free_shards(connection, shards)
+
+
+def _anywhere(_shard: int, _watermark: Position, _batch: Sequence[Entry]) -> bool:
+    return True
+
+
+def _changed(old: str, new: str) -> Mapping[str, Script]:
+    """Give the scripts with a piece of text replaced wherever it stands."""
+    made = scripts(shebang=False)
+    hit = [script for script in made.values() if old in script.text]
+    assert hit, f"no script has {old!r}"
+    return made | {script.verb: _named(script.verb, script.text.replace(old, new)) for script in hit}
+
+
+def _named(verb: str, text: str) -> Script:
+    return Script(verb, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _of(mood: Mapping[str, Any] = MappingProxyType({}), **parts: Any) -> Callable[[], Design]:
+    return lambda: Design(mood=mood, **parts)
+
+
+def _patched(mood: Mapping[str, Any] = MappingProxyType({}), **patches: Any) -> Callable[[], Design]:
+    return lambda: Design(mood=mood, patches=patches)
+
+
+def _lua(old: str, new: str, mood: Mapping[str, Any] = MappingProxyType({})) -> Callable[[], Design]:
+    return lambda: Design(mood=mood, scripts=_changed(old, new))
+
+
+# Moods in which a weakness shows soon; without one it shows in any.
+_HURRIED = {"pauses_s": (0.0, 0.01), "clients": 4, "operations": 16, "keyed": 1.0, "accounts": 2}
+_LOSING = {"lossy": True, "faults": 12, "fault_every": 50, "kinds": {"lose_tail": 3, "promote": 1}}
+_FULL = {"seq_full": 3, "slowness": 0.1}
+_UNSURE = {"faults": 12, "fault_every": 15, "kinds": {"drop_link": 3, "lose_tail": 1}, "lossy": True}
+_LEAVING = {
+    "leaves": True,
+    "pauses_s": (70.0, 3.0, 0.0),
+    "kinds": {"stall_load": 1},
+    "faults": 12,
+    "fault_every": 15,
+    "clients": 2,
+    "gateways": 3,
+    "accounts": 1,
+    "impatient": 0.2,
+    "operations": 6,
+}
+_PROMOTING = _HURRIED | {
+    "lossy": True,
+    "pauses_s": (0.0, 0.3),
+    "gateways": 3,
+    "slowness": 0.1,
+    "interval_ms": 5,
+    "faults": 12,
+    "fault_every": 120,
+    "kinds": {"promote": 1},
+}
+_STANDING_STILL = _HURRIED | {
+    "lossy": True,
+    "gateways": 3,
+    "faults": 12,
+    "fault_every": 120,
+    "kinds": {"freeze_process": 3, "promote": 2},
+}
+
+WEAKNESSES: dict[str, Weakness] = {
+    "closing": Weakness(
+        "the fence does not close shards in Redis before it posts what survives",
+        _of(_HURRIED | _FULL, shards=_OpenWhileChanging),
+    ),
+    "gateways_closed": Weakness(
+        "gateways go on acknowledging in an epoch that is closed", _of(_PROMOTING, kept=_Talkative)
+    ),
+    "hearing": Weakness("the fence does not wait for what gateways kept", _of(_PROMOTING, fence=_Deaf)),
+    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain)),
+    "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
+    "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
+    "told": Weakness(
+        "an epoch goes on though Redis lost what was acknowledged", _patched(_PROMOTING, _View=_NobodyTold)
+    ),
+    "intact": Weakness("the fence does not ask how far a journal goes", _patched(_LOSING, _View=_NeverBehind)),
+    "run": Weakness("the fence does not ask which run of a server it looks at", _patched(_PROMOTING, _View=_AnyRun)),
+    "scripts_last": Weakness(
+        "the fence loads the scripts before it looks at the shards", _of(_PROMOTING, shards=_ScriptsFirst)
+    ),
+    "mark": Weakness(
+        "the fence opens another server than the one it closed", _of(_PROMOTING, shards=_OpenAnywhere)
+    ),
+    "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
+    "epoch": Weakness(
+        "scripts let callers of any epoch in", _lua("if meta[1] ~= ARGV[1] then", "if not meta[1] then")
+    ),
+    "ticket": Weakness("a load may come at any time", _lua("TICKET_MS = 10000", "TICKET_MS = 1e15", _LEAVING)),
+    "install": Weakness(
+        "a load overwrites what is there", _lua("local fresh = call('EXISTS', key) == 0", "local fresh = true")
+    ),
+    "replay": Weakness(
+        "scripts do not look for the answer to a key",
+        _lua("local first = call('GET', seen)", "local first"),
+    ),
+    "lookup": Weakness(
+        "nobody looks for the answer to a key of an earlier epoch", _of(_HURRIED | _UNSURE, answers=_NoLookup)
+    ),
+    "watermark": Weakness("the ledger takes a batch wherever it begins", _patched(next_in_line=_anywhere)),
+    "row_lock": Weakness("the ledger does not lock a shard's row", _patched(lock_free_shards=_unlocked)),
+    "counted": Weakness(
+        "what was read before a closing may be posted after it",
+        _patched(_PROMOTING, lock_free_shards=_uncounted),
+    ),
+    "doubt": Weakness(
+        "a call without a key is sent again when its answer is lost",
+        _of(_HURRIED | {"keyed": 0.3, "faults": 12, "kinds": {"drop_link": 1}}, calls=_Eager),
+    ),
+    "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
+}
