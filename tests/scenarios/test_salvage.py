@@ -34,7 +34,7 @@ def postgres() -> Iterator[RunningServers]:
 
 
 # The oldest and the newest: every test has a database of its own, and they take their time to go.
-@pytest.fixture(params=[list(provider_names())[0], list(provider_names())[-1]])
+@pytest.fixture(params=sorted({min(provider_names()), max(provider_names())}))
 def redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
     server = start_redis(provider_names()[request.param], tmp_path / "redis")
     yield server
