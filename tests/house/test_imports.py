@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": CORE,
     "admin": CORE,
     "middleware": CORE,
+    "llm": CORE,
     "client": CORE,
     "metrics": CORE,
     "settings": {"domain"},
@@ -38,6 +39,7 @@ OUTSIDE: dict[str, set[str]] = {
     "protocols": {"msgspec"},
     "settings": {"msgspec"},
     "servers": set(),
+    "llm": {"msgspec", "genai_prices", "tiktoken"},
     "lua": set(),
 }
 
@@ -96,6 +98,7 @@ def test_every_root_is_a_module_that_exists() -> None:
     [
         ("gateway", "redis hiredis psycopg starlette uvicorn httpx2 msgspec typer rich"),
         ("gateway.client", "redis hiredis psycopg starlette uvicorn prometheus_client typer structlog"),
+        ("gateway.llm", "redis hiredis psycopg starlette uvicorn httpx2 pydantic genai_prices tiktoken"),
         ("gateway.meter", "redis hiredis psycopg starlette uvicorn httpx2"),
         ("gateway.domain.entries", "redis psycopg starlette msgspec"),
         ("gateway.cli", "redis hiredis psycopg starlette uvicorn rich httpx2 structlog"),

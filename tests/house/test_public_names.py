@@ -21,6 +21,20 @@ PUBLIC = {
         *("MeterValidationError", "problem_of"),
     },
     "gateway.api": {"Authenticator", "Caller", "NoKeys", "SingleKey", "api_app"},
+    "gateway.llm": {
+        *(
+            "Accuracy",
+            "Ask",
+            "ByteTally",
+            "Estimate",
+            "Estimator",
+            "FilePrices",
+            "Price",
+            "PriceList",
+            "Prices",
+        ),
+        *("Readers", "ReplyHead", "Tally", "TokenizerTally", "Usage", "UsageReader", "Weights", "read_ask"),
+    },
     "gateway.servers": {
         *("DataDirectoryError", "PostgresServer", "Provider", "RedisServer", "RunningServers"),
         *("ServerNotFoundError", "ServerStartError", "ServersError", "postgres_providers", "redis_providers"),
