@@ -30,10 +30,13 @@ class Ask(NamedTuple):
     output_cap: int | None = None
 
 
-def read_ask(body: bytes, tally: Tally | None = None) -> Ask | None:
+def read_ask(body: bytes, tally: Tally | None = None, *, path: str = "") -> Ask | None:
     """Read the JSON body of a request in any dialect; None when it is no JSON object.
 
-    ``tally`` counts the text, by default four bytes to a token. Pictures, sounds and files count nothing.
+    Args:
+        body: the bytes of it.
+        tally: counts the text, by default four bytes to a token. Pictures, sounds and files count nothing.
+        path: where it is sent. Requests for embeddings are told by it: they have no answer to pay for.
     """
     try:
         request = read_json(body)
@@ -45,12 +48,15 @@ def read_ask(body: bytes, tally: Tally | None = None) -> Ask | None:
     for text in texts(request):
         counter.add(text)
     prompt_tokens = min(counter.tokens() + _tokens_given(request), MOST_TOKENS)
-    return Ask(model_named(request.get("model")), prompt_tokens, _output_cap(request))
+    embeds = path.partition("?")[0].rstrip("/").endswith("/embeddings")
+    return Ask(model_named(request.get("model")), prompt_tokens, 0 if embeds else _output_cap(request))
 
 
 def model_named(value: object) -> str | None:
-    """Give the name of a model, shortened to what a name can be; None for what is none."""
-    return value[:MODEL_MAX_CHARACTERS] if isinstance(value, str) and value else None
+    """Give the name of a model, cut where names end; None for what is none, or not fit to print."""
+    if isinstance(value, str) and value and value.isprintable():
+        return value[:MODEL_MAX_CHARACTERS]
+    return None
 
 
 def _tokens_given(request: Mapping[str, Any]) -> int:

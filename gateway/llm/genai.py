@@ -19,6 +19,8 @@ from gateway.llm.prices import Price
 from gateway.llm.usage import Usage
 
 _KNOWN_MODELS = 4096
+# A name alone does not lead to every model of OpenAI's: those of its embeddings begin like anybody's.
+_BY_NAME = (None, "openai")
 
 
 class GenaiPrices:
@@ -53,11 +55,13 @@ class GenaiPrices:
     def _find(self, name: str) -> tuple[ModelInfo, Provider] | None:
         # A snapshot remembers every name it was asked for, without bound: so each name gets its own.
         snapshot = DataSnapshot(providers=providers, from_auto_update=False)
-        try:
-            provider, model = snapshot.find_provider_model(name, None, self._provider, None)
-        except LookupError:
-            return None
-        return model, provider
+        for asked in (self._provider,) if self._provider else _BY_NAME:
+            try:
+                provider, model = snapshot.find_provider_model(name, None, asked, None)
+            except LookupError:
+                continue
+            return model, provider
+        return None
 
 
 def _covers(prices: ModelPrice, usage: Usage) -> bool:

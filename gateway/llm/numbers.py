@@ -79,7 +79,7 @@ def whole_number(value: object, field: str, flags: Flags) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         flags.add(field, "not_a_number")
         return None
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         flags.add(field, "not_finite")
         return None
     if value < 0:

@@ -48,7 +48,7 @@ class Reply:
 
     def serve(self, name: str, value: object) -> None:
         """Take a word on how the call is served."""
-        if isinstance(value, str):
+        if isinstance(value, str) and value.isprintable():
             self._served[name] = value[:_SERVED_MAX_CHARACTERS]
 
     def say(self, pieces: Iterable[str]) -> None:
@@ -124,7 +124,8 @@ class Reply:
             text = msgspec.json.encode(self._usage)
         except (UnicodeEncodeError, RecursionError):
             text = b""
-        if 0 < len(text) <= RAW_MAX_BYTES:
+        # A ledger entry takes no NUL.
+        if 0 < len(text) <= RAW_MAX_BYTES and b"\\u0000" not in text:
             kept: dict[str, Any] = read_json(text)
             return kept
         self.flags.add("usage", "not_kept")
