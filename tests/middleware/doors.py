@@ -1,0 +1,58 @@
+"""What the tests of the doors stand on: a user's purse, and a server for any app."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple
+
+import uvicorn
+
+from gateway.meter import Meter
+from gateway.middleware.requests import App
+
+Proxied = Callable[..., Awaitable[str]]
+
+
+class Purse(NamedTuple):
+    """A user with quota, in a namespace of its own."""
+
+    meter: Meter
+    user: str
+    unit: str = "tokens"
+
+    async def balance(self) -> tuple[int, int]:
+        """Give balance and reserved."""
+        found = await self.meter.get_balance(self.user, "llm_call", self.unit)
+        return int(found["balance"]), int(found["reserved"])
+
+    async def settled(self, balance: int) -> None:
+        """Wait, within bounds, until nothing is held and the balance is this one."""
+        async with asyncio.timeout(10):
+            while await self.balance() != (balance, 0):
+                await asyncio.sleep(0.005)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(app: App) -> AsyncIterator[str]:
+    """Serve an app on a free port for as long as the context lasts; give the URL."""
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=5)
+    server = _Server(config)
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
