@@ -1,4 +1,4 @@
-"""The proxy, put together: the middleware over a forwarder, with a gateway's client. Nothing is decided here."""
+"""The proxy, put together: the middleware over a forwarder, a client of the gateway. It decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures of the doors: users with quota, a provider on a real socket, the proxy in front of it. All real."""
+"""Fixtures of the doors: users with quota, a provider on a real socket, the proxy in front of it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +15,16 @@ from gateway.meter import Meter
 from gateway.middleware.requests import App
 
 Proxied = Callable[..., Awaitable[str]]
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], bound_s: float = 20) -> None:
+    """Wait, within bounds, until a condition holds."""
+    async with asyncio.timeout(bound_s):
+        while True:
+            holds = condition()
+            if await holds if inspect.isawaitable(holds) else holds:
+                return
+            await asyncio.sleep(0.002)
 
 
 class Purse(NamedTuple):
@@ -30,9 +41,11 @@ class Purse(NamedTuple):
 
     async def settled(self, balance: int) -> None:
         """Wait, within bounds, until nothing is held and the balance is this one."""
-        async with asyncio.timeout(10):
-            while await self.balance() != (balance, 0):
-                await asyncio.sleep(0.005)
+
+        async def is_settled() -> bool:
+            return await self.balance() == (balance, 0)
+
+        await until(is_settled)
 
 
 class _Server(uvicorn.Server):
@@ -48,9 +61,7 @@ async def serving(app: App) -> AsyncIterator[str]:
     server = _Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         task = asyncio.create_task(server.serve(sockets=[listening]))
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.005)
+        await until(lambda: server.started)
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:

@@ -23,7 +23,6 @@ class Client:
     def __init__(self, path: str = "/", method: str = "GET", *parts: bytes, **headers: str) -> None:
         self.left = asyncio.Event()
         self.parts: list[bytes] = []
-        self.started = asyncio.Event()
         self._status = 0
         self._headers: dict[str, str] = {}
         self._whole = False
@@ -68,7 +67,6 @@ class Client:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = {name.decode(): value.decode() for name, value in message["headers"]}
-            self.started.set()
         elif message["type"] == "http.response.body":
             self.parts.append(message.get("body", b""))
             self._whole = not message.get("more_body", False)

@@ -1,6 +1,6 @@
-"""A model provider that is a function: it answers and streams as OpenAI and Anthropic do, and misbehaves on demand.
+"""A model provider that is a function: it answers and streams as OpenAI and Anthropic do, or badly on demand.
 
-The model's name says how: see ``HABITS``. Every call counts the same tokens: 12 of the prompt, 9 of the answer.
+The model's name says how. Every call counts the same tokens: 12 of the prompt, 9 of the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from gateway.middleware.requests import Receive, Scope, Send
 PROMPT, ANSWER = 12, 9
 TOTAL = PROMPT + ANSWER
 WORDS = ["Two ", "bits ", "walk ", "into ", "a ", "byte."]
-HABITS = ("good", "dies", "no-usage", "late", "split", "full", "broken", "endless", "silent")
 
 
 class Provider:
@@ -148,8 +147,13 @@ def _message(habit: str) -> dict[str, Any]:
 
 def _started(habit: str) -> dict[str, Any]:
     return {
-        **{"id": "m1", "type": "message", "role": "assistant", "model": habit, "content": []},
-        **{"stop_reason": None, "stop_sequence": None},
+        "id": "m1",
+        "type": "message",
+        "role": "assistant",
+        "model": habit,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
         "usage": {"input_tokens": PROMPT, "output_tokens": 1},
     }
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import httpx2
-from doors import Proxied, Purse
+from doors import Proxied, Purse, until
 from provider import Provider
 
 CLIENTS = 240
@@ -38,9 +38,11 @@ async def test_streams_that_are_left_at_random_leave_nothing_held(
         timeout=60, limits=httpx2.Limits(max_connections=None), trust_env=False
     ) as http:
         statuses = await asyncio.gather(*(one_client(http, url, chance) for _ in range(CLIENTS)))
-    async with asyncio.timeout(20):
-        while (await purse.balance())[1] or provider.open:
-            await asyncio.sleep(0.01)
+
+    async def all_over() -> bool:
+        return not provider.open and not (await purse.balance())[1]
+
+    await until(all_over)
     balance, reserved = await purse.balance()
     # 240 holds of 64 tokens do not fit into 10,000: some were denied, and none was let through to overspend.
     assert set(statuses) == {200, 429}
@@ -61,13 +63,9 @@ async def test_a_client_that_leaves_before_the_answer_pays_the_prompt_and_stops_
         call = asyncio.create_task(
             http.post(f"{url}/v1/chat/completions", json=CALL | {"model": "silent", "stream": False})
         )
-        async with asyncio.timeout(10):
-            while not provider.open:
-                await asyncio.sleep(0.005)
+        await until(lambda: provider.open == 1)
         assert (await purse.balance())[1] > 0
         call.cancel()
         await asyncio.wait([call])
-    async with asyncio.timeout(10):
-        while provider.open:
-            await asyncio.sleep(0.005)
+    await until(lambda: provider.open == 0)
     await purse.settled(10_000 - 4)

@@ -13,7 +13,7 @@ from provider import ANSWER, PROMPT, TOTAL, WORDS, Provider
 
 TEXT = "".join(WORDS)
 ASKED = [{"role": "user", "content": "Tell me a joke."}]
-# Of a stream without usage the prompt's 15 bytes and the answer's 27 are counted, four to a token; "user" too.
+# Of a stream without usage 15 bytes of the prompt and 27 of the answer are counted, four to a token.
 COUNTED = 4 + 7
 
 
@@ -103,9 +103,11 @@ async def test_anthropic_is_charged_what_the_reply_says(proxied: Proxied, purse:
 async def test_anthropic_streams_are_charged_what_they_say(
     proxied: Proxied, purse: Purse, model: str
 ) -> None:
-    async with anthropic_of(await proxied()) as client:
-        async with client.messages.stream(model=model, messages=ASKED, max_tokens=500) as stream:  # type: ignore[arg-type]
-            assert await stream.get_final_text() == TEXT
+    async with (
+        anthropic_of(await proxied()) as client,
+        client.messages.stream(model=model, messages=ASKED, max_tokens=500) as stream,  # type: ignore[arg-type]
+    ):
+        assert await stream.get_final_text() == TEXT
     await purse.settled(10_000 - TOTAL)
 
 
