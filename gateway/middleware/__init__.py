@@ -8,6 +8,6 @@ from __future__ import annotations
 from gateway.middleware.costs import LlmCosts
 from gateway.middleware.quota import QuotaMiddleware
 from gateway.middleware.requests import Request
-from gateway.middleware.seams import Account, Charge, Head, Meterman
+from gateway.middleware.seams import Account, Charge, CostReader, Head
 
-__all__ = ["Account", "Charge", "Head", "LlmCosts", "Meterman", "QuotaMiddleware", "Request"]
+__all__ = ["Account", "Charge", "CostReader", "Head", "LlmCosts", "QuotaMiddleware", "Request"]

@@ -29,7 +29,7 @@ from gateway.llm import (
     read_ask,
 )
 from gateway.middleware.requests import Request
-from gateway.middleware.seams import Account, Charge, Head, Meterman
+from gateway.middleware.seams import Account, Charge, CostReader, Head
 
 CALLS = ("*/completions", "*/responses", "*/embeddings", "*/v1/messages")
 FREE = ("*/count_tokens", "*/input_tokens")
@@ -101,7 +101,7 @@ class LlmCosts:
         request.notes[_NOTE] = _Call(ask, estimate, held)
         return held
 
-    def usage(self, request: Request, head: Head | None) -> Meterman | None:
+    def usage(self, request: Request, head: Head | None) -> CostReader | None:
         """Give who reads the reply; None for one that costs what was held.
 
         Without a head there is no reply: the client left while the model was at work, and its prompt is due.

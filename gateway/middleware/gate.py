@@ -18,11 +18,11 @@ from gateway.held import to_the_end
 from gateway.middleware.fields import Headers, joined, rate_limit_fields
 from gateway.middleware.refusals import Refusal, denied, refused
 from gateway.middleware.requests import Message, Request, Send
-from gateway.middleware.seams import Charge, Head, Meterman, QuotaMeter
+from gateway.middleware.seams import Charge, CostReader, Head, QuotaMeter
 
 _log = structlog.get_logger("quotagate.middleware")
 
-UsageOf = Callable[[Request, Head | None], Meterman | None]
+UsageOf = Callable[[Request, Head | None], CostReader | None]
 
 # A settling that finds the meter away is tried again after these pauses; then the hold is left to expire.
 _PAUSES_S = (0.1, 0.5, 2.0)
@@ -59,7 +59,7 @@ class Gate:
         self._hold_id: str | None = None
         self._fields: Headers = []
         self._renew_at = 0.0
-        self._reader: Meterman | None = None
+        self._reader: CostReader | None = None
         self._status = 0
         # Without a hold there is nothing to settle.
         self._settled = True
@@ -114,7 +114,13 @@ class Gate:
 
     async def _settle(self, charge: Charge | None) -> None:
         try:
-            await self._patiently(charge)
+            try:
+                await self._patiently(charge)
+            except MeterValidationError as error:
+                if charge is None or charge.metadata is None:
+                    raise
+                # Words in it are others', and may be such as no ledger keeps. The amount counts all the same.
+                await self._patiently(Charge(charge.amount, {"refused": error.message}))
         except MeterError as error:
             # The reply is out. What the log says here can be charged by hand.
             _log.warning(

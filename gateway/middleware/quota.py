@@ -21,7 +21,7 @@ from gateway.middleware.requests import (
     Scope,
     Send,
 )
-from gateway.middleware.seams import Account, Head, Meterman, QuotaMeter
+from gateway.middleware.seams import Account, CostReader, Head, QuotaMeter
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _TTL_SECONDS = 600  # what the providers' SDKs wait for an answer
 _MAX_BODY_BYTES = 32 * 2**20
 
 
-def held_amount(request: Request, head: Head | None) -> Meterman | None:  # noqa: ARG001  # a usage like any other
+def held_amount(request: Request, head: Head | None) -> CostReader | None:  # noqa: ARG001  # a usage like any other
     """Charge what was held: the usage of requests with a fixed cost."""
     return None
 

@@ -85,7 +85,7 @@ class Head(NamedTuple):
     headers: Mapping[str, str]
 
 
-class Meterman(Protocol):
+class CostReader(Protocol):
     """Reads what one request costs out of its reply, while the reply passes by. Neither method raises."""
 
     def feed(self, data: bytes) -> None:

@@ -36,7 +36,7 @@ PUBLIC = {
         *("Readers", "ReplyHead", "Tally", "TokenizerTally", "Usage", "UsageReader", "Weights", "read_ask"),
     },
     "gateway.middleware": {
-        *("Account", "Charge", "Head", "LlmCosts", "Meterman", "QuotaMiddleware", "Request"),
+        *("Account", "Charge", "Head", "LlmCosts", "CostReader", "QuotaMiddleware", "Request"),
     },
     "gateway.servers": {
         *("DataDirectoryError", "PostgresServer", "Provider", "RedisServer", "RunningServers"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvicorn
 
+from gateway.domain.answers import LedgerEntry, Reservation
 from gateway.meter import Meter
 from gateway.middleware.requests import App
 
@@ -38,6 +39,29 @@ class Purse(NamedTuple):
         """Give balance and reserved."""
         found = await self.meter.get_balance(self.user, "llm_call", self.unit)
         return int(found["balance"]), int(found["reserved"])
+
+    async def kept(self, unit: str = "tokens") -> Mapping[str, Any]:
+        """Give what the last charge's ledger entry keeps, once the ledger has it."""
+        entries: list[LedgerEntry] = []
+
+        async def is_there() -> bool:
+            entries[:] = await self.meter.get_ledger(self.user, "llm_call", unit)
+            return bool(entries) and entries[0]["entry_type"] == "consumption"
+
+        await until(is_there)
+        return entries[0]["metadata"] or {}
+
+    async def statuses(self, count: int) -> list[str]:
+        """Give what became of all holds, once the ledger has so many settled ones."""
+        holds: list[Reservation] = []
+
+        async def are_there() -> bool:
+            page = await self.meter.list_reservations(limit=1000)
+            holds[:] = page["reservations"]
+            return len(holds) == count and all(hold["status"] != "active" for hold in holds)
+
+        await until(are_there)
+        return [hold["status"] for hold in holds]
 
     async def settled(self, balance: int) -> None:
         """Wait, within bounds, until nothing is held and the balance is this one."""

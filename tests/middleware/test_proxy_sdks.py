@@ -48,10 +48,9 @@ async def test_openai_is_charged_what_the_reply_says(
     assert raw.headers["x-ratelimit-limit-tokens"] == "10000"
     assert int(raw.headers["x-ratelimit-remaining-tokens"]) < 9500
     await purse.settled(10_000 - TOTAL)
-    (entry, *_) = await purse.meter.get_ledger(purse.user, "llm_call", "tokens")
-    assert entry["metadata"] is not None
-    assert entry["metadata"]["raw"]["prompt_tokens"] == PROMPT
-    assert (entry["metadata"]["input"], entry["metadata"]["output"]) == (PROMPT, ANSWER)
+    kept = await purse.kept()
+    assert kept["raw"]["prompt_tokens"] == PROMPT
+    assert (kept["input"], kept["output"]) == (PROMPT, ANSWER)
     (scope, _) = provider.seen[0]
     assert dict(scope["headers"])[b"authorization"] == b"Bearer sk-of-the-caller"
 
@@ -68,9 +67,8 @@ async def test_a_stream_that_does_not_say_is_counted(proxied: Proxied, purse: Pu
     async with openai_of(await proxied()) as client:
         assert await streamed(client, model) == TEXT
     await purse.settled(10_000 - COUNTED)
-    (entry, *_) = await purse.meter.get_ledger(purse.user, "llm_call", "tokens")
-    assert entry["metadata"] is not None
-    assert entry["metadata"]["estimated"] is True
+    kept = await purse.kept()
+    assert kept["estimated"] is True
 
 
 async def test_usage_is_asked_for_where_the_flag_says_so(

@@ -15,7 +15,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from gateway.middleware import Account, LlmCosts, QuotaMiddleware
+from gateway.middleware import Account, Charge, LlmCosts, QuotaMiddleware
 from gateway.middleware import gate as gate_module
 from gateway.middleware.requests import Receive, Scope, Send
 
@@ -114,8 +114,20 @@ async def test_a_request_that_is_cancelled_while_it_is_held_leaves_nothing_held(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    page = await purse.meter.list_reservations()
-    assert [hold["status"] for hold in page["reservations"]] == ["released"]
+    assert await purse.statuses(1) == ["released"]
+
+
+async def test_a_charge_whose_metadata_cannot_be_kept_is_charged_all_the_same(purse: Purse) -> None:
+    class Odd:
+        def feed(self, data: bytes) -> None:
+            pass
+
+        def charge(self) -> Charge:
+            return Charge(5, {"why": "\0"})
+
+    await call(gated(purse, answering(), usage=lambda *_: Odd()))
+    assert await purse.balance() == (9_995, 0)
+    assert list(await purse.kept()) == ["refused"]
 
 
 async def test_no_task_outlives_its_request(purse: Purse) -> None:
@@ -162,7 +174,7 @@ async def test_a_client_that_leaves_in_its_request_is_forgotten(purse: Purse) ->
     client._waiting.pop()
     client.left.set()
     assert (await ask(llm_gated(purse, answering()), client)).status == 0
-    assert (await purse.meter.list_reservations())["reservations"] == []
+    assert await purse.balance() == (10_000, 0)
 
 
 async def test_inside_starlette_a_stream_that_is_left_is_settled(purse: Purse) -> None:

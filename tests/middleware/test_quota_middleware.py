@@ -165,8 +165,6 @@ async def test_in_usd_a_call_costs_its_price(purse: Purse) -> None:
     assert answer.headers["ratelimit-policy"].endswith(';q=1500000;quotagate-unit="usd";quotagate-scale=6')
     balance = await purse.meter.get_balance(purse.user, "llm_call", "usd")
     assert balance["balance"] == Decimal("1.5") - Decimal("0.003")
-    (entry, *_) = await purse.meter.get_ledger(purse.user, "llm_call", "usd")
-    assert entry["metadata"] is not None
-    assert entry["metadata"]["price"] == "file 7"
+    assert (await purse.kept("usd"))["price"] == "file 7"
     unknown = Client("/v1/chat/completions", "POST", CALL.replace(b'"m"', b'"n"'))
     assert (await ask(app, unknown)).status == 422
