@@ -64,9 +64,10 @@ class Reply:
 
         ``final`` says that the numbers cover everything up to here.
         """
+        if usage is None:
+            return
         if not isinstance(usage, Mapping):
-            if usage is not None:
-                self.flags.add("usage", "not_an_object")
+            self.flags.add("usage", "not_an_object")
             return
         given = {name: value for name, value in usage.items() if value is not None}
         if len(self._usage | given) > _USAGE_MAX_NAMES:

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 # Where text lies, or what text lies in.
-_NAMES = (
-    *("messages", "system", "prompt", "input", "instructions", "suffix"),
-    *(
-        "message",
-        "delta",
-        "content",
-        "text",
-        "thinking",
-        "reasoning_content",
-        "reasoning",
-        "summary",
-        "refusal",
-    ),
-    *("tool_calls", "function", "function_call", "custom", "name", "arguments", "partial_json", "output"),
-    "source",
+_NAMES = frozenset(
+    [
+        *("messages", "system", "prompt", "input", "instructions", "suffix", "message", "delta", "content"),
+        *(
+            "text",
+            "thinking",
+            "reasoning_content",
+            "reasoning",
+            "summary",
+            "refusal",
+            "tool_calls",
+            "function",
+        ),
+        *("function_call", "custom", "name", "arguments", "partial_json", "output", "source"),
+    ]
 )
-# What a model reads or writes as JSON.
-_AS_JSON = ("tools", "functions", "response_format", "format")
+# What a model reads or writes as JSON, of any shape.
+_AS_JSON = frozenset({"tools", "functions", "response_format", "format"})
+_AS_JSON_IF_OBJECTS = frozenset({"input", "output"})
 _DEEPEST = 32
 
 
 def texts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Give every piece of text in a request, a reply or a part of one."""
+    """Give every piece of text in a request, a reply or a part of one, as it was decoded from JSON."""
     if isinstance(value, str):
         yield value
     elif depth == _DEEPEST:
@@ -38,22 +39,20 @@ def texts(value: Any, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from texts(part, depth + 1)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield from _texts_of_object(value, depth)
 
 
-def _texts_of_object(value: Mapping[str, Any], depth: int) -> Iterator[str]:
-    if value.get("type") == "text" and isinstance(value.get("data"), str):
-        yield value["data"]
-    for name in _NAMES:
-        if name in value:
-            part = value[name]
-            # A tool's arguments, and its results, may be objects of any shape.
-            as_json = name in {"input", "output"} and isinstance(part, Mapping)
+def _texts_of_object(value: dict[str, Any], depth: int) -> Iterator[str]:
+    for name, part in value.items():
+        if name in _NAMES:
+            as_json = isinstance(part, dict) and name in _AS_JSON_IF_OBJECTS
             yield from _json_text(part) if as_json else texts(part, depth + 1)
-    for name in _AS_JSON:
-        if isinstance(value.get(name), Mapping | list):
-            yield from _json_text(value[name])
+        elif name in _AS_JSON and isinstance(part, dict | list):
+            yield from _json_text(part)
+        elif name == "data" and isinstance(part, str) and value.get("type") == "text":
+            # A document that is text; others have their bytes here.
+            yield part
 
 
 def _json_text(value: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_llm_chunking import ANY_JSON
 
@@ -142,7 +142,7 @@ def test_half_a_character_is_counted() -> None:
     assert read_ask(b'{"tools": [{"name": "\\ud800"}]}') is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["input", "prompt", "messages", "tools", "n", "max_tokens", "model"]), ANY_JSON

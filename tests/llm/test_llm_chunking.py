@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm_replies import (
     CHAT,
@@ -250,7 +250,7 @@ _LEAVES = st.none() | st.booleans() | _NUMBERS | st.text(max_size=8) | st.sample
 ANY_JSON = st.recursive(
     _LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=8),
-    max_leaves=40,
+    max_leaves=20,
 )
 
 
@@ -259,7 +259,7 @@ def is_sane(usage: Usage) -> bool:
     return all(0 <= tokens <= 4 * MOST_TOKENS for tokens in usage.by_kind().values())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ANY_JSON, min_size=1, max_size=4), st.sampled_from(DIALECTS))
 def test_any_json_is_read(values: list[Any], dialect: Dialect) -> None:
     stream = StreamReader(dialect, reply_of(dialect))

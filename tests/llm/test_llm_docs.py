@@ -19,9 +19,9 @@ DOCUMENT = (ROOT / "docs" / "llm.md").read_text(encoding="utf-8")
 def faults_in_source() -> Iterator[str]:
     for path in (ROOT / "gateway" / "llm").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in {"add", "lose"} and len(node.args) == 2:
-                    yield ast.literal_eval(node.args[1])
+            match node:
+                case ast.Call(ast.Attribute(attr="add" | "lose"), [_, ast.Constant(str(fault))]):
+                    yield fault
     yield "broken"  # of an encoding: added to a usage that is finished
 
 

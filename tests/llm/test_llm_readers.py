@@ -204,6 +204,13 @@ def test_a_message_that_breaks_off_before_any_text_has_what_it_began_with() -> N
     assert (usage.input_total, usage.output, usage.estimated) == (2829, 3, True)
 
 
+def test_a_tool_that_a_message_begins_to_call_is_counted() -> None:
+    tool = {"type": "tool_use", "id": "toolu_1", "name": "a_long_name_of_a_tool", "input": {}}
+    began = {"type": "content_block_start", "index": 0, "content_block": tool}
+    usage = read(MESSAGE_PATH, events([MESSAGE_EVENTS[0], began]), ask=ASK)
+    assert usage.output == -(-len("a_long_name_of_a_tool{}") // 4)
+
+
 def test_text_after_the_last_usage_makes_it_a_lower_bound() -> None:
     usage = read(MESSAGE_PATH, events(MESSAGE_EVENTS[:10]), ask=ASK)
     assert (usage.input, usage.output, usage.estimated) == (2679, 100, True)
