@@ -48,6 +48,7 @@ from gateway.domain.holds import (
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
+from gateway.held import AsyncHeldBlock
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
@@ -223,6 +224,29 @@ class Meter:
             "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
         )
         return wording.reserved(decision, scaled, scale)
+
+    def hold(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = TTL_DEFAULT_SECONDS,
+        metadata: Metadata = None,
+    ) -> AsyncHeldBlock:
+        """Hold an amount for the length of an ``async with`` block, renew it, and settle it at the end.
+
+        See ``AsyncMeterClient.hold``.
+        """
+        return AsyncHeldBlock(
+            self,
+            amount,
+            ttl_seconds,
+            lambda: self.reserve(
+                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+            ),
+        )
 
     async def commit(
         self,

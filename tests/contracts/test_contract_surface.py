@@ -22,6 +22,7 @@ VERBS = [
     "get_ledger",
     "get_reservation",
     "get_user_balances",
+    "hold",
     "ledger",
     "list_reservations",
     "reconcile",

@@ -25,6 +25,8 @@ _ROOTS = (
         "reconcile_report",
         "health",
         "joined",
+        "proxying",
+        "proxy_command",
     ),
 )
 _BESIDE = (

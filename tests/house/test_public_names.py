@@ -35,6 +35,9 @@ PUBLIC = {
         ),
         *("Readers", "ReplyHead", "Tally", "TokenizerTally", "Usage", "UsageReader", "Weights", "read_ask"),
     },
+    "gateway.middleware": {
+        *("Account", "Charge", "Head", "LlmCosts", "CostReader", "QuotaMiddleware", "Request"),
+    },
     "gateway.servers": {
         *("DataDirectoryError", "PostgresServer", "Provider", "RedisServer", "RunningServers"),
         *("ServerNotFoundError", "ServerStartError", "ServersError", "postgres_providers", "redis_providers"),
@@ -47,7 +50,7 @@ VERBS = frozenset(
     [
         *("allocate", "consume", "adjust", "reserve", "commit", "release", "extend", "get_reservation"),
         *("list_reservations", "get_balance", "get_user_balances", "get_ledger", "reconcile", "batch"),
-        *("release_expired_reservations", "set_actor", "clear_actor"),
+        *("release_expired_reservations", "set_actor", "clear_actor", "hold"),
     ]
 )
 FACADES = ("gateway.client.MeterClient", "gateway.client.AsyncMeterClient", "gateway.meter.Meter")
