@@ -1,0 +1,62 @@
+"""How this room reads: one statement, one snapshot, and full names for what was found. No SQL is here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from persistence.database import Connections
+from persistence.names import FullNames, Named, keys_in
+from persistence.statements import statement
+
+_LONG_NAMES = statement("long_names")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# Rows that are turned into Python before others get their turn: about a millisecond's worth.
+_ROWS_PER_TURN = 250
+
+Row = tuple[Any, ...]
+
+
+class Reader:
+    """A reader of the tables. All methods raise MeterUnavailableError when the database does not answer."""
+
+    def __init__(self, database: Connections) -> None:
+        self._database = database
+
+    async def _full_names(self, namespaces: Iterable[str], accounts: Iterable[Named]) -> FullNames:
+        """Read what the keys among the accounts, named as in the tables, stand for."""
+        keys = {(namespace, key) for namespace, account in accounts for key in keys_in(account)}
+        return FullNames(namespaces, await self._long_names(keys))
+
+    async def _long_names(self, keys: Collection[Named]) -> dict[Named, str]:
+        rows = await self._rows(_LONG_NAMES, **columns(keys)) if keys else ()
+        return {(namespace, key): name for namespace, key, name in rows}
+
+    async def _rows(self, query: bytes, **values: object) -> list[Row]:
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query, values)
+            return await cursor.fetchall()
+
+    async def _planned_rows(self, query: bytes, **values: object) -> list[Row]:
+        """Read what may be many rows, by a plan made for these values and for no others."""
+        rows: list[Row] = []
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query, values, prepare=False)
+            while found := await cursor.fetchmany(_ROWS_PER_TURN):
+                rows += found
+                await asyncio.sleep(0)
+        return rows
+
+
+def columns(wanted: Collection[Named]) -> dict[str, list[str]]:
+    """Give pairs of names as the two arrays that statements take."""
+    return {"namespaces": [named[0] for named in wanted], "names": [named[1] for named in wanted]}
+
+
+def unix_ms(moment: datetime) -> int:
+    """Give a time in Unix milliseconds."""
+    return (moment - _EPOCH) // _MILLISECOND
