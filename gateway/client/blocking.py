@@ -12,13 +12,14 @@ from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
+from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Blocking
 
 T = TypeVar("T")
 
 
-class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Blocking):
+class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Reporting, Blocking):
     """A gateway over HTTP; for the arguments see ``BaseClient``.
 
     Threads may share it. A forked child gets connections of its own.

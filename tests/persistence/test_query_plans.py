@@ -52,7 +52,8 @@ SELECT 'acme', 'api', 'ledger', at FROM generate_series(1, 20000) AS n, to_times
 INSERT INTO meter.quarantine
 SELECT n % 128, 1, n, 'acme', NULL, '', '', 'state', '', at, at, 'done'
 FROM generate_series(1, 20000) AS n, to_timestamp({start} + n) AS at;
-ANALYZE meter.reconciliations, meter.quarantine, meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly,
+ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly,
+        meter.reconciliations, meter.quarantine,
         meter.first_answers, meter.duplicates;
 """
 PAGE = {"namespace": "acme", "limit": 100}
