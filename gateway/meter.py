@@ -54,7 +54,7 @@ from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, O
 from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
 from gateway.reconciling import Reconciler
 from gateway.report_seams import Overview
-from gateway.report_verbs import ReportVerbs, check_reference, ledger_entries
+from gateway.report_verbs import ReportVerbs, check_reference, in_turns, ledger_entries
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
@@ -416,7 +416,7 @@ class Meter(ReportVerbs):
         page = holds[:rows_wanted]
         more = len(holds) > rows_wanted
         return {
-            "reservations": [wording.reservation(hold, now_ms) for hold in page],
+            "reservations": await in_turns(lambda hold: wording.reservation(hold, now_ms), page),
             "next_cursor": write_cursor(page[-1].created_ms, page[-1].hold_id) if more else None,
             "as_of": as_of,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 import msgspec
@@ -107,12 +108,11 @@ class Queries(OverviewQueries, Reports, StateSource):
             "before_id": _ANY_ID if before_id is None else before_id,
             "limit": limit,
         }
+        line = partial(_ledger_line, account)
         if start is None and end is None:
-            rows = await self._planned_rows(_LEDGER_PAGE, **page)
-        else:
-            window = {"start": start or "-infinity", "until": end or "infinity"}
-            rows = await self._planned_rows(_LEDGER_WINDOW_PAGE, **page, **window)
-        return [_ledger_line(account, row) for row in rows]
+            return await self._planned(line, _LEDGER_PAGE, **page)
+        window = {"start": start or "-infinity", "until": end or "infinity"}
+        return await self._planned(line, _LEDGER_WINDOW_PAGE, **page, **window)
 
     async def holds(
         self,

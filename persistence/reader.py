@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from persistence.database import Connections
 from persistence.names import FullNames, Named, keys_in
@@ -19,6 +19,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _ROWS_PER_TURN = 250
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Reader:
@@ -42,14 +43,22 @@ class Reader:
             return await cursor.fetchall()
 
     async def _planned_rows(self, query: bytes, **values: object) -> list[Row]:
-        """Read what may be many rows, by a plan made for these values and for no others."""
-        rows: list[Row] = []
+        """Read rows by a plan that is made for these values and for no others."""
+        return await self._planned(_as_it_is, query, **values)
+
+    async def _planned(self, made: Callable[[Row], T], query: bytes, **values: object) -> list[T]:
+        """Make something of each row, of which there may be many: others get their turn meanwhile."""
+        rows: list[T] = []
         async with self._database.connection() as connection:
             cursor = await connection.execute(query, values, prepare=False)
             while found := await cursor.fetchmany(_ROWS_PER_TURN):
-                rows += found
+                rows += map(made, found)
                 await asyncio.sleep(0)
         return rows
+
+
+def _as_it_is(row: Row) -> Row:
+    return row
 
 
 def columns(wanted: Collection[Named]) -> dict[str, list[str]]:
