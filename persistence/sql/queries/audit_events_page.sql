@@ -4,7 +4,7 @@ SELECT happened_at, event_id, action, details::text
 FROM (
     (
         SELECT started_at AS happened_at, ('reconcile:' || id) COLLATE "C" AS event_id, 'reconcile' AS action,
-               jsonb_build_object(
+               json_build_object(
                    'report_id', id, 'trigger', trigger, 'trust', trust, 'accounts_checked', accounts_checked,
                    'findings', findings, 'repaired', repaired
                ) AS details
@@ -18,7 +18,7 @@ FROM (
     (
         SELECT undone_at, ('duplicate:' || ((epoch::bigint << 40) | (seq << 4))) COLLATE "C" AS event_id,
                'undo_duplicate',
-               jsonb_build_object(
+               json_build_object(
                    'idempotency_key', key,
                    'entry_id', (epoch::bigint << 40) | (seq << 4),
                    'first_entry_id', (first_epoch::bigint << 40) | (first_seq << 4),
@@ -35,7 +35,7 @@ FROM (
     (
         SELECT resolved_at, ('quarantine:' || shard || '/' || epoch || '-' || seq) COLLATE "C" AS event_id,
                'resolve_quarantine',
-               jsonb_build_object(
+               json_build_object(
                    'entry', shard || '/' || epoch || '-' || seq, 'booked', booked, 'fault', reason,
                    'resolution', resolution
                )
