@@ -14,7 +14,7 @@ from gateway.errors import MeterValidationError
 
 LIMITS = {"namespace": 1024, "event_type": 256, "unit": 64}
 FORBIDDEN = [*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\u2029"]
-# No-break, zero-width, joining and ideographic spaces, a byte-order mark, C1 controls other than NEL, an emoji.
+# No-break, zero-width, joining and wide spaces, a byte-order mark, C1 controls other than NEL, an emoji.
 ALLOWED = [
     "\u00a0",
     "\u200b",
