@@ -16,7 +16,7 @@ _LONG_NAMES = statement("long_names")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # Rows that are turned into Python before others get their turn: about a millisecond's worth.
-_ROWS_PER_TURN = 250
+_ROWS_PER_TURN = 100
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
