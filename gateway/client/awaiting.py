@@ -14,6 +14,7 @@ from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
+from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Awaiting
 from gateway.domain.amounts import Amount
@@ -22,7 +23,7 @@ from gateway.held import AsyncHeldBlock
 T = TypeVar("T")
 
 
-class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Awaiting):
+class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Reporting, Awaiting):
     """A gateway over HTTP, for asyncio; for the arguments see ``BaseClient``.
 
     Tasks may share it, and so may threads: each event loop gets connections of its own.

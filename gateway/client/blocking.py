@@ -12,6 +12,7 @@ from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
+from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Blocking
 from gateway.domain.amounts import Amount
@@ -20,7 +21,7 @@ from gateway.held import HeldBlock
 T = TypeVar("T")
 
 
-class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Blocking):
+class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Reporting, Blocking):
     """A gateway over HTTP; for the arguments see ``BaseClient``.
 
     Threads may share it. A forked child gets connections of its own.
