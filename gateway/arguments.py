@@ -163,6 +163,15 @@ class Arguments:
             self.fail(field, f"VAL_{field.upper()}_OUT_OF_RANGE", "must be between the years 1970 and 9999")
         return moment_ms
 
+    def first_ms(self, field: str, value: object) -> int:
+        """Give the first whole Unix millisecond that is not before a required aware datetime."""
+        if value is None:
+            self.fail(field, f"VAL_{field.upper()}_NULL", "is required")
+        floor_ms = self.moment(field, value)
+        if floor_ms is None or not isinstance(value, datetime):
+            return 0
+        return floor_ms + (value.microsecond % 1000 > 0)
+
     def flag(self, field: str, value: object) -> bool:
         """Give a yes or no."""
         if not isinstance(value, bool):

@@ -15,6 +15,8 @@ from gateway.errors import MeterValidationError
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Moment = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
 AccountText = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,65536}$")]
+EventId = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,64}$")]
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS * 1000)]
 HoldId = Annotated[str, msgspec.Meta(pattern="^[!-~]{0,64}$")]
 
 
@@ -36,6 +38,11 @@ def read_holds_cursor(cursor: str | None) -> tuple[int, str] | None:
 def read_reports_cursor(cursor: str | None) -> int | None:
     """Give the id of the report after which the page begins. Raises MeterValidationError for another text."""
     return None if cursor is None else _read(cursor, tuple[Natural])[0]
+
+
+def read_audit_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Give time (us) and id of the event after which the page begins. Raises MeterValidationError."""
+    return None if cursor is None else _read(cursor, tuple[Microseconds, EventId])
 
 
 def read_reconcile_cursor(cursor: str) -> tuple[int, str]:

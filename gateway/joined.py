@@ -131,9 +131,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
         for one in asking:
             closing.push_async_callback(one.close)
-        store = _joined(settings, database, link, reading, asking)
-        closing.push_async_callback(store.fence.close)
-        yield store
+        yield _joined(settings, database, link, reading, asking)
 
 
 async def _migrate(database_url: str) -> None:

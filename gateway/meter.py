@@ -48,11 +48,14 @@ from gateway.domain.holds import (
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
+from gateway.held import AsyncHeldBlock
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
 from gateway.reconciling import Reconciler
+from gateway.report_seams import Overview
+from gateway.report_verbs import ReportVerbs, check_reference, in_turns, ledger_entries
 
 Answer = TypeVar("Answer")
 Metadata = Mapping[str, Any] | None
@@ -78,7 +81,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter:
+class Meter(ReportVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)
@@ -187,13 +190,18 @@ class Meter:
         *,
         durability: Durability | None = None,
     ) -> Posted:
-        """Correct an account by an amount of either sign, not zero."""
+        """Correct an account by an amount of either sign, not zero. ``reference_id`` is what is corrected."""
         read = Arguments()
         scale = read.kind(event_type, unit)
         scaled = read.adjustment("amount", amount, scale)
         account = read.account(user_id, event_type, unit, resource)
         extras = read.extras(metadata, reference_id=reference_id)
         call = self._call(read, idempotency_key, ("adjust", account, scaled), extras, durability)
+        if extras.reference_id is not None:
+            backend = self._backend
+            await check_reference(
+                self._decider, backend.reports, self.namespace, extras.reference_id, backend.report_wait_s
+            )
         done = await self._observed("adjust", self._decider.adjust(call, account, scaled))
         return wording.posted(done, scale)
 
@@ -223,6 +231,29 @@ class Meter:
             "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
         )
         return wording.reserved(decision, scaled, scale)
+
+    def hold(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = TTL_DEFAULT_SECONDS,
+        metadata: Metadata = None,
+    ) -> AsyncHeldBlock:
+        """Hold an amount for the length of an ``async with`` block, renew it, and settle it at the end.
+
+        See ``AsyncMeterClient.hold``.
+        """
+        return AsyncHeldBlock(
+            self,
+            amount,
+            ttl_seconds,
+            lambda: self.reserve(
+                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+            ),
+        )
 
     async def commit(
         self,
@@ -366,7 +397,7 @@ class Meter:
         page = lines[:rows_wanted]
         more = len(lines) > rows_wanted
         return {
-            "entries": [wording.ledger_entry(line) for line in page],
+            "entries": await ledger_entries(self._backend.reports, self.namespace, page),
             "next_cursor": write_cursor(page[-1].entry_id) if more else None,
             "as_of": as_of,
         }
@@ -409,7 +440,7 @@ class Meter:
         page = holds[:rows_wanted]
         more = len(holds) > rows_wanted
         return {
-            "reservations": [wording.reservation(hold, now_ms) for hold in page],
+            "reservations": await in_turns(lambda hold: wording.reservation(hold, now_ms), page),
             "next_cursor": write_cursor(page[-1].created_ms, page[-1].hold_id) if more else None,
             "as_of": as_of,
         }
@@ -500,6 +531,9 @@ class Meter:
             raise
         self._backend.observer.operation(verb, _result_of(answer), time.perf_counter() - started)
         return answer
+
+    def _overview(self) -> Overview:
+        return self._backend.reports
 
     async def _caught_up(self) -> str:
         """Wait, for a bounded time, until the ledger holds what the journal holds; give its time."""

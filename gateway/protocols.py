@@ -17,6 +17,7 @@ from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
+from gateway.report_seams import Overview
 
 NO_METADATA = msgspec.Raw()
 
@@ -218,7 +219,7 @@ class Mismatch(NamedTuple):
     hold_id: str = ""
 
 
-class Reports(Protocol):
+class Reports(Overview, Protocol):
     """Answers what only the ledger knows. Pages are newest first; lists of accounts are by name."""
 
     async def watermark(self, shard: int) -> tuple[Position, int]:

@@ -21,15 +21,14 @@ _SHOWN = 50
 async def rebuild(store: Store, shards: Sequence[int]) -> Mapping[int, int]:
     """Give the shards new epochs, in which everything loads anew from the ledger; give these epochs.
 
-    A shard is closed first, so nothing more is acknowledged in its old epoch, and the fence posts what its
-    journal holds before it raises the epoch: nothing is lost, and calls wait for a moment. Safe to repeat.
+    The fence closes them, so nothing more is acknowledged in the old epochs, and posts what their journals
+    hold before it raises the epochs: nothing is lost, and calls wait for a moment. Safe to repeat.
 
     Raises MeterUnavailableError when a database is away, or a shard did not get a new epoch.
     """
     await store.decider.open()
     before = {row.shard: row.watermark.epoch for row in await store.ledger.shard_rows()}
-    await store.shards.close(shards)
-    epochs = await store.fence.raise_up()
+    epochs = await store.fence.renew(shards)
     kept = [shard for shard in shards if epochs.get(shard, 0) <= before[shard]]
     if kept:
         raise MeterUnavailableError(

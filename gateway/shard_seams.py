@@ -32,7 +32,6 @@ class ShardRow(NamedTuple):
         run_id: the run of the Redis server on which it was last opened.
         closed_ms: since when it is closing (Unix ms), None when it is open.
         reason: why it stays closed, None when nothing is in the way.
-        tidied: keys of epochs before this one are gone from Redis.
         late: whether entries of an epoch that was left wait to be booked.
     """
 
@@ -43,7 +42,6 @@ class ShardRow(NamedTuple):
     run_id: str = ""
     closed_ms: int | None = None
     reason: str | None = None
-    tidied: int = 0
     late: bool = False
 
 
@@ -158,10 +156,6 @@ class ShardStore(Protocol):
 
         With a mark only where the closing left it: elsewhere it is another server, or it has forgotten since.
         """
-        ...
-
-    async def unlink_left(self, epochs: Mapping[int, int]) -> int:
-        """Remove the keys of every epoch before the shards' own, a bounded number at a time; count them."""
         ...
 
 

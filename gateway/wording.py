@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -179,7 +180,7 @@ def account_balance(row: AccountRow) -> AccountBalance:
     }
 
 
-def ledger_entry(line: LedgerLine) -> LedgerEntry:
+def ledger_entry(line: LedgerLine, referenced_by: Sequence[int] = ()) -> LedgerEntry:
     """Say one line of the ledger."""
     account, extras = parse_account(line.account), line.extras
     scale = scale_of(account.unit)
@@ -196,6 +197,7 @@ def ledger_entry(line: LedgerLine) -> LedgerEntry:
         "resource": account.resource,
         "reservation_id": line.reservation_id,
         "reference_id": extras.reference_id,
+        "referenced_by": list(referenced_by),
         "actor_id": extras.actor_id,
         "request_id": extras.request_id,
         "on_behalf_of": extras.on_behalf_of,

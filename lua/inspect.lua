@@ -14,8 +14,9 @@ local entries = call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', ARGV[4])
 local answer = {'SHOWN', posted, text(#entries)}
 for _, entry in ipairs(entries) do
   answer[#answer + 1] = entry[1]
-  answer[#answer + 1] = entry[2][2] -- every entry is written as 'head', head and, where there is one, 'body', body
-  answer[#answer + 1] = entry[2][4] or ''
+  local fields = entry[2] -- 'head' and head come first in every entry; 'body' and body, where there is one, last
+  answer[#answer + 1] = fields[2]
+  answer[#answer + 1] = fields[#fields - 1] == 'body' and fields[#fields] or ''
 end
 for i = 5, #ARGV do
   local key = prefix .. ARGV[i]

@@ -1,17 +1,14 @@
 -- Puts accounts and their open holds into Redis as the ledger knows them, where Redis still knows nothing.
 -- KEYS: meta journal due
--- ARGV: epoch at namespace ticket_ms absent_ms (account known balance reserved holds
+-- ARGV: epoch at namespace ticket absent_ms (account known balance reserved holds
 --       (id expires_ms terms body)...)...
 -- RETURNS: INSTALLED posted | LATE posted | STALE
 -- ERRORS: none
--- USES: guard
+-- USES: guard ticket
 -- COST: O(accounts + holds * log n)
 --@guard
-local TICKET_MS = 10000 -- nothing leaves Redis within a minute of its last change, so no state read
-local prefix = string.sub(KEYS[3], 1, -4) -- within ten seconds of finding it absent can be an old one
--- The server's own clock, for the shard's stands still after the other was ahead; and a ticket of the future
--- is as old as nobody knows.
-if math.abs(clock - tonumber(ARGV[4])) > TICKET_MS then return {'LATE', posted} end
+--@ticket
+local prefix = string.sub(KEYS[3], 1, -4)
 local i = 6
 while i <= #ARGV do
   local path, known, balance, reserved, count = ARGV[3] .. ':' .. ARGV[i], unpack(ARGV, i + 1, i + 4)

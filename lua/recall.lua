@@ -1,13 +1,12 @@
 -- Puts a settled or unknown hold back into Redis for a while, so that asking again costs the ledger nothing.
 -- KEYS: meta journal due hold
--- ARGV: epoch at namespace ticket_ms keep_ms status [terms settled_ms late consumed body]
+-- ARGV: epoch at namespace ticket keep_ms status [terms settled_ms late consumed body]
 -- RETURNS: INSTALLED posted | LATE posted | STALE
 -- ERRORS: none
--- USES: guard
+-- USES: guard ticket
 -- COST: O(1)
 --@guard
-local TICKET_MS = 10000 -- as in install
-if math.abs(clock - tonumber(ARGV[4])) > TICKET_MS then return {'LATE', posted} end
+--@ticket
 if call('EXISTS', KEYS[4]) == 1 then return {'INSTALLED', posted} end
 call('HSET', KEYS[4], 'status', ARGV[6])
 if ARGV[7] then

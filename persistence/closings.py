@@ -24,7 +24,6 @@ _ACKNOWLEDGED = statement("acknowledged")
 _DROP_SALVAGE = statement("drop_salvage")
 _OPEN = statement("open_shards")
 _BLOCK = statement("block_shards")
-_TIDIED = statement("tidied_shards")
 _PROVEN_LOSS = statement("proven_loss")
 
 
@@ -85,11 +84,6 @@ class Closings:
             await connection.execute(_BLOCK, {"shard": row.shard, "fence": fence, "reason": reason})
             if lost and row.reason is None:
                 await record_losses(connection, row.shard, row.watermark.epoch, lost, reason)
-
-    async def tidied(self, epochs: Mapping[int, int]) -> None:
-        """Note that keys of epochs before these are gone from Redis."""
-        async with self._database.connection() as connection:
-            await connection.execute(_TIDIED, {"shards": list(epochs), "epochs": list(epochs.values())})
 
     async def proven_loss(self) -> int:
         """Count the journal entries that existed and that nobody has any more."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from uuid import uuid4
@@ -32,7 +32,7 @@ from uuid import uuid4
 import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
-from gateway.errors import MeterError, MeterUnavailableError
+from gateway.errors import MeterUnavailableError
 from gateway.shard_seams import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
 from persistence.closings import Closings
 from persistence.draining import Drain, Fences, Range, ahead_of
@@ -98,7 +98,6 @@ class LedgerFence(Fence):
         self._answers_s = answers_s
         self._ledger_id = ""
         self._tried: dict[int, float] = {}
-        self._tidying: asyncio.Task[None] | None = None
 
     async def raise_up(self) -> Mapping[int, int]:
         """Look at every shard and fence those that need it; give each open shard's epoch.
@@ -111,14 +110,16 @@ class LedgerFence(Fence):
             async with self._lock():
                 view = await self._look()
                 epochs = {**view.epochs(), **await self._fence(self._unfenced(view))}
-        self._tidy(view, epochs)
         return epochs
 
-    async def close(self) -> None:
-        """End what runs in the background."""
-        if self._tidying is not None:
-            self._tidying.cancel()
-            await asyncio.wait([self._tidying])
+    async def renew(self, shards: Collection[int]) -> Mapping[int, int]:
+        """Give these shards new epochs, though nothing may be wrong with them; give those that are open then.
+
+        Nothing is lost, and calls wait for a moment. Raises MeterUnavailableError.
+        """
+        async with self._lock():
+            await self._look()
+            return await self._fence(sorted(shards), anew=True)
 
     async def _look(self) -> _View:
         self._ledger_id = self._ledger_id or await self._closing.ledger_id()
@@ -142,7 +143,7 @@ class LedgerFence(Fence):
             and (row.reason is None or self._tried.get(shard, recently) <= recently)
         ]
 
-    async def _fence(self, shards: Sequence[int]) -> Mapping[int, int]:
+    async def _fence(self, shards: Sequence[int], *, anew: bool = False) -> Mapping[int, int]:
         """Carry out the steps on these shards; give the epochs of those that are open then."""
         if not shards:
             return {}
@@ -154,7 +155,8 @@ class LedgerFence(Fence):
         await self._hear_out(fences)
         view = await self._look()
         told = await self._closing.acknowledged(shards)
-        kept = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
+        whole = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
+        kept = set() if anew else whole
         marks = {shard: view.rows[shard].watermark for shard in kept}
         marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept})
         await self._store.open(marks, self._ledger_id, mark)
@@ -210,18 +212,3 @@ class LedgerFence(Fence):
         _log.error("shard_stays_closed", shard=row.shard, reason=reason)
         self._tried[row.shard] = time.monotonic()
         await self._closing.block(row, fence, reason, lost)
-
-    def _tidy(self, view: _View, epochs: Mapping[int, int]) -> None:
-        """Have the keys of epochs that were left removed in the background."""
-        due = any(view.rows[shard].tidied < epoch for shard, epoch in epochs.items())
-        if due and (self._tidying is None or self._tidying.done()):
-            self._tidying = asyncio.create_task(self._unlink_left(epochs))
-
-    async def _unlink_left(self, epochs: Mapping[int, int]) -> None:
-        try:
-            unlinked = await self._store.unlink_left(epochs)
-            await self._closing.tidied(epochs)
-        except MeterError as error:
-            _log.warning("old_keys_stay", reason=error.message)
-        else:
-            _log.info("old_keys_unlinked", keys=unlinked)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import Any
 
 import msgspec
 
@@ -23,8 +23,9 @@ from gateway.protocols import (
     StateSource,
 )
 from persistence.copytext import time_field
-from persistence.database import Connections
-from persistence.names import FullNames, Named, account_key, keys_in, namespace_key, user_key, user_range
+from persistence.names import FullNames, Named, account_key, namespace_key, user_key, user_range
+from persistence.overview import OverviewQueries
+from persistence.reader import Row, columns, unix_ms
 from persistence.statements import statement
 
 _WATERMARK = statement("watermark")
@@ -32,15 +33,13 @@ _BALANCES = statement("balances")
 _ACCOUNT_NAMES = statement("account_names")
 _BALANCE_AT = statement("balance_at")
 _LEDGER_PAGE = statement("ledger_page")
+_LEDGER_WINDOW_PAGE = statement("ledger_window_page")
 _HOLDS_PAGE = statement("holds_page")
 _USER_HOLDS_PAGE = statement("user_holds_page")
 _LOAD_ACCOUNTS = statement("load_accounts")
 _LOAD_HOLDS = statement("load_holds")
 _AUDIT_FINDINGS = statement("audit_findings")
-_LONG_NAMES = statement("long_names")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _ANY_ID = 2**63 - 1
 
 # Which stored holds show each status: open ones by whether they are overdue, settled ones by their own.
@@ -52,19 +51,14 @@ _SHOWN: Mapping[str | None, tuple[list[bool], list[str]]] = {
     RELEASED: ([], [RELEASED]),
 }
 
-Row = tuple[Any, ...]
 
-
-class Queries(Reports, StateSource):
+class Queries(OverviewQueries, Reports, StateSource):
     """Answers from Postgres. Every method is one statement, so one snapshot, and goes through an index.
 
     Only where long names are among what was found, a second one reads these; they never change.
 
     All raise MeterUnavailableError when the database does not answer.
     """
-
-    def __init__(self, database: Connections) -> None:
-        self._database = database
 
     async def watermark(self, shard: int) -> tuple[Position, int]:
         """Give the last journal position posted for the shard, and when that was (Unix ms)."""
@@ -108,16 +102,17 @@ class Queries(Reports, StateSource):
         before_id: int | None,
     ) -> Sequence[LedgerLine]:
         """Give the newest entries with start <= event_time < end and id < before_id; None bounds nothing."""
-        rows = await self._rows(
-            _LEDGER_PAGE,
-            namespace=namespace_key(namespace),
-            account=account_key(account),
-            before_id=_ANY_ID if before_id is None else before_id,
-            start=start or "-infinity",
-            beyond=end or "infinity",
-            limit=limit,
-        )
-        return [_ledger_line(account, row) for row in rows]
+        page = {
+            "namespace": namespace_key(namespace),
+            "account": account_key(account),
+            "before_id": _ANY_ID if before_id is None else before_id,
+            "limit": limit,
+        }
+        line = partial(_ledger_line, account)
+        if start is None and end is None:
+            return await self._planned(line, _LEDGER_PAGE, **page)
+        window = {"start": start or "-infinity", "until": end or "infinity"}
+        return await self._planned(line, _LEDGER_WINDOW_PAGE, **page, **window)
 
     async def holds(
         self,
@@ -143,10 +138,10 @@ class Queries(Reports, StateSource):
             "limit": limit,
         }
         if user_id is None:
-            rows = await self._rows(_HOLDS_PAGE, **page)
+            rows = await self._planned_rows(_HOLDS_PAGE, **page)
         else:
             of_user = {"user_id": user_key(user_id), **user_range(user_id)}
-            rows = await self._rows(_USER_HOLDS_PAGE, **page, **of_user)
+            rows = await self._planned_rows(_USER_HOLDS_PAGE, **page, **of_user)
         return list(_holds(rows, await self._full_names([namespace], _legs_of(rows))))
 
     async def count_open_holds(self) -> int:
@@ -174,7 +169,7 @@ class Queries(Reports, StateSource):
             (namespace_key(namespace), account_key(account)): (namespace, account)
             for namespace, account in wanted
         }
-        rows = await self._rows(_LOAD_ACCOUNTS, **_columns(keys))
+        rows = await self._rows(_LOAD_ACCOUNTS, **columns(keys))
         legs = [row[4:] for row in rows if row[4] is not None]
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
@@ -187,23 +182,9 @@ class Queries(Reports, StateSource):
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
         """Give each (namespace, hold id) that exists, settled or open."""
         keys = [(namespace_key(namespace), hold_id) for namespace, hold_id in wanted]
-        rows = await self._rows(_LOAD_HOLDS, **_columns(keys))
+        rows = await self._rows(_LOAD_HOLDS, **columns(keys))
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(rows))
         return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows, full)}
-
-    async def _full_names(self, namespaces: Iterable[str], accounts: Iterable[Named]) -> FullNames:
-        """Read what the keys among the accounts, named as in the tables, stand for."""
-        keys = {(namespace, key) for namespace, account in accounts for key in keys_in(account)}
-        return FullNames(namespaces, await self._long_names(keys))
-
-    async def _long_names(self, keys: Collection[Named]) -> dict[Named, str]:
-        rows = await self._rows(_LONG_NAMES, **_columns(keys)) if keys else ()
-        return {(namespace, key): name for namespace, key, name in rows}
-
-    async def _rows(self, query: bytes, **values: object) -> list[Row]:
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(query, values)
-            return await cursor.fetchall()
 
 
 def _legs_of(rows: Iterable[Row]) -> Iterator[Named]:
@@ -241,12 +222,3 @@ def _ledger_line(account: str, row: Row) -> LedgerLine:
     )
     times = unix_ms(event_time), unix_ms(created_at)
     return LedgerLine(identifier, entry_type, account, amount, balance_after, *times, reservation_id, extras)
-
-
-def _columns(wanted: Collection[Named]) -> dict[str, list[str]]:
-    return {"namespaces": [named[0] for named in wanted], "names": [named[1] for named in wanted]}
-
-
-def unix_ms(moment: datetime) -> int:
-    """Give a time in Unix milliseconds."""
-    return (moment - _EPOCH) // _MILLISECOND

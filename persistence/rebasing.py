@@ -69,7 +69,7 @@ class Books:
             return
         if entry.verb == "extend":
             yield from self._extend(entry, known)
-        elif known.status == ACTIVE or (known.status, entry.verb) == (EXPIRED, "commit"):
+        elif known.status == ACTIVE or (known.status == EXPIRED and _may_be_late(entry)):
             yield self._settle(entry, known)
         elif entry.verb == "commit":
             yield self._book(entry._replace(hold_id="", expires_ms=0, late=False), [0] * len(entry.legs), 0)
@@ -106,10 +106,15 @@ class Books:
         return entry._replace(legs=tuple(legs))
 
 
+def _may_be_late(entry: Entry) -> bool:
+    """Say whether the entry may settle a hold that has expired: a commit, or what undoes its making."""
+    return entry.verb == "commit" or (entry.verb == "release" and entry.late)
+
+
 def _making_of(entry: Entry) -> Entry:
     """Give the reserve that must have come before an entry about its hold."""
     legs = tuple(leg._replace(amount=0, held=leg.hold) for leg in entry.legs)
-    return entry._replace(verb="reserve", late=False, legs=legs, body=b"")
+    return entry._replace(verb="reserve", late=False, legs=legs, body=b"", keyed=None)
 
 
 def _with_holds(legs: Sequence[LegState], sizes: Sequence[int]) -> tuple[LegState, ...]:

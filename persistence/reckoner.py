@@ -14,7 +14,8 @@ from gateway.domain.entries import Position
 from gateway.protocols import Mismatch
 from gateway.reconcile_seams import AccountCheck, Reckoner, ReportRow
 from persistence.names import account_key, namespace_key
-from persistence.queries import Queries, Row, unix_ms
+from persistence.queries import Queries
+from persistence.reader import Row, unix_ms
 from persistence.statements import statement
 
 _CHECK = statement("check_accounts")

@@ -87,7 +87,7 @@ class Salvage:
         """
         await self._ensure_partitions(fences, survivors)
         try:
-            async with self._database.connection() as connection:
+            async with self._database.connection(patient=True) as connection:
                 await prepare(connection)
                 async with connection.transaction():
                     return await self._leave(connection, fences, survivors)

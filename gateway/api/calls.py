@@ -120,6 +120,31 @@ def ledger(meter: Meter, query: requests.LedgerQuery) -> Awaitable[answers.Ledge
     )
 
 
+def usage(meter: Meter, query: requests.UsageQuery) -> Awaitable[answers.Usages]:
+    """See what a user consumed."""
+    return meter.usage(query.user_id, query.start_time, query.end_time)
+
+
+def namespace_usage(meter: Meter, query: requests.NamespaceUsageQuery) -> Awaitable[answers.NamespaceUsages]:
+    """See what all users consumed."""
+    return meter.namespace_usage(query.start_time, query.end_time)
+
+
+def stats(meter: Meter, _query: requests.Nothing) -> Awaitable[answers.Stats]:
+    """See what the namespace has."""
+    return meter.get_stats()
+
+
+def account(meter: Meter, query: requests.AccountQuery) -> Awaitable[answers.AccountDetails]:
+    """See one account, whole."""
+    return meter.get_account(query.user_id, query.event_type, query.unit, query.resource)
+
+
+def audit_events(meter: Meter, query: requests.AuditEventsQuery) -> Awaitable[answers.AuditEvents]:
+    """List what operators did."""
+    return meter.audit_events(query.limit, query.cursor)
+
+
 def reconcile(meter: Meter, body: requests.Reconcile) -> Awaitable[answers.Reconciled]:
     """Compare Redis with the ledger, and repair."""
     return meter.reconciled(body.repair, body.trust, body.deep, body.limit, body.cursor)

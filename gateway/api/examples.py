@@ -35,7 +35,7 @@ _RESERVATION = {
     **_ACTOR,
     "metadata": {"model": "claude-sonnet"},
 }
-_ENTRY = {
+_ENTRY: dict[str, Any] = {
     "id": 1099511627792,
     "entry_type": "consumption",
     "amount": -2347,
@@ -45,6 +45,7 @@ _ENTRY = {
     **_ACCOUNT,
     "reservation_id": _HOLD,
     "reference_id": None,
+    "referenced_by": [],
     **_ACTOR,
     "metadata": None,
 }
@@ -56,6 +57,8 @@ _DISCREPANCY = {
     "discrepancy": 5,
     "reservation_id": None,
 }
+_MARCH = {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-04-01T00:00:00Z"}
+_USAGE = {**_KIND, "total_consumed": 2347, "event_count": 1}
 _GRANTED = {
     "granted": True,
     "reservation_id": _HOLD,
@@ -168,6 +171,70 @@ EXAMPLES: dict[str, Example] = {
         "Lists the entries of an account, newest first. A charge is negative.",
         {**_ACCOUNT, "start_time": "2026-03-01T00:00:00Z", "limit": 100},
         {"entries": [_ENTRY], "next_cursor": None, "as_of": _NOW},
+    ),
+    "get_usage": Example(
+        "What a user consumed",
+        "Sums up the consumption of a user, or of the pool, by account. Time is `event_time`; its start "
+        "belongs to it and its end does not.",
+        {"user_id": "alice", **_MARCH},
+        {"usage": [_USAGE], "as_of": _NOW},
+    ),
+    "get_namespace_usage": Example(
+        "What all users consumed",
+        "Sums up the consumption of the namespace by event type, resource and unit, and counts its users.",
+        _MARCH,
+        {"usage": [{**_USAGE, "unique_users": 1}], "as_of": _NOW},
+    ),
+    "get_stats": Example(
+        "What the namespace has",
+        "Counts accounts, entries and open holds, and sums up the balances of each unit.",
+        {},
+        {
+            "total_accounts": 1,
+            "total_ledger_entries": 2,
+            "active_reservations": 1,
+            "total_balance": 100000,
+            "total_reserved": 4000,
+            "units": [{"unit": "tokens", "accounts": 1, **_STANDING}],
+            "as_of": _NOW,
+        },
+    ),
+    "get_account": Example(
+        "One account, whole",
+        "Gives an account as the ledger knew it at `as_of`. One that never had an entry is 404.",
+        _ACCOUNT,
+        {
+            **_ACCOUNT,
+            **_STANDING,
+            "active_reservations": 1,
+            "created_at": _NOW,
+            "updated_at": _NOW,
+            "as_of": _NOW,
+        },
+    ),
+    "list_audit_events": Example(
+        "What operators did",
+        "Lists reconciles that were to repair, duplicates that were undone, and entries in quarantine that "
+        "something was done about, newest first.",
+        {"limit": 10},
+        {
+            "events": [
+                {
+                    "id": "reconcile:7",
+                    "action": "reconcile",
+                    "happened_at": _NOW,
+                    "details": {
+                        "report_id": 7,
+                        "trigger": "api",
+                        "trust": "ledger",
+                        "accounts_checked": 128,
+                        "findings": 1,
+                        "repaired": 1,
+                    },
+                }
+            ],
+            "next_cursor": None,
+        },
     ),
     "reconcile": Example(
         "Compare Redis with the ledger",

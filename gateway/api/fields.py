@@ -216,6 +216,21 @@ EndTime = Annotated[
     ),
 ]
 
+UsageStart = Annotated[
+    Annotated[datetime, Meta(tz=True)],
+    Meta(
+        description="What was consumed at this time or later, RFC 3339 with a zone.",
+        examples=["2026-03-01T00:00:00Z"],
+    ),
+]
+
+UsageEnd = Annotated[
+    Annotated[datetime, Meta(tz=True)],
+    Meta(
+        description="What was consumed before this, RFC 3339 with a zone.", examples=["2026-04-01T00:00:00Z"]
+    ),
+]
+
 At = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
     Meta(

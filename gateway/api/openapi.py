@@ -22,6 +22,7 @@ from gateway.domain.fields import FieldError
 _SCHEMAS = "#/components/schemas/{name}"
 _ALWAYS = ("401", "403", "422", "500", "503")
 _ACTING = ("X-Namespace", "X-Request-Id", "X-Actor-Id", "X-On-Behalf-Of", "X-Actor-Reason")
+_REPORTS = frozenset({"balance", "balances", "ledger", "usage", "stats", "account", "audit-events"})
 _SOMETHING_TO_EXTEND = [
     {"properties": {"ttl_seconds": {"type": "integer"}}, "required": ["ttl_seconds"]},
     {"properties": {"amount": {"type": "number"}}, "required": ["amount"]},
@@ -126,7 +127,7 @@ def _problems(route: Route) -> Json:
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name == "get_reservation":
+    if route.name in {"get_reservation", "get_account"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -191,7 +192,7 @@ def _tag(path: str) -> str:
     for prefix, tag in (("/v1/reservations", "holds"), ("/v1/batch", "holds"), ("/v1/reconcile", "reports")):
         if path.startswith(prefix):
             return tag
-    return "reports" if path.startswith(("/v1/balance", "/v1/ledger")) else "accounts"
+    return "reports" if path.split("/")[2] in _REPORTS else "accounts"
 
 
 def _ref(name: str) -> Json:

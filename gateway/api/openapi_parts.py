@@ -140,7 +140,7 @@ RESPONSES: dict[str, Any] = {
     "404": _problem(
         404,
         "Not found",
-        "There is no such reservation.",
+        "There is no such reservation, or no such account.",
         "not_found",
         "no reservation of this namespace has this id",
     ),

@@ -196,6 +196,30 @@ class LedgerQuery(_AccountQuery, kw_only=True):
     cursor: fields.Cursor = None
 
 
+class NamespaceUsageQuery(Request, kw_only=True):
+    """The usage of what time."""
+
+    start_time: fields.UsageStart
+    end_time: fields.UsageEnd
+
+
+class UsageQuery(NamespaceUsageQuery, kw_only=True):
+    """Whose usage, of what time."""
+
+    user_id: fields.UserIdOrPool = None
+
+
+class AccountQuery(_AccountQuery, kw_only=True):
+    """Which account."""
+
+
+class AuditEventsQuery(Request, kw_only=True):
+    """Which actions of operators."""
+
+    limit: fields.Limit = 100
+    cursor: fields.Cursor = None
+
+
 class ReservationsQuery(Request, kw_only=True):
     """Which holds."""
 

@@ -8,12 +8,15 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.domain.answers import (
+    AccountDetails,
+    AuditEvents,
     Balance,
     Balances,
     Committed,
     Consumed,
     Extended,
     LedgerPage,
+    NamespaceUsages,
     Posted,
     Reconciled,
     Reconciliations,
@@ -21,6 +24,8 @@ from gateway.domain.answers import (
     Reservation,
     Reservations,
     Reserved,
+    Stats,
+    Usages,
 )
 from gateway.domain.durability import Durability
 from gateway.protocols import Actor
@@ -163,6 +168,28 @@ class Meter(Protocol):
         cursor: str | None = None,
     ) -> Awaitable[LedgerPage]:
         """Give a page of an account's entries."""
+        ...
+
+    def usage(self, user_id: str | None, start_time: datetime, end_time: datetime) -> Awaitable[Usages]:
+        """Give what a user consumed in a time."""
+        ...
+
+    def namespace_usage(self, start_time: datetime, end_time: datetime) -> Awaitable[NamespaceUsages]:
+        """Give what all users consumed in a time."""
+        ...
+
+    def get_stats(self) -> Awaitable[Stats]:
+        """Count what the namespace has."""
+        ...
+
+    def get_account(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+    ) -> Awaitable[AccountDetails]:
+        """Give one account, whole; MeterValidationError (404) when it never had an entry."""
+        ...
+
+    def audit_events(self, limit: int = 100, cursor: str | None = None) -> Awaitable[AuditEvents]:
+        """Give a page of what operators did."""
         ...
 
     def reconciled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,13 +14,16 @@ from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
+from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Awaiting
+from gateway.domain.amounts import Amount
+from gateway.held import AsyncHeldBlock
 
 T = TypeVar("T")
 
 
-class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Awaiting):
+class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Reporting, Awaiting):
     """A gateway over HTTP, for asyncio; for the arguments see ``BaseClient``.
 
     Tasks may share it, and so may threads: each event loop gets connections of its own.
@@ -52,6 +55,48 @@ class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Readin
             return [item async for item in self._walk(build(self, *args, **kwargs))]
 
         return method
+
+    def hold(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = 300,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AsyncHeldBlock:
+        """Hold quota for the length of an ``async with`` block, and settle it at the end.
+
+        The block says what was used with ``actual(amount)``. What it reported is charged, also when it fails;
+        a block that reports nothing is charged what it held, or, when it fails, nothing. In between the hold
+        is renewed. A denial is an answer: ``granted`` is False, and the block runs all the same.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered, e.g. ``llm_call``.
+            amount: how much to hold, in ``unit``; more than zero.
+            unit: the unit of measurement, e.g. ``tokens``.
+            resource: the resource metered; None and "" are one.
+            ttl_seconds: how long the hold outlives a process that dies in the block.
+            metadata: a JSON object to keep with the hold.
+
+        Returns:
+            The block's hold: ``granted``, ``reservation_id``, ``answer`` (what reserve said),
+            ``actual(amount)`` and, afterwards, ``committed``.
+
+        Raises:
+            MeterValidationError: a field breaks a rule; ``errors`` names each.
+            MeterUnavailableError: no outcome is known; at the end, the hold expires by itself.
+        """
+        return AsyncHeldBlock(
+            self,
+            amount,
+            ttl_seconds,
+            lambda: self.reserve(
+                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+            ),
+        )
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client is of no use in it afterwards."""

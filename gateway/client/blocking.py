@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -12,13 +12,16 @@ from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
+from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Blocking
+from gateway.domain.amounts import Amount
+from gateway.held import HeldBlock
 
 T = TypeVar("T")
 
 
-class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Blocking):
+class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Reporting, Blocking):
     """A gateway over HTTP; for the arguments see ``BaseClient``.
 
     Threads may share it. A forked child gets connections of its own.
@@ -50,6 +53,48 @@ class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Reading, Blockin
             return list(self._walk(build(self, *args, **kwargs)))
 
         return method
+
+    def hold(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        ttl_seconds: int = 300,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> HeldBlock:
+        """Hold quota for the length of a ``with`` block, and settle it at the end.
+
+        The block says what was used with ``actual(amount)``. What it reported is charged, also when it fails;
+        a block that reports nothing is charged what it held, or, when it fails, nothing. In between the hold
+        is renewed. A denial is an answer: ``granted`` is False, and the block runs all the same.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered, e.g. ``llm_call``.
+            amount: how much to hold, in ``unit``; more than zero.
+            unit: the unit of measurement, e.g. ``tokens``.
+            resource: the resource metered; None and "" are one.
+            ttl_seconds: how long the hold outlives a process that dies in the block.
+            metadata: a JSON object to keep with the hold.
+
+        Returns:
+            The block's hold: ``granted``, ``reservation_id``, ``answer`` (what reserve said),
+            ``actual(amount)`` and, afterwards, ``committed``.
+
+        Raises:
+            MeterValidationError: a field breaks a rule; ``errors`` names each.
+            MeterUnavailableError: no outcome is known; at the end, the hold expires by itself.
+        """
+        return HeldBlock(
+            self,
+            amount,
+            ttl_seconds,
+            lambda: self.reserve(
+                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+            ),
+        )
 
     def close(self) -> None:
         """Close the connections. The client is of no use afterwards."""

@@ -1,4 +1,4 @@
-"""The verbs that only look: balances, the ledger, and reconcile. Nothing is changed here."""
+"""The verbs that look at accounts: balances, the ledger, and reconcile. Sums are elsewhere."""
 
 from __future__ import annotations
 

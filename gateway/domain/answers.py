@@ -144,7 +144,10 @@ class Balances(TypedDict):
 
 
 class LedgerEntry(TypedDict):
-    """One immutable line of the ledger. ``amount`` is signed: a charge is negative."""
+    """One immutable line of the ledger. ``amount`` is signed: a charge is negative.
+
+    ``reference_id`` is the entry that this one corrects, ``referenced_by`` are those that correct this one.
+    """
 
     id: int
     entry_type: EntryType
@@ -158,6 +161,7 @@ class LedgerEntry(TypedDict):
     resource: str | None
     reservation_id: str | None
     reference_id: int | None
+    referenced_by: list[int]
     actor_id: str | None
     request_id: str | None
     on_behalf_of: str | None
@@ -171,6 +175,99 @@ class LedgerPage(TypedDict):
     entries: list[LedgerEntry]
     next_cursor: str | None
     as_of: str
+
+
+class Usage(TypedDict):
+    """What a user consumed on one account in a time: the sum, and of how many entries."""
+
+    event_type: str
+    resource: str | None
+    unit: str
+    total_consumed: Decimal
+    event_count: int
+
+
+class Usages(TypedDict):
+    """What a user consumed, as the ledger knew it at ``as_of``."""
+
+    usage: list[Usage]
+    as_of: str
+
+
+class NamespaceUsage(TypedDict):
+    """What all users consumed of one kind in a time, and how many users that were. The pool is no user."""
+
+    event_type: str
+    resource: str | None
+    unit: str
+    total_consumed: Decimal
+    event_count: int
+    unique_users: int
+
+
+class NamespaceUsages(TypedDict):
+    """What all users consumed, as the ledger knew it at ``as_of``."""
+
+    usage: list[NamespaceUsage]
+    as_of: str
+
+
+class UnitTotals(TypedDict):
+    """All accounts of one unit together."""
+
+    unit: str
+    accounts: int
+    balance: Decimal
+    reserved: Decimal
+    available: Decimal
+
+
+class Stats(TypedDict):
+    """What a namespace has, as the ledger knew it at ``as_of``.
+
+    ``total_ledger_entries`` counts the entries that booked an amount. ``total_balance`` and
+    ``total_reserved`` add up all units, which says something only where there is one; ``units`` has each.
+    """
+
+    total_accounts: int
+    total_ledger_entries: int
+    active_reservations: int
+    total_balance: Decimal
+    total_reserved: Decimal
+    units: list[UnitTotals]
+    as_of: str
+
+
+class AccountDetails(TypedDict):
+    """One account, whole, as the ledger knew it at ``as_of``."""
+
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    balance: Decimal
+    reserved: Decimal
+    available: Decimal
+    active_reservations: int
+    created_at: str
+    updated_at: str
+    as_of: str
+
+
+class AuditEvent(TypedDict):
+    """One action of an operator. What ``details`` has depends on ``action``."""
+
+    id: str
+    action: Literal["reconcile", "undo_duplicate", "resolve_quarantine"]
+    happened_at: str
+    details: dict[str, Any]
+
+
+class AuditEvents(TypedDict):
+    """A page of operators' actions, newest first. ``next_cursor`` is None at the end."""
+
+    events: list[AuditEvent]
+    next_cursor: str | None
 
 
 class Discrepancy(TypedDict):

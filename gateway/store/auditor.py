@@ -64,16 +64,17 @@ class RedisAuditor:
         holds = [word for told, hold in repair.holds for word in _fix(told, hold)]
         numbers = (repair.balance_off, repair.reserved_off, repair.booked)
         seen = (f"{epoch}-{seq}", repair.audit.at_ms)
-        reply = await self._run("repair", namespace, repair.account, *seen, *numbers, repair.body, *holds)
+        words = (repair.account, *seen, *numbers, repair.body, *holds)
+        reply = await self._run("repair", namespace, *words, body=repair.body)
         if reply[0] == "OVERFLOW":
             raise MeterUnavailableError(
                 f"the ledger's numbers of {repair.account} are beyond the largest exact amount"
             )
         return None if reply[0] == "OUTDATED" else read_entry(reply[2], reply[3], repair.body)
 
-    async def _run(self, verb: str, namespace: str, *args: Word) -> Reply:
-        words = (namespace_text(namespace), *args)
-        return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
+    async def _run(self, verb: str, namespace: str, *args: Word, body: bytes = b"") -> Reply:
+        words, shard = (namespace_text(namespace), *args), shard_of(namespace)
+        return await self._calls.run(verb, shard, "", "", words, repeatable=True, body=body)
 
 
 def _fix(told: ToldHold, hold: Hold | None) -> tuple[Word, ...]:

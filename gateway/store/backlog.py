@@ -28,11 +28,12 @@ class Backlog:
 
     def is_at_bound(self, shard: int) -> bool:
         """Say whether the shard's journal was at its bound when last heard of, or all that is kept is."""
-        return self.is_full(self._kept.unposted[shard]) or self._kept.is_full()
+        return self.is_full(shard, self._kept.unposted[shard]) or self._kept.is_full()
 
-    def is_full(self, entries: int) -> bool:
-        """Say whether so many unposted entries of a shard are at one of the bounds."""
-        size = entries * (self._kept.mean_bytes() + _ENTRY_BYTES)
+    def is_full(self, shard: int, entries: int) -> bool:
+        """Say whether so many unposted entries of the shard are at one of the bounds."""
+        mean = self._kept.mean_bytes[shard]
+        size = entries * (mean + _ENTRY_BYTES) if mean else 0
         return entries >= self._max_entries or size >= self._max_bytes
 
     async def check(self, shard: int) -> None:

@@ -156,7 +156,7 @@ class RedisDecider:
 
     def held_back(self, unposted: Mapping[int, int]) -> Sequence[int]:
         """Give those of the shards whose writes are refused, with so many unposted entries each."""
-        return [shard for shard, entries in unposted.items() if self._backlog.is_full(entries)]
+        return [shard for shard, entries in unposted.items() if self._backlog.is_full(shard, entries)]
 
     async def now_ms(self, shard: int) -> int:
         """Tell the time by the shard's clock, in Unix milliseconds."""

@@ -18,6 +18,7 @@ from gateway.store.replies import Reply
 EXPIRED = "EXPIRED"  # the last word of an answer when holds expired beside what was asked
 _PLAIN = 4  # the words of an answer before the entries of those
 _NOTHING = -1
+_AVERAGED = 64  # how many entries a mean looks back on
 
 _Row = tuple[int, str, bytes, str]
 Closing = tuple[str, int]  # the epoch, as in keys, and the number of the closing
@@ -47,12 +48,14 @@ class Kept:
     Attributes:
         closing: for each shard the closing that is under way, None for most.
         unposted: how many entries of each shard the ledger did not have when it was last heard of.
+        mean_bytes: how long the words of an entry of each shard were lately.
         epoch_full: whether a shard has used up the sequences of its epoch and must be given a new one.
     """
 
     def __init__(self, *, max_entries: int = 250_000, max_bytes: int = 1 << 27) -> None:
         self.closing: list[Closing | None] = [None] * SHARDS
         self.unposted = [0] * SHARDS
+        self.mean_bytes = [0.0] * SHARDS
         self.epoch_full = False
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -60,7 +63,6 @@ class Kept:
         self._left: dict[tuple[int, int], _Shard] = {}
         self._count = 0
         self._bytes = 0
-        self._mean_bytes = 0.0
 
     def note(self, shard: int, reply: Reply, body: bytes, key: str = "") -> None:
         """Take in an answer that made an entry, DONE or REPLAYED, just before it is passed on.
@@ -79,7 +81,10 @@ class Kept:
             kept.seq = seq
             kept.entries.append((seq, head, body, key))
             self._count += 1
-            self._bytes += len(head) + len(body) + len(key)
+            size = len(head) + len(body) + len(key)
+            self._bytes += size
+            mean = self.mean_bytes[shard] or size
+            self.mean_bytes[shard] = mean + (size - mean) / _AVERAGED
             if seq >= SEQ_FULL:
                 self.epoch_full = True
         elif seq > kept.posted:
@@ -101,12 +106,6 @@ class Kept:
             if seq > kept.posted:
                 self._repeat(kept, (seq, head, b"", ""))
         kept.seq = max(kept.seq, int(last_text))
-
-    def mean_bytes(self) -> float:
-        """Give how long the words of an entry are on average, by those that are kept, or were last."""
-        if self._count:
-            self._mean_bytes = self._bytes / self._count
-        return self._mean_bytes
 
     def is_full(self) -> bool:
         """Say whether as much is kept as may be: more would be acknowledged without a copy."""

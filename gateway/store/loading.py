@@ -1,7 +1,7 @@
 """Brings into Redis what a script found absent: accounts with their open holds, and settled holds.
 
 Redis is a cache of the ledger that happens to decide. What is asked for within one tick shares one query.
-A load carries the ticket of the script that asked, the shard's clock at that moment (see lua/install.lua);
+A load carries the ticket of the script that asked, the times of that moment (see lua/fragments/ticket.lua);
 whether it came too late shows when the script is called again.
 """
 
@@ -46,33 +46,33 @@ class Loader:
 
         Raises MeterUnavailableError when the ledger is away, StoreError when Redis is.
         """
-        ticket_ms, hold_path, paths = reply[2], reply[3], reply[4:]
+        ticket, hold_path, paths = reply[2], reply[3], reply[4:]
         if hold_path:
-            await self._load_hold(keys, clock, ticket_ms, hold_path)
+            await self._load_hold(keys, clock, ticket, hold_path)
         else:
-            await self._load_accounts(keys, clock, ticket_ms, [_named(path) for path in paths])
+            await self._load_accounts(keys, clock, ticket, [_named(path) for path in paths])
 
     async def _load_accounts(
-        self, keys: ShardKeys, clock: Clock, ticket_ms: str, wanted: Sequence[Named]
+        self, keys: ShardKeys, clock: Clock, ticket: str, wanted: Sequence[Named]
     ) -> None:
         states = await self._accounts.get(wanted)
         names = [keys.meta, keys.journal, keys.due]
         for named in wanted:
             args = _account_args(named[1], states.get(named))
             await self._send(
-                self._install, names, keys.epoch, clock(), named[0], ticket_ms, self._absent_ttl_ms, *args
+                self._install, names, keys.epoch, clock(), named[0], ticket, self._absent_ttl_ms, *args
             )
 
-    async def _load_hold(self, keys: ShardKeys, clock: Clock, ticket_ms: str, path: str) -> None:
+    async def _load_hold(self, keys: ShardKeys, clock: Clock, ticket: str, path: str) -> None:
         named = _named(path)
         hold = (await self._holds.get([named])).get(named)
         if hold is not None and hold.status == ACTIVE:
-            await self._load_accounts(keys, clock, ticket_ms, [(named[0], leg.account) for leg in hold.legs])
+            await self._load_accounts(keys, clock, ticket, [(named[0], leg.account) for leg in hold.legs])
             return
         keep_ms = self._absent_ttl_ms if hold is None else self._settled_ms
         args = ["absent"] if hold is None else _settled_args(hold)
         names = [keys.meta, keys.journal, keys.due, keys.hold_prefix + path]
-        await self._send(self._recall, names, keys.epoch, clock(), named[0], ticket_ms, keep_ms, *args)
+        await self._send(self._recall, names, keys.epoch, clock(), named[0], ticket, keep_ms, *args)
 
     async def _send(
         self, sha: str, names: list[str], epoch: str, at: Word, namespace: str, *args: Word

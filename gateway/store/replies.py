@@ -16,13 +16,16 @@ UNDO = "duplicate"
 _LEG_WORDS = 6
 _HEAD_WORDS = 6
 
+# A tuple of names is made by a Python function of its own, which took half of the time of reading an entry.
+_made = tuple.__new__
+
 Reply = Sequence[str]
 
 
 def read_position(identifier: str) -> Position:
     """Read a stream id, ``<epoch>-<seq>``."""
     epoch, _, seq = identifier.partition("-")
-    return Position(int(epoch), int(seq))
+    return _made(Position, (int(epoch), int(seq)))
 
 
 def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
@@ -34,7 +37,8 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     """
     words = head.split(" ")
     verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
-    return Entry(
+    keyed, undoes = _read_key(key, head) if key else (None, None)
+    told = (
         read_position(identifier),
         verb,
         int(at_ms),
@@ -44,8 +48,10 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         late == "1",
         _read_legs(words),
         body,
-        *_read_key(key, head),
+        keyed,
+        undoes,
     )
+    return _made(Entry, told)
 
 
 def read_done(reply: Reply, body: bytes) -> Done:
@@ -101,8 +107,6 @@ def _read_hold_legs(words: Sequence[str], consumed: str) -> tuple[HoldLeg, ...]:
 
 
 def _read_key(key: str, head: str) -> tuple[Keyed | None, Position | None]:
-    if not key:
-        return None, None
     fingerprint, _, name = key.partition(" ")
     if fingerprint == UNDO:
         return None, read_position(name.rpartition(":")[2])
@@ -117,4 +121,4 @@ def _read_legs(words: list[str]) -> tuple[LegState, ...]:
 
 def _read_leg(words: list[str]) -> LegState:
     account, amount, held, hold, balance, reserved = words
-    return LegState(account, int(amount), int(held), int(hold), int(balance), int(reserved))
+    return _made(LegState, (account, int(amount), int(held), int(hold), int(balance), int(reserved)))

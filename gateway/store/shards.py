@@ -19,10 +19,6 @@ from gateway.store.scripts import Script
 
 NOTHING_YET = Position(0, -1)
 
-_SCAN_KEYS = 1000  # of one turn, so that no call of the server takes long
-_PAUSE_S = 0.005
-_STATE_KEY = re.compile(rf"qg{SCHEMA}:\{{(\d{{3}})\}}:(\d+):")
-
 
 class RedisShards:
     """Implements ``shard_seams.ShardStore`` over a link."""
@@ -53,26 +49,9 @@ class RedisShards:
         for script in self._scripts.values():
             await self._call("SCRIPT", "LOAD", script.text)
 
-    async def unlink_left(self, epochs: Mapping[int, int]) -> int:
-        """Remove the keys of epochs before the shards' own, some at a time. Raises MeterUnavailableError."""
-        cursor, unlinked = "0", 0
-        while True:
-            cursor, names = await self._call(
-                "SCAN", cursor, "MATCH", f"qg{SCHEMA}:*:*:*", "COUNT", _SCAN_KEYS
-            )
-            # A cluster's node takes keys of one slot in one call, so each shard has its own.
-            for names_of_shard in _left_by_shard(names, epochs).values():
-                unlinked += await self._call("UNLINK", *names_of_shard)
-            if cursor == "0":
-                return unlinked
-            await asyncio.sleep(_PAUSE_S)
-
     async def _close(self, shard: int, mark: str) -> None:
-        meta = ShardKeys(shard, 0).meta
-        epoch = await self._call("HGET", meta, "epoch")
-        closed = ("closed", epoch) if epoch is not None else ()
-        await self._call("HSET", meta, "closing", mark, *closed)
-        await self._call("HDEL", meta, "epoch")
+        # As to open: the text is sent whole, for nobody may have loaded it.
+        await self._call("EVAL", self._scripts["close"].text, 1, ShardKeys(shard, 0).meta, mark)
 
     async def _run_id(self) -> str:
         try:
@@ -135,16 +114,6 @@ def run_id_of(info: str) -> str:
 
 def _whole(text: str | None) -> int | None:
     return None if text is None else int(text)
-
-
-def _left_by_shard(names: Sequence[str], epochs: Mapping[int, int]) -> Mapping[int, list[str]]:
-    """Sort out the keys of epochs that were left, by shard."""
-    found: dict[int, list[str]] = {}
-    for name in names:
-        match = _STATE_KEY.match(name)
-        if match and int(match[2]) < epochs.get(int(match[1]), 0):
-            found.setdefault(int(match[1]), []).append(name)
-    return found
 
 
 async def _together(calls: Any) -> list[Any]:

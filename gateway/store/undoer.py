@@ -52,14 +52,16 @@ class RedisUndoer:
             pending = await self._duplicates.is_pending(done.namespace, duplicate.position)
             return None if pending else ("REPLAYED",)
 
+        body = _body(duplicate, done)
         reply = await self._calls.run(
             "undo",
             shard_of(done.namespace),
             f"{namespace}:{hold_id}",
             f"{namespace}:{UNDO}:{epoch}-{seq}",
-            (namespace, UNDO, _SEEN_MS, hold_id, done.verb, _body(duplicate, done), *_changes(done)),
+            (namespace, UNDO, _SEEN_MS, hold_id, done.verb, body, *_changes(done)),
             repeatable=True,
             vet=vet,
+            body=body,
         )
         if reply[0] == "OVERFLOW":
             raise overflow("amount", reply[2])

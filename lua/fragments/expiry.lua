@@ -1,7 +1,7 @@
 -- Returns to the touched accounts what their expired holds had reserved, before anything is decided.
 -- Nothing is written here: all reads come before the first write.
 -- GIVES: expiries (list of id, ns, key, head, legs), expiring (hold's key to true), more (one call was not enough)
--- ANSWERS: LOAD posted clock '' path..., when an account is not in Redis
+-- ANSWERS: LOAD posted ticket '' path..., when an account is not in Redis
 -- USES: guard accounts
 local EXPIRE_LIMIT = 100
 local expiries, expiring, more = {}, {}, false
@@ -30,7 +30,7 @@ for i = 1, #touched do
     end
   end
 end
-if #absent > 0 then return {'LOAD', posted, text(clock), '', unpack(absent)} end
+if #absent > 0 then return {'LOAD', posted, text(clock) .. ':' .. now_text, '', unpack(absent)} end
 for i = 1, #expiries do
   local expiry = expiries[i]
   local head = 'expire ' .. now_text .. ' ' .. expiry.ns .. ' ' .. expiry.id .. ' ' .. text(expiry.expires_ms) .. ' 0'

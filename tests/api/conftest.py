@@ -31,6 +31,11 @@ METHODS = {
     "get_balance": "get_balance",
     "balances": "get_balances",
     "ledger": "get_ledger",
+    "usage": "get_usage",
+    "namespace_usage": "get_namespace_usage",
+    "get_stats": "get_stats",
+    "get_account": "get_account",
+    "audit_events": "list_audit_events",
     "reconciled": "reconcile",
     "reconciliations": "list_reconciliations",
 }

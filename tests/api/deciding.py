@@ -10,6 +10,7 @@ from gateway.domain.decisions import Done, Standing
 from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, Hold, HoldLeg
 from gateway.domain.names import account_text
+from gateway.report_seams import AccountFacts
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -97,4 +98,17 @@ class Agreeable:
     async def balances(self, *_: Any) -> list[Any]:
         return []
 
+    async def entry_exists(self, _namespace: str, _entry_id: int) -> bool:
+        return True
+
+    async def referrers(self, *_: Any) -> dict[int, Any]:
+        return {}
+
+    async def counts(self, _namespace: str) -> tuple[int, int]:
+        return 0, 0
+
+    async def account_facts(self, _namespace: str, _account: str) -> AccountFacts:
+        return AccountFacts(7, 3, 1, AT_MS, AT_MS)
+
+    user_usage = namespace_usage = unit_totals = audit_events = balances
     ledger = holds = accounts = audits = reports = balances

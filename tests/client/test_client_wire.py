@@ -57,6 +57,7 @@ ENTRY = {
     "resource": None,
     "reservation_id": None,
     "reference_id": None,
+    "referenced_by": [],
     "actor_id": None,
     "request_id": None,
     "on_behalf_of": None,

@@ -13,17 +13,25 @@ from gateway.meter import Meter
 VERBS = [
     "adjust",
     "allocate",
+    "audit_events",
     "batch",
     "clear_actor",
     "commit",
     "consume",
     "extend",
+    "get_account",
+    "get_audit_events",
     "get_balance",
     "get_ledger",
+    "get_namespace_usage",
     "get_reservation",
+    "get_stats",
+    "get_usage",
     "get_user_balances",
+    "hold",
     "ledger",
     "list_reservations",
+    "namespace_usage",
     "reconcile",
     "reconciled",
     "reconciliations",
@@ -31,6 +39,7 @@ VERBS = [
     "release_expired_reservations",
     "reserve",
     "set_actor",
+    "usage",
 ]
 
 

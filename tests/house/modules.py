@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces")
+_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces", "report_verbs", "report_wording")
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
     *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
@@ -25,12 +25,19 @@ _ROOTS = (
         "reconcile_report",
         "health",
         "joined",
+        "proxying",
+        "proxy_command",
     ),
 )
 _BESIDE = (
     dict.fromkeys(_METER + _RECONCILE, "meter")
     | dict.fromkeys(_ROOTS, "roots")
-    | {"reconcile_seams": "protocols", "shard_seams": "protocols", "service_links": "settings"}
+    | {
+        "reconcile_seams": "protocols",
+        "report_seams": "protocols",
+        "shard_seams": "protocols",
+        "service_links": "settings",
+    }
 )
 
 

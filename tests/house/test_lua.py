@@ -202,6 +202,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
     calls = Calls(link, texts, fence, loader, lambda: now[0])
     decider = RedisDecider(calls, FirstAnswers(ledger, 1), seen_ms=1000)
+    await RedisShards(link, texts).close([shard])
     await RedisShards(link, texts).open({shard: Position(1, -1)})
     one, two = "alice:llm:tokens:", ":llm:usd:"
     for key in (None, "k"):

@@ -21,6 +21,23 @@ PUBLIC = {
         *("MeterValidationError", "problem_of"),
     },
     "gateway.api": {"Authenticator", "Caller", "NoKeys", "SingleKey", "api_app"},
+    "gateway.llm": {
+        *(
+            "Accuracy",
+            "Ask",
+            "ByteTally",
+            "Estimate",
+            "Estimator",
+            "FilePrices",
+            "Price",
+            "PriceList",
+            "Prices",
+        ),
+        *("Readers", "ReplyHead", "Tally", "TokenizerTally", "Usage", "UsageReader", "Weights", "read_ask"),
+    },
+    "gateway.middleware": {
+        *("Account", "Charge", "Head", "LlmCosts", "CostReader", "QuotaMiddleware", "Request"),
+    },
     "gateway.servers": {
         *("DataDirectoryError", "PostgresServer", "Provider", "RedisServer", "RunningServers"),
         *("ServerNotFoundError", "ServerStartError", "ServersError", "postgres_providers", "redis_providers"),
@@ -33,7 +50,8 @@ VERBS = frozenset(
     [
         *("allocate", "consume", "adjust", "reserve", "commit", "release", "extend", "get_reservation"),
         *("list_reservations", "get_balance", "get_user_balances", "get_ledger", "reconcile", "batch"),
-        *("release_expired_reservations", "set_actor", "clear_actor"),
+        *("get_usage", "get_namespace_usage", "get_stats", "get_account", "get_audit_events"),
+        *("release_expired_reservations", "set_actor", "clear_actor", "hold"),
     ]
 )
 FACADES = ("gateway.client.MeterClient", "gateway.client.AsyncMeterClient", "gateway.meter.Meter")

@@ -31,7 +31,7 @@ class Script:
     """Decider and reports in one; each method answers with what was set under its name."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"referrers": {}, "entry_exists": True}
         self.asked: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:

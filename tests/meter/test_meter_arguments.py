@@ -91,7 +91,7 @@ async def marks(script: Script, *calls: Any) -> list[str]:
 
 
 async def test_the_fingerprint_is_of_the_verb_and_its_parameters(meter: Meter, script: Script) -> None:
-    script.answers = {
+    script.answers |= {
         "allocate": done("allocate", 5, 0, 0, 5, 0),
         "adjust": done("adjust", 5, 0, 0, 5, 0),
         "consume": done("consume", 5, 0, 0, 5, 0),
@@ -129,7 +129,7 @@ async def test_the_fingerprint_is_of_the_verb_and_its_parameters(meter: Meter, s
 
 
 async def test_equal_metadata_in_another_order_is_the_same_request(meter: Meter, script: Script) -> None:
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     one, two = await marks(
         script,
         meter.allocate(*WHOSE, 5, "tokens", metadata={"a": 1, "b": 2}, idempotency_key="k"),
@@ -139,13 +139,13 @@ async def test_equal_metadata_in_another_order_is_the_same_request(meter: Meter,
 
 
 async def test_a_call_without_anything_of_the_callers_own_has_no_body(meter: Meter, script: Script) -> None:
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens")
     assert script.call == Call("acme", None, "", b"")
 
 
 async def test_the_body_holds_all_that_is_the_callers_own(meter: Meter, script: Script) -> None:
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     meter.set_actor("ann", "r-1", on_behalf_of="bob", reason="because")
     east = timezone(timedelta(hours=2))
     await meter.allocate(
@@ -200,7 +200,7 @@ async def test_metadata_that_no_reader_could_take(meter: Meter, metadata: Any, c
     "metadata", [{}, {"a": "\\u0000"}, {"a": "\\\\u0000"}, {"null": None}, {"a": "NaN"}, {"x": "y" * 16_376}]
 )
 async def test_metadata_that_only_looks_wrong(meter: Meter, script: Script, metadata: Any) -> None:
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens", metadata=metadata)
     assert msgspec.json.decode(script.call.body)["metadata"] == metadata
 
@@ -228,7 +228,7 @@ anything = st.one_of(
 )
 async def test_nothing_but_a_validation_error_comes_of_bad_arguments(arguments: Any) -> None:
     script = Script()
-    script.answers = {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     meter = Meter(Backend(script, script, _Silent(), script), "acme")
     result = (await asyncio.gather(meter.allocate(**arguments), return_exceptions=True))[0]
     if isinstance(result, BaseException):

@@ -22,7 +22,7 @@ def allocation(amount: Any = 5, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def agreeable(script: Script) -> Script:
-    script.answers = {
+    script.answers |= {
         "allocate": done("allocate", 5, 0, 0, 5, 0),
         "consume": done("consume", -5, 0, 0, 5, 0),
         "adjust": done("adjust", 5, 0, 0, 5, 0),
@@ -63,7 +63,7 @@ async def test_answers_come_in_input_order_whoever_is_done_first(meter: Meter, s
             await asyncio.sleep(0)
         return done("allocate", amount, 0, 0, amount, 0, account=account)
 
-    script.answers = {"allocate": slow_first}
+    script.answers |= {"allocate": slow_first}
     answers = await meter.batch([allocation(n, user_id=f"u{n}") for n in range(1, 20)])
     assert [answer["balance"] for answer in answers] == list(range(1, 20))
 
@@ -111,7 +111,7 @@ async def test_different_accounts_travel_together(meter: Meter, script: Script) 
         await together.wait()
         return done("allocate", amount, 0, 0, amount, 0)
 
-    script.answers = {"allocate": wait_for_all}
+    script.answers |= {"allocate": wait_for_all}
     async with asyncio.timeout(10):
         assert len(await meter.batch([allocation(1, user_id=f"u{n}") for n in range(100)])) == 100
 
@@ -160,7 +160,7 @@ async def test_an_unavailable_store_is_each_operations_own_problem(meter: Meter,
             raise MeterUnavailableError("away")
         return done("allocate", 5, 0, 0, 5, 0)
 
-    script.answers = {"allocate": one_fails}
+    script.answers |= {"allocate": one_fails}
     problem, good = await meter.batch([allocation(), allocation(user_id="bob")])
     assert (problem["status"], problem["code"], good["balance"]) == (503, "store_unavailable", 5)
 

@@ -24,7 +24,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
 
 @pytest.fixture(autouse=True)
 def agreeing(script: Script) -> None:
-    script.answers = {verb: done(verb, 0, 5, 5, 5, 5, hold_id=HOLD) for verb in CHANGES}
+    script.answers |= {verb: done(verb, 0, 5, 5, 5, 5, hold_id=HOLD) for verb in CHANGES}
     script.answers |= {"check_durability": None, "endure": None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
-from gateway.domain.entries import Position
+from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
 from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
@@ -41,7 +42,7 @@ def hold(number: int) -> Hold:
 @pytest.fixture(autouse=True)
 def caught_up(script: Script) -> None:
     now_ms = AT_MS + 77_000
-    script.answers = {"head": HEAD, "now_ms": now_ms, "posted_upto": True, "watermark": (HEAD, AT_MS)}
+    script.answers |= {"head": HEAD, "now_ms": now_ms, "posted_upto": True, "watermark": (HEAD, AT_MS)}
 
 
 async def test_a_report_waits_until_the_ledger_holds_what_it_was_asked_about(
@@ -81,18 +82,21 @@ async def test_a_page_of_the_ledger_and_the_next(meter: Meter, script: Script) -
     script.answers |= {"ledger": [lines, lines[2:]]}
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
     page = await meter.ledger(*WHOSE, "tokens", start_time=start, end_time=end, limit=2)
-    assert script.asked[-1] == ("ledger", "acme", ACCOUNT, start, end, 3, None)
+    assert script.asked[-2:] == [
+        ("ledger", "acme", ACCOUNT, start, end, 3, None),
+        ("referrers", "acme", [50, 40]),
+    ]
     assert [entry["id"] for entry in page["entries"]] == [50, 40]
     cursor = page["next_cursor"]
     assert cursor is not None
     page = await meter.ledger(*WHOSE, "tokens", limit=2, cursor=cursor)
-    assert script.asked[-1] == ("ledger", "acme", ACCOUNT, None, None, 3, 40)
+    assert script.asked[-2] == ("ledger", "acme", ACCOUNT, None, None, 3, 40)
     assert [entry["id"] for entry in page["entries"]] == [30]
     assert page["next_cursor"] is None
 
 
 async def test_an_entry_of_the_ledger(meter: Meter, script: Script) -> None:
-    script.answers |= {"ledger": [[line(50, actor_id="ann", reference_id=7)]]}
+    script.answers |= {"ledger": [[line(50, actor_id="ann", reference_id=7)]], "referrers": {50: (60, 70)}}
     [entry] = await meter.get_ledger(*WHOSE, "tokens")
     assert entry == {
         "id": 50,
@@ -107,12 +111,48 @@ async def test_an_entry_of_the_ledger(meter: Meter, script: Script) -> None:
         "resource": None,
         "reservation_id": HOLD,
         "reference_id": 7,
+        "referenced_by": [60, 70],
         "actor_id": "ann",
         "request_id": None,
         "on_behalf_of": None,
         "reason": None,
         "metadata": None,
     }
+
+
+async def test_a_long_page_lets_others_have_their_turn(meter: Meter, script: Script) -> None:
+    """What ten thousand lines take to be worded must not stop every other caller for as long."""
+    script.answers |= {"ledger": [[line(number) for number in range(2000, 0, -1)]]}
+    script.answers |= {"holds": [[hold(number) for number in range(2000, 0, -1)]]}
+    for report in (meter.ledger(*WHOSE, "tokens", limit=5000), meter.reservations(limit=5000)):
+        turns, done = 0, asyncio.ensure_future(report)
+        while not done.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await done
+        assert turns > 20
+
+
+async def test_a_correction_of_what_is_not_posted_yet_waits_for_it(meter: Meter, script: Script) -> None:
+    reference = entry_id(HEAD)
+    script.answers |= {"entry_exists": [False, True], "adjust": done("adjust", 5, 0, 0, 5, 0)}
+    await meter.adjust(*WHOSE, 5, "tokens", reference_id=reference)
+    assert [asked[0] for asked in script.asked] == [
+        *("entry_exists", "head", "posted_upto", "entry_exists", "adjust"),
+    ]
+    assert script.asked[2] == ("posted_upto", shard_of("acme"), HEAD, 0.05)
+
+
+async def test_a_correction_of_what_cannot_be_found(meter: Meter, script: Script) -> None:
+    script.answers |= {"entry_exists": False, "posted_upto": False}
+    for reference, error in (
+        (entry_id(HEAD), MeterUnavailableError),
+        (entry_id(HEAD) + 16, MeterValidationError),
+    ):
+        with pytest.raises(error) as caught:
+            await meter.adjust(*WHOSE, 5, "tokens", reference_id=reference)
+        assert caught.value.code in {"ledger_backlog", "VAL_REFERENCE_NOT_FOUND"}
+    assert "adjust" not in [asked[0] for asked in script.asked]
 
 
 async def test_a_page_of_holds_and_the_next(meter: Meter, script: Script) -> None:

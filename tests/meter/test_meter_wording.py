@@ -23,7 +23,7 @@ SETTLED = ["not_found", "committed", "released", "expired"]
 
 
 async def test_allocate_and_adjust(meter: Meter, script: Script) -> None:
-    script.answers = {
+    script.answers |= {
         "allocate": done("allocate", 5, 0, 0, 105, 7),
         "adjust": done("adjust", -5, 0, 0, -5, 0),
     }
@@ -34,14 +34,14 @@ async def test_allocate_and_adjust(meter: Meter, script: Script) -> None:
 
 
 async def test_amounts_go_in_and_come_out_in_the_scale_of_their_unit(meter: Meter, script: Script) -> None:
-    script.answers = {"allocate": done("allocate", 1_500_000, 0, 0, 2_250_001, 0, account=USD)}
+    script.answers |= {"allocate": done("allocate", 1_500_000, 0, 0, 2_250_001, 0, account=USD)}
     answer = await meter.allocate(None, "llm_call", 1.5, "usd", "gpt")
     assert script.asked[0][2:] == (USD, 1_500_000)
     assert str(answer["balance"]) == "2.250001"
 
 
 async def test_consume(meter: Meter, script: Script) -> None:
-    script.answers = {"consume": [done("consume", -5, 0, 0, 95, 20), Denied(0, 10, 8, 0, AT_MS)]}
+    script.answers |= {"consume": [done("consume", -5, 0, 0, 95, 20), Denied(0, 10, 8, 0, AT_MS)]}
     assert await meter.consume(*WHOSE, 5, "tokens") == {
         "success": True,
         "balance": 95,
@@ -60,7 +60,7 @@ async def test_consume(meter: Meter, script: Script) -> None:
 
 
 async def test_reserve(meter: Meter, script: Script) -> None:
-    script.answers = {"reserve": done("reserve", 0, 10, 10, 100, 30, hold_id=HOLD)}
+    script.answers |= {"reserve": done("reserve", 0, 10, 10, 100, 30, hold_id=HOLD)}
     assert await meter.reserve(*WHOSE, 10, "tokens", ttl_seconds=60) == {
         "granted": True,
         "reservation_id": HOLD,
@@ -92,7 +92,7 @@ async def test_reserve(meter: Meter, script: Script) -> None:
 async def test_a_denied_reserve_says_when_to_come_back(
     meter: Meter, script: Script, denied: Denied, retry_after: float | None
 ) -> None:
-    script.answers = {"reserve": denied}
+    script.answers |= {"reserve": denied}
     assert await meter.reserve(*WHOSE, 10, "tokens") == {
         "granted": False,
         "reservation_id": None,
@@ -109,7 +109,7 @@ async def test_a_denied_reserve_says_when_to_come_back(
     ("actual", "released", "entry"), [(4, 6, ENTRY), (10, 0, ENTRY), (25, 0, ENTRY), (0, 10, None)]
 )
 async def test_commit(meter: Meter, script: Script, actual: int, released: int, entry: int | None) -> None:
-    script.answers = {"commit": done("commit", -actual, -10, 10, 100 - actual, 0, hold_id=HOLD)}
+    script.answers |= {"commit": done("commit", -actual, -10, 10, 100 - actual, 0, hold_id=HOLD)}
     assert await meter.commit(HOLD, actual) == {
         "success": True,
         "consumed": actual,
@@ -122,14 +122,14 @@ async def test_commit(meter: Meter, script: Script, actual: int, released: int, 
 
 
 async def test_a_commit_is_read_in_the_scale_its_hold_was_made_in(meter: Meter, script: Script) -> None:
-    script.answers = {"commit": done("commit", -250_000, -1_000_000, 1_000_000, 0, 0, hold_id=USD_HOLD)}
+    script.answers |= {"commit": done("commit", -250_000, -1_000_000, 1_000_000, 0, 0, hold_id=USD_HOLD)}
     answer = await meter.commit(USD_HOLD, "0.25")
     assert script.asked[0][2:] == (USD_HOLD, (250_000,))
     assert (answer["consumed"], answer["released"]) == (Decimal("0.25"), Decimal("0.75"))
 
 
 async def test_a_late_commit_says_so(meter: Meter, script: Script) -> None:
-    script.answers = {"commit": done("commit", -4, 0, 10, 96, 0, hold_id=HOLD, late=True)}
+    script.answers |= {"commit": done("commit", -4, 0, 10, 96, 0, hold_id=HOLD, late=True)}
     assert (await meter.commit(HOLD, 4)).get("late") is True
 
 
@@ -156,7 +156,7 @@ async def test_a_text_that_is_no_holds_id_is_not_found_and_asks_nobody(
 
 
 async def test_release_and_extend(meter: Meter, script: Script) -> None:
-    script.answers = {
+    script.answers |= {
         "release": done("release", 0, -10, 10, 100, 0, hold_id=HOLD),
         "extend": [done("extend", 0, 5, 15, 100, 15, hold_id=HOLD), Denied(0, 100, 98, 0, AT_MS)],
     }
@@ -180,7 +180,7 @@ async def test_release_and_extend(meter: Meter, script: Script) -> None:
 
 
 async def test_a_balance(meter: Meter, script: Script) -> None:
-    script.answers = {"standing": Standing(100, 30, AT_MS)}
+    script.answers |= {"standing": Standing(100, 30, AT_MS)}
     assert await meter.get_balance(*WHOSE, "tokens") == {
         "balance": 100,
         "reserved": 30,
@@ -194,7 +194,7 @@ async def test_a_reservation(meter: Meter, script: Script) -> None:
     legs = (HoldLeg(ACCOUNT, 10, 4), HoldLeg(USD, 2_500_000, 0))
     body = b'{"metadata":{"a":[1,null]},"actor_id":"ann","reason":"test"}'
     hold = Hold("acme", HOLD, "committed", legs, AT_MS, AT_MS + 1000, AT_MS + 500, late=True, body=body)
-    script.answers = {"look": (hold, AT_MS + 2000)}
+    script.answers |= {"look": (hold, AT_MS + 2000)}
     found: Any = await meter.get_reservation(HOLD)
     assert [leg.pop("amount") for leg in found["legs"]] == [10, Decimal("2.5")]
     assert [leg.pop("consumed") for leg in found["legs"]] == [4, 0]
@@ -227,7 +227,7 @@ async def test_an_open_reservation_past_its_time_is_expired(meter: Meter, script
     hold = Hold(
         "acme", HOLD, "active", (HoldLeg(ACCOUNT, 10, None),), AT_MS, AT_MS + 9, None, late=False, body=b""
     )
-    script.answers = {"look": [(hold, AT_MS + 8), (hold, AT_MS + 9), None]}
+    script.answers |= {"look": [(hold, AT_MS + 8), (hold, AT_MS + 9), None]}
     statuses = [await meter.get_reservation(HOLD) for _ in range(2)]
     assert [found and found["status"] for found in statuses] == ["active", "expired"]
     assert await meter.get_reservation(HOLD) is None
@@ -241,7 +241,7 @@ def test_a_discrepancy_is_what_redis_has_beyond_the_ledger() -> None:
 
 async def test_what_came_of_a_call_is_observed(meter: Meter, script: Script, notes: Notes) -> None:
     replayed = done("allocate", 5, 0, 0, 5, 0)._replace(replayed=True)
-    script.answers = {
+    script.answers |= {
         "allocate": [done("allocate", 5, 0, 0, 5, 0), replayed, MeterConflictError("no")],
         "consume": Denied(0, 1, 0, 0, AT_MS),
         "release": Settled("expired"),

@@ -37,7 +37,7 @@ BEGIN
              meter.gateways, meter.answers, meter.salvaged, meter.epochs, meter.losses;
     UPDATE meter.shards
     SET epoch = 0, seq = -1, state = 'open', closed_at = NULL, run_id = '', fence = 0, reason = NULL,
-        tidied = 0, stopped_at = NULL, stop_reason = NULL, opened_at = now();
+        stopped_at = NULL, stop_reason = NULL, opened_at = now();
 END
 $$
 """

@@ -78,8 +78,6 @@ class World:
         self.put(row.shard, reason=reason)
         self.done.append(f"block {row.shard} {list(lost)}")
 
-    async def tidied(self, epochs: Mapping[int, int]) -> None: ...
-
     async def post(
         self, batches: Mapping[int, Sequence[Entry]], fences: Mapping[int, int] | None = None
     ) -> Mapping[int, Position]:
@@ -113,9 +111,6 @@ class World:
 
     async def states(self) -> Mapping[int, ShardState]:
         return self.stored
-
-    async def unlink_left(self, epochs: Mapping[int, int]) -> int:
-        return 0
 
     async def close(self, shards: Sequence[int], mark: str | None = None) -> Mapping[int, int]:
         """Stand for both sides: rows are closed without a mark, Redis with one."""
@@ -285,3 +280,20 @@ async def test_late_entries_lead_to_a_new_epoch() -> None:
     world = World({0: Position(3, 1)}, {0: ShardState(3, 1, Position(3, 1))}, loaded=True)
     world.put(0, late=True)
     assert await world.fence().raise_up() == {0: 4}
+
+
+async def test_new_epochs_are_given_though_nothing_is_wrong() -> None:
+    state = ShardState(3, 1, Position(3, 4))
+    world = World({0: Position(3, 1), 1: Position(3, 1)}, {0: state, 1: state}, loaded=True)
+    world.entries[0] = [entry(3, seq) for seq in range(2, 5)]
+    assert await world.fence().renew({0}) == {0: 4}
+    assert world.done == [
+        "lock",
+        "mark [0]",
+        "close [0]",
+        "post 0",
+        "leave [0]",
+        "open [0]",
+        "rows [0]",
+        "unlock",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from persistence.ledger import Ledger
 from persistence.statements import statement
 from persistence.writing import prepare
 
-LARGE = ("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly", "first_answers", "duplicates")
+LARGE = (
+    *("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly", "first_answers", "duplicates"),
+    *("reconciliations", "quarantine"),
+)
 ACCOUNT = "u{}:llm_call:tokens:"
 
 # Rows as the poster writes them: 200 users, each line and hold a tenth of a second after the last.
@@ -43,18 +47,32 @@ FROM generate_series(1, 100000) AS n, to_timestamp({start} + n) AS at;
 INSERT INTO meter.duplicates
 SELECT 'acme', 1, n, 1, 0, 'k', 'answer', CASE WHEN n % 10000 = 0 THEN 'pending' ELSE 'undone' END, at
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n) AS at;
+INSERT INTO meter.reconciliations (namespace, trigger, trust, started_at)
+SELECT 'acme', 'api', 'ledger', at FROM generate_series(1, 20000) AS n, to_timestamp({start} + n) AS at;
+INSERT INTO meter.quarantine
+SELECT n % 128, 1, n, 'acme', NULL, '', '', 'state', '', at, at, 'done'
+FROM generate_series(1, 20000) AS n, to_timestamp({start} + n) AS at;
 ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly,
+        meter.reconciliations, meter.quarantine,
         meter.first_answers, meter.duplicates;
 """
 PAGE = {"namespace": "acme", "limit": 100}
 USER = {"user_id": "u7", "first": "u7:", "beyond": "u7;"}
 NOW = "2025-11-20 03:00:00+00"
+START_NOW = "2025-11-20 00:53:30+00"
 HOLDS = PAGE | {"now": NOW, "before_time": "infinity", "before_id": ""}
 LEDGER = PAGE | {
     "account": ACCOUNT.format(7),
     "before_id": 2**63 - 1,
-    "start": "-infinity",
-    "beyond": "infinity",
+}
+WINDOW = {"start": NOW, "until": "2025-11-20 04:00:00+00"}
+USAGE = {
+    "namespace": "acme",
+    "from_hour": "2025-11-20 04:00:00+00",
+    "until_hour": "2026-11-20 04:00:00+00",
+    "starts": ["2025-11-20 03:30:00+00"],
+    "untils": ["2025-11-20 04:00:00+00"],
+    "hours": ["2025-11-20 03:00:00+00"],
 }
 EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
 WALK = PAGE | {"after_namespace": "acme", "after_account": ACCOUNT.format(7), "last_namespace": "acme"}
@@ -96,7 +114,14 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("balances", {"namespace": "acme", **USER}),
         ("ledger_page", LEDGER),
-        ("ledger_page", LEDGER | {"before_id": (1 << 40) + 5000, "start": NOW}),
+        ("ledger_page", LEDGER | {"before_id": (1 << 40) + 5000}),
+        ("ledger_window_page", LEDGER | WINDOW),
+        ("user_usage", USER | USAGE),
+        ("namespace_usage", USAGE | {"until_hour": "2025-11-20 09:00:00+00"}),
+        ("account_facts", {"namespace": "acme", "account": ACCOUNT.format(7)}),
+        ("entry_exists", {"namespace": "acme", "entry_id": (1 << 40) + 160}),
+        ("referrers", {"namespace": "acme", "entries": [(1 << 40) + 16 * n for n in range(9)]}),
+        ("audit_events_page", PAGE | {"before": NOW, "before_id": "x"}),
         ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(7), "user_id": "u7", "at": NOW}),
         ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(""), "user_id": None, "at": NOW}),
         ("accounts_page", WALK | {"since": "-infinity"}),
@@ -116,6 +141,27 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
     for name, values in queries:
         plan = await plan_of(large, statement(name), values)
         assert whole_scans(plan) == [], f"{name} {values}\n{plan}"
+
+
+async def test_what_is_not_wanted_is_not_read(large: Database) -> None:
+    """Of a namespace with a hundred thousand open holds, of which hardly any is overdue."""
+    for settled in ("committed", "released"):
+        plan = await plan_of(large, statement("holds_page"), HOLDS | {"overdue": [], "settled": [settled]})
+        assert "open_holds_by_time" not in plan, plan
+        assert "open_holds_of_namespace_by_expiry" not in plan, plan
+    values = {"now": START_NOW, "overdue": [True], "settled": ["expired"]}
+    plan = await plan_of(large, statement("holds_page"), HOLDS | values)
+    assert "open_holds_of_namespace_by_expiry" in plan, plan
+    assert "open_holds_by_time" not in plan, plan
+    # And of a window of time no lines but those that lie in it.
+    for name, values in (("ledger_window_page", LEDGER | WINDOW), ("user_usage", USER | USAGE)):
+        plan = await plan_of(large, b"(ANALYZE, TIMING OFF) " + statement(name), values)
+        read = [
+            int(rows) * int(loops)
+            for rows, loops in re.findall(r"on ledger_\d{4}_\d\d .*?actual rows=(\d+)\S* loops=(\d+)", plan)
+        ]
+        removed = [int(rows) for rows in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
+        assert sum(read) + sum(removed) < 100, plan
 
 
 async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) -> None:

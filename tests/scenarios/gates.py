@@ -66,7 +66,9 @@ class Site:
         """Open a gateway whose lease the test holds by itself."""
         changed = msgspec.structs.replace(self.settings, **settings)
         async with open_store(changed, Metrics()) as store:
-            backend = Backend(store.decider, store.reports, Metrics(), 10.0)
+            backend = Backend(
+                store.decider, store.reports, Metrics(), store.reconciler, 10.0, changed.durability
+            )
             yield Gate(store, Meter(backend, NAMESPACE))
 
     async def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:

@@ -173,14 +173,19 @@ class Desk:
         sent = (account, audit_id, audit_ms or self.now, *off, booked, "{}", *holds)
         return await self.run("repair", [self.keys.due], at or self.now, self.ns, *sent)
 
+    def _ticket(self, given: Word) -> str:
+        """Give a ticket as LOAD gives it; one time stands for the clock's and the shard's."""
+        taken = given or self.now
+        return taken if isinstance(taken, str) else f"{taken}:{taken}"
+
     async def install(self, *args: Word, ticket: Word = "", absent_ms: int = 30_000, at: Word = "") -> Reply:
-        sent = (at or self.now, self.ns, ticket or self.now, absent_ms, *args)
+        sent = (at or self.now, self.ns, self._ticket(ticket), absent_ms, *args)
         return await self.run("install", [self.keys.due], *sent)
 
     async def recall(
         self, hold_id: str, status: str, *args: Word, ticket: Word = "", keep_ms: int = 60_000
     ) -> Reply:
-        sent = (self.now, self.ns, ticket or self.now, keep_ms, status, *args)
+        sent = (self.now, self.ns, self._ticket(ticket), keep_ms, status, *args)
         return await self.run("recall", [self.keys.due, self.hold_key(hold_id)], *sent)
 
     async def posted(

@@ -68,6 +68,8 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
     for each in (desk, other):
         await each.reserve("late", [(A, 5)], 1000)
     replies["sweep"] = await desk.sweep(at=desk.now + 1000)
+    replies["leave"] = await desk.run("leave", [desk.keys.due], desk.now, 0, -1, 0, f"acme:{A}")
+    replies["inspect"] = await desk.run("inspect", [desk.keys.due], desk.now, "1-0", 10, f"acct:acme:{A}")
     replies["mark"] = await desk.mark()
     replies["posted"] = await desk.posted(3, "h", "g", "late")
     assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
@@ -77,6 +79,8 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "recall": "INSTALLED",
         "sweep": "SWEPT",
         "mark": "MARKED",
+        "leave": "LEFT",
+        "inspect": "SHOWN",
         "posted": "POSTED",
     }
     assert replies["sweep"][2] == "2"

@@ -64,6 +64,7 @@ class Bench:
         mark, keys = self.server.scripts["mark"], self.stand.calls.keys
         return RedisDecider(
             self.stand.calls,
+            self.stand.answers,
             seen_ms=LATE_MS,
             witnesses={
                 level: Witness(link, mark, keys, question)

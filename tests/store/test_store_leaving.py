@@ -15,6 +15,7 @@ from gateway.domain.names import SHARDS, shard_of
 from gateway.protocols import AccountState, Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.keys import ShardKeys, read_state_key
 from gateway.store.leaving import Leaver
@@ -36,7 +37,7 @@ class Scene:
         self.fence = FakeFence(link, server.scripts, range(SHARDS))
         loader = Loader(link, server.scripts, self, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
         self.calls = Calls(link, server.scripts, self.fence, loader, lambda: self.now)
-        self.decider = RedisDecider(self.calls, seen_ms=HOUR_MS)
+        self.decider = RedisDecider(self.calls, FirstAnswers(FakeLedger(), HOUR_MS / 1000), seen_ms=HOUR_MS)
         self.journal = RedisJournal(link, link, server.scripts, settled_ms=HOUR_MS)
         self.readers = {shard: JournalReader(link, shard) for shard in self.ledger}
         self.leaver = Leaver(link, self.calls, idle_ms=HOUR_MS, pause_s=0)

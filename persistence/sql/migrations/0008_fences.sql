@@ -8,13 +8,11 @@ CREATE TABLE meter.identity (
 INSERT INTO meter.identity DEFAULT VALUES;
 
 -- run_id: the run of the Redis server on which the shard was last opened. fence: grows with every closing, so
--- that nobody posts what he read before it. reason: why a shard stays closed. tidied: keys of epochs before
--- this one were unlinked.
+-- that nobody posts what he read before it. reason: why a shard stays closed.
 ALTER TABLE meter.shards
     ADD COLUMN run_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN fence bigint NOT NULL DEFAULT 0,
-    ADD COLUMN reason text,
-    ADD COLUMN tidied integer NOT NULL DEFAULT 0;
+    ADD COLUMN reason text;
 
 -- One row per process that acknowledges. A row whose lease ran out is nobody the fence waits for.
 CREATE TABLE meter.gateways (

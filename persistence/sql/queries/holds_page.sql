@@ -1,11 +1,22 @@
 -- A page of holds, newest first: open ones, overdue or not as wanted, and settled ones of the wanted
--- statuses, each status straight from its index.
+-- statuses, each kind straight from its index; what is not wanted is not read. Few are overdue, as a rule, and
+-- these are found by their expiry.
 WITH page AS (
     (
         SELECT hold_id, created_at
         FROM meter.open_holds
-        WHERE namespace = %(namespace)s AND leg = 0
-          AND (expires_at <= %(now)s::timestamptz) = ANY (%(overdue)s)
+        WHERE false = ANY (%(overdue)s::boolean[]) AND namespace = %(namespace)s AND leg = 0
+          AND expires_at > %(now)s::timestamptz
+          AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
+        ORDER BY created_at DESC, hold_id DESC
+        LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT hold_id, created_at
+        FROM meter.open_holds
+        WHERE true = ANY (%(overdue)s::boolean[]) AND namespace = %(namespace)s AND leg = 0
+          AND expires_at <= %(now)s::timestamptz
           AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
         ORDER BY created_at DESC, hold_id DESC
         LIMIT %(limit)s

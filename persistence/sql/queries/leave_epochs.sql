@@ -4,6 +4,6 @@ WITH left_now AS (
     SELECT * FROM unnest(%(shards)s::smallint[], %(epochs)s::integer[], %(seqs)s::bigint[])
 )
 UPDATE meter.shards AS s
-SET epoch = ours.next_epoch, seq = -1, updated_at = now()
+SET epoch = ours.next_epoch, seq = -1, opened_at = now(), updated_at = now()
 FROM unnest(%(shards)s::smallint[], %(next_epochs)s::integer[]) AS ours (shard, next_epoch)
 WHERE s.shard = ours.shard

@@ -8,7 +8,5 @@ JOIN meter.ledger AS line USING (namespace, account)
 WHERE known.namespace = %(namespace)s
   AND known.account = %(account)s
   AND line.entry_id < %(before_id)s
-  AND line.event_time >= %(start)s::timestamptz
-  AND line.event_time < %(beyond)s::timestamptz
 ORDER BY line.entry_id DESC
 LIMIT %(limit)s

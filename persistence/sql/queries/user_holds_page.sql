@@ -4,9 +4,9 @@ WITH page AS (
     (
         SELECT hold_id, created_at
         FROM meter.open_holds
-        WHERE namespace = %(namespace)s AND leg = 0
+        WHERE cardinality(%(overdue)s::boolean[]) > 0 AND namespace = %(namespace)s AND leg = 0
           AND account >= %(first)s AND account < %(beyond)s
-          AND (expires_at <= %(now)s::timestamptz) = ANY (%(overdue)s)
+          AND (expires_at <= %(now)s::timestamptz) = ANY (%(overdue)s::boolean[])
           AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
         ORDER BY created_at DESC, hold_id DESC
         LIMIT %(limit)s

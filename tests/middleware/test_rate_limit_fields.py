@@ -1,0 +1,83 @@
+"""The rate limit fields are structured fields, by the word of a parser that is not ours."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import http_sfv
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.middleware.fields import joined, rate_limit_fields
+from gateway.middleware.seams import Account
+
+MOST = 999_999_999_999_999
+
+
+def parsed(
+    account: Account, *numbers: Decimal, wait_s: float | None = None
+) -> list[tuple[str, dict[str, object]]]:
+    fields = dict(rate_limit_fields(account, *numbers, wait_s))
+    found = []
+    for name in (b"ratelimit-policy", b"ratelimit"):
+        items = http_sfv.List()
+        items.parse(fields[name])
+        (item,) = items
+        found.append((item.value, dict(item.params)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("unit", "balance", "policy"),
+    [
+        ("tokens", 1000, {"q": 1000, "quotagate-unit": "tokens"}),
+        ("requests", 5, {"q": 5, "qu": "requests"}),
+        ("calls", 5, {"q": 5, "qu": "requests"}),
+        ("bytes", 5, {"q": 5, "qu": "content-bytes"}),
+        ("usd", "1.25", {"q": 1_250_000, "quotagate-unit": "usd", "quotagate-scale": 6}),
+        ("tokens", -7, {"q": 0, "quotagate-unit": "tokens"}),
+    ],
+)
+def test_a_policy_says_how_much_of_what(unit: str, balance: object, policy: dict[str, object]) -> None:
+    account = Account("alice", unit=unit, policy="daily")
+    assert parsed(account, Decimal(str(balance)), Decimal(0)) == [("daily", policy), ("daily", {"r": 0})]
+
+
+def test_openai_names_are_given_for_tokens_and_requests_alone() -> None:
+    def names(unit: str) -> set[str]:
+        fields = rate_limit_fields(Account(None, unit=unit), Decimal(9), Decimal(8), 0.5)
+        return {f"{name.decode()}={value.decode()}" for name, value in fields if name.startswith(b"x-")}
+
+    assert names("tokens") == {
+        *("x-ratelimit-limit-tokens=9", "x-ratelimit-remaining-tokens=8", "x-ratelimit-reset-tokens=1s"),
+    }
+    assert len(names("calls")) == 3
+    assert names("usd") == set()
+
+
+def test_a_field_of_the_apps_own_gives_way() -> None:
+    headers = [(b"RateLimit", b"theirs"), (b"x-a", b"1")]
+    assert joined(headers, [(b"ratelimit", b"ours")]) == [(b"x-a", b"1"), (b"ratelimit", b"ours")]
+
+
+TEXTS = st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable())
+
+
+@given(
+    policy=TEXTS,
+    unit=TEXTS,
+    balance=st.decimals(-(2**53), 2**53, places=6),
+    available=st.decimals(-(2**53), 2**53, places=6),
+    wait_s=st.none() | st.floats(0, 1e18),
+)
+def test_whatever_the_account_the_fields_can_be_read(
+    policy: str, unit: str, balance: Decimal, available: Decimal, wait_s: float | None
+) -> None:
+    (name, rule), (also, state) = parsed(
+        Account(None, unit=unit, policy=policy), balance, available, wait_s=wait_s
+    )
+    assert name == also
+    assert 0 <= rule["q"] <= MOST  # type: ignore[operator]
+    assert 0 <= state["r"] <= MOST  # type: ignore[operator]
+    assert ("t" in state) == (wait_s is not None)

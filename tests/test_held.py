@@ -1,0 +1,161 @@
+"""A hold as a block, in all three facades, on real databases: charged, released, renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from gateway.client import AsyncMeterClient, MeterClient
+from gateway.errors import MeterUnavailableError, MeterValidationError
+from gateway.meter import Meter
+
+_numbers = itertools.count(1)
+
+Use = Callable[[Any], None]
+
+
+class Facade:
+    """One kind of meter, whose blocks are run the same way."""
+
+    def __init__(self, meter: Any, known: Meter) -> None:
+        self.meter = meter
+        self.known = known
+
+    async def block(self, amount: int, use: Use, *, ttl_seconds: int = 300) -> Any:
+        """Run a block that uses its hold; give the hold."""
+        if isinstance(self.meter, MeterClient):
+            return await asyncio.to_thread(self._blocking, amount, use, ttl_seconds)
+        async with self.meter.hold("alice", "work", amount, "tokens", ttl_seconds=ttl_seconds) as held:
+            await asyncio.to_thread(use, held)
+        return held
+
+    def _blocking(self, amount: int, use: Use, ttl_seconds: int) -> Any:
+        with self.meter.hold("alice", "work", amount, "tokens", ttl_seconds=ttl_seconds) as held:
+            use(held)
+        return held
+
+    async def balance(self) -> tuple[int, int]:
+        found = await self.known.get_balance("alice", "work", "tokens")
+        return int(found["balance"]), int(found["reserved"])
+
+
+@pytest.fixture(params=["sync", "async", "in process"])
+async def facade(
+    request: pytest.FixtureRequest, gateway_url: str, open_meter: Callable[[str], Awaitable[Meter]]
+) -> AsyncIterator[Facade]:
+    known = await open_meter(f"held-{next(_numbers)}")
+    await known.allocate("alice", "work", 1000, "tokens")
+    async with AsyncExitStack() as closing:
+        if request.param == "sync":
+            meter: Any = closing.enter_context(MeterClient(gateway_url, namespace=known.namespace))
+        elif request.param == "async":
+            client = AsyncMeterClient(gateway_url, namespace=known.namespace)
+            meter = await closing.enter_async_context(client)
+        else:
+            meter = known
+        yield Facade(meter, known)
+
+
+async def test_what_is_reported_is_charged(facade: Facade) -> None:
+    def use(held: Any) -> None:
+        assert held.granted
+        held.actual(500)
+        held.actual(120)
+
+    held = await facade.block(300, use)
+    assert held.committed["consumed"] == 120
+    assert await facade.balance() == (880, 0)
+
+
+async def test_a_block_that_reports_nothing_has_used_what_it_held(facade: Facade) -> None:
+    await facade.block(300, lambda _: None)
+    assert await facade.balance() == (700, 0)
+
+
+async def test_a_block_that_fails_has_used_what_it_reported(facade: Facade) -> None:
+    def fail(held: Any) -> None:
+        raise ZeroDivisionError
+
+    def spend_and_fail(held: Any) -> None:
+        held.actual(5)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await facade.block(300, fail)
+    assert await facade.balance() == (1000, 0)
+    with pytest.raises(ZeroDivisionError):
+        await facade.block(300, spend_and_fail)
+    assert await facade.balance() == (995, 0)
+
+
+async def test_a_denial_is_an_answer_to_which_nothing_can_be_charged(facade: Facade) -> None:
+    held = await facade.block(5000, lambda _: None)
+    assert (held.granted, held.reservation_id, held.answer["reason"]) == (False, None, "balance")
+
+    with pytest.raises(MeterValidationError, match="denied"):
+        await facade.block(5000, lambda held: held.actual(1))
+    assert await facade.balance() == (1000, 0)
+
+
+async def test_a_hold_is_renewed_while_its_block_runs(facade: Facade) -> None:
+    loop = asyncio.get_running_loop()
+
+    def expiry(held: Any) -> datetime:
+        look = asyncio.run_coroutine_threadsafe(facade.known.get_reservation(held.reservation_id), loop)
+        return datetime.fromisoformat(look.result(5)["expires_at"])
+
+    def work(held: Any) -> None:
+        first = datetime.fromisoformat(held.answer["expires_at"])
+        waiting = threading.Event()
+        assert any(expiry(held) > first or waiting.wait(0.05) for _ in range(200))
+
+    await facade.block(300, work, ttl_seconds=1)
+    assert await facade.balance() == (700, 0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "quotagate-hold"]
+
+
+async def test_a_cancelled_block_is_settled_first(open_meter: Callable[[str], Awaitable[Meter]]) -> None:
+    meter = await open_meter(f"held-{next(_numbers)}")
+    await meter.allocate("alice", "work", 1000, "tokens")
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with meter.hold("alice", "work", 300, "tokens"):
+            inside.set()
+            await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(work())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await meter.get_balance("alice", "work", "tokens"))["available"] == 1000
+    assert asyncio.all_tasks() == before
+
+
+async def test_what_goes_wrong_at_the_end_is_told(
+    open_meter: Callable[[str], Awaitable[Meter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = await open_meter(f"held-{next(_numbers)}")
+    await meter.allocate("alice", "work", 1000, "tokens")
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise MeterUnavailableError("away")
+
+    monkeypatch.setattr(Meter, "commit", away)
+    monkeypatch.setattr(Meter, "release", away)
+    with pytest.raises(MeterUnavailableError, match="away"):
+        async with meter.hold("alice", "work", 300, "tokens"):
+            pass
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with meter.hold("alice", "work", 300, "tokens"):
+            raise ZeroDivisionError
+    assert caught.value.__notes__ == ["its hold could not be settled, and expires by itself: away"]
