@@ -1,4 +1,4 @@
-"""Finds what can be changed in a piece of Lua: operators, bounds, constants, indexes, whole lines. Runs nothing."""
+"""Finds what can be changed in a piece of Lua: operators, bounds, constants, whole lines. Runs nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SWAPS = {
     "''": ("'0'",),
 }
 # Where a minus is a sign and no operator, its number is what is changed.
-_BEFORE_SIGN = frozenset("( , { = ..".split())
+_BEFORE_SIGN = frozenset(["(", ",", "{", "=", ".."])
 
 
 class Change(NamedTuple):

@@ -1,9 +1,10 @@
-"""The server that changed scripts are tried on: the simulation's Redis. What is changed is set by who tries."""
+"""The server that changed scripts are tried on: the simulation's Redis. Who tries says what is changed."""
 
 from __future__ import annotations
 
-from gateway.store.scripts import Script, scripts
 from simulation.inprocess import InProcessServer
+
+from gateway.store.scripts import Script, scripts
 
 
 class ChangedServer(InProcessServer):

@@ -1,4 +1,4 @@
-"""Runs the tests of the store on changed scripts, in a process for each change. What a change is, is not here.
+"""Runs the tests of the store on changed scripts, in a process for each change. Makes no change itself.
 
 The tests are collected once and run on the simulation's Redis, which answers within this process. Those
 that noticed an earlier change run first.
@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ from .changes import Change, changed_scripts
 
 _TESTS = Path(__file__).parents[1]
 _STORE = _TESTS / "store"
-_NOT_OF_SCRIPTS = ("cluster", "pipeline", "pipeline_faults", "tls")  # nor could they run in this process
+_NOT_OF_SCRIPTS = (
+    "cluster",
+    "durability",
+    "pipeline",
+    "pipeline_faults",
+    "tls",
+)  # nor could they run in this process
 _BOUND_S = 60
 
 SURVIVED = ""
@@ -31,7 +37,7 @@ SURVIVED = ""
 def try_all(changes: Sequence[Change], said: Connection) -> None:
     """Try changes one after the other; send for each the test that noticed it, or ``SURVIVED``.
 
-    The first thing sent is the outcome without any change, which must be ``SURVIVED``.
+    The first thing sent is the list of the tests that fail without any change: they can notice none.
     """
     sys.path[:0] = [str(_TESTS), str(_TESTS.parent)]
     import servers_under_test as served
@@ -59,7 +65,9 @@ class _Loop:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        self._said.send(self._outcome(items, None))
+        broken = _in_child(lambda: self._failures(list(items.values())))
+        self._said.send(broken)
+        items = {name: item for name, item in items.items() if name not in broken}
         for change in self._changes:
             killer = self._outcome(items, change)
             if killer in items:
@@ -72,17 +80,25 @@ class _Loop:
         order += [item for name, item in items.items() if name not in self._killers]
         return _in_child(lambda: self._first_failure(order, change))
 
+    def _failures(self, items: Sequence[pytest.Item]) -> list[str]:
+        return [item.nodeid for item, following in _pairs(items) if _fails(item, following)]
+
     def _first_failure(self, items: Sequence[pytest.Item], change: Change | None) -> str:
         if change is not None:
             self._server.texts = changed_scripts(change)
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
-                return item.nodeid
-        return SURVIVED
+        return next((item.nodeid for item, following in _pairs(items) if _fails(item, following)), SURVIVED)
 
 
-def _in_child(work: Callable[[], str]) -> str:
-    """Do the work in a process of its own; say how that ended, if it did not tell."""
+def _pairs(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    return zip(items, [*items[1:], None], strict=True)
+
+
+def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
+    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
+
+
+def _in_child(work: Callable[[], Any]) -> Any:
+    """Do the work in a process of its own; say so, if it did not come to its end."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -95,4 +111,4 @@ def _in_child(work: Callable[[], str]) -> str:
     with os.fdopen(reading, "rb") as told:
         text = told.read()
     os.waitpid(child, 0)
-    return str(json.loads(text)) if text else "it never came to an end"
+    return json.loads(text) if text else "it never came to an end"

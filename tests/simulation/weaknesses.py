@@ -44,9 +44,7 @@ class Weakness(NamedTuple):
 
 class _OpenWhileChanging(RedisShards):
     async def _close(self, shard: int, mark: str) -> None:
-        meta = ShardKeys(shard, 0).meta
-        epoch = await self._call("HGET", meta, "epoch")
-        await self._call("HSET", meta, "closing", mark, *(("closed", epoch) if epoch is not None else ()))
+        await self._call("HSET", ShardKeys(shard, 0).meta, "closing", mark)
 
 
 class _OpenAnywhere(RedisShards):
@@ -220,25 +218,27 @@ _TORN = _HURRIED | {
     "kinds": {"kill_gateway": 4, "freeze_process": 2, "split": 3},
 }
 
+_OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
+
 WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
         _of(_CUT_OFF, shards=_OpenWhileChanging),
-        first=40,
+        first=50,
     ),
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
         _of(_TORN, kept=_Talkative),
         first=92,
     ),
-    "hearing": Weakness("the fence does not wait for what gateways kept", _of(_PROMOTING, fence=_Deaf)),
+    "hearing": Weakness(
+        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
+    ),
     "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain)),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
     "told": Weakness(
-        "an epoch goes on though Redis lost what was acknowledged",
-        _patched(_PROMOTING, _View=_NobodyTold),
-        first=72,
+        "an epoch goes on though Redis lost what was acknowledged", _patched(_PROMOTING, _View=_NobodyTold)
     ),
     "intact": Weakness(
         "the fence does not ask how far a journal goes", _patched(_PROMOTING, _View=_NeverBehind)
@@ -246,21 +246,23 @@ WEAKNESSES: dict[str, Weakness] = {
     "run": Weakness(
         "the fence does not ask which run of a server it looks at",
         _patched(_PROMOTING, _View=_AnyRun),
-        first=138,
+        first=205,
     ),
     "scripts_last": Weakness(
         "the fence loads the scripts before it looks at the shards",
         _of(_PROMOTING, shards=_ScriptsFirst),
-        first=25,
+        first=55,
     ),
     "mark": Weakness(
-        "the fence opens another server than the one it closed", _of(_PROMOTING, shards=_OpenAnywhere)
+        "the fence opens another server than the one it closed",
+        _of(_PROMOTING, shards=_OpenAnywhere),
+        alive="the run that the rows name is the old one, so the next look fences the other server as well",
     ),
     "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
     "epoch": Weakness(
         "scripts let callers of any epoch in",
         _lua("if meta[1] ~= ARGV[1] then", "if not meta[1] then"),
-        first=69,
+        first=185,
     ),
     "ticket": Weakness(
         "a load may come at any time", _lua("TICKET_MS = 10000", "TICKET_MS = 1e15", _LEAVING)
@@ -278,7 +280,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "lookup": Weakness(
         "nobody looks for the answer to a key of an earlier epoch",
         _of(_HURRIED | _UNSURE, answers=_NoLookup),
-        first=14,
+        first=55,
     ),
     "watermark": Weakness("the ledger takes a batch wherever it begins", _patched(next_in_line=_anywhere)),
     "row_lock": Weakness("the ledger does not lock a shard's row", _patched(lock_free_shards=_unlocked)),
