@@ -28,8 +28,6 @@ def main() -> int:
     if asked.sample is not None:
         tried = Random(asked.chance).sample(tried, min(asked.sample, len(tried)))
     survivors = _survivors(tried, asked.jobs)
-    for change in survivors:
-        _say("\n".join(change.lines()))
     killed = len(tried) - len(survivors)
     score = killed / len(tried) if tried else 1.0
     _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}")
@@ -54,7 +52,7 @@ def _equivalent() -> set[tuple[str, str, str]]:
 
 
 def _survivors(tried: list[Change], jobs: int) -> list[Change]:
-    """Try changes in several processes; give those that nobody noticed."""
+    """Try changes in several processes; show and give those that nobody noticed."""
     context = get_context("fork")
     shares = [tried[job::jobs] for job in range(jobs)]
     heard = []
@@ -71,6 +69,7 @@ def _survivors(tried: list[Change], jobs: int) -> list[Change]:
         share, place = done % jobs, done // jobs
         if heard[share].recv() == SURVIVED:
             survivors.append(shares[share][place])
+            _say("\n".join(shares[share][place].lines()))
         sys.stderr.write(f"\r{done + 1} of {len(tried)}, {len(survivors)} not noticed ")
         sys.stderr.flush()
     sys.stderr.write("\n")
@@ -79,6 +78,7 @@ def _survivors(tried: list[Change], jobs: int) -> list[Change]:
 
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
