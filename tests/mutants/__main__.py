@@ -24,7 +24,7 @@ def main() -> int:
     asked = parser.parse_args()
     known = _equivalent()
     wanted = [change for change in changes() if _is_of(change, asked.verb)]
-    tried = [change for change in wanted if _spelling(change) not in known]
+    tried = [change for change in wanted if not _spellings(change) & known]
     if asked.sample is not None:
         tried = Random(asked.chance).sample(tried, min(asked.sample, len(tried)))
     survivors = _survivors(tried, asked.jobs)
@@ -38,8 +38,9 @@ def _is_of(change: Change, verb: str | None) -> bool:
     return verb is None or change.file.rpartition("/")[2] == f"{verb}.lua"
 
 
-def _spelling(change: Change) -> tuple[str, str, str]:
-    return change.file, change.before.strip(), change.after.strip()
+def _spellings(change: Change) -> set[tuple[str, str, str]]:
+    """Give how the change may stand in the list: by its file, or by ``*`` for any."""
+    return {(file, change.before.strip(), change.after.strip()) for file in (change.file, "*")}
 
 
 def _equivalent() -> set[tuple[str, str, str]]:
