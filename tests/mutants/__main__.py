@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--chance", type=int, default=1, help="the seed of the sample")
     asked = parser.parse_args()
     known = _equivalent()
-    wanted = [change for change in changes() if _is_of(change, asked.verb)]
+    wanted = [change for change in changes() if asked.verb in {None, change.verb}]
     tried = [change for change in wanted if not _spellings(change) & known]
     if asked.sample is not None:
         tried = Random(asked.chance).sample(tried, min(asked.sample, len(tried)))
@@ -32,10 +32,6 @@ def main() -> int:
     score = killed / len(tried) if tried else 1.0
     _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}")
     return 0 if score >= _WANTED else 1
-
-
-def _is_of(change: Change, verb: str | None) -> bool:
-    return verb is None or change.file.rpartition("/")[2] == f"{verb}.lua"
 
 
 def _spellings(change: Change) -> set[tuple[str, str, str]]:
