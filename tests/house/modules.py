@@ -25,12 +25,16 @@ _ROOTS = (
         "reconcile_report",
         "health",
         "joined",
+        "key_commands",
+        "operators",
+        "peppers",
     ),
 )
 _BESIDE = (
     dict.fromkeys(_METER + _RECONCILE, "meter")
     | dict.fromkeys(_ROOTS, "roots")
     | {"reconcile_seams": "protocols", "shard_seams": "protocols", "service_links": "settings"}
+    | {"key_seams": "protocols", "setting_rules": "settings"}
 )
 
 
