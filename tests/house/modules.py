@@ -26,6 +26,7 @@ _ROOTS = (
         "health",
         "joined",
         "key_commands",
+        "key_work",
         "operators",
         "peppers",
     ),
