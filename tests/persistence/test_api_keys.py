@@ -1,4 +1,4 @@
-"""Keys in Postgres: found while they are good, changed together with their audit, and heard of by everyone."""
+"""Keys in Postgres: found while they are good, changed with their audit, and heard of by everyone."""
 
 from __future__ import annotations
 
