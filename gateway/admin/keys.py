@@ -35,7 +35,7 @@ class Keysmith:
     async def create(
         self,
         asking: Asking,
-        scopes: Collection[Scope],
+        scopes: Collection[str],
         *,
         name: str = "",
         namespace: str | None = None,
@@ -52,8 +52,9 @@ class Keysmith:
         expires_ms = None if expires_at is None else unix_ms(expires_at)
         _check(scopes, name, namespace, expires_ms, now_ms, all_namespaces=all_namespaces)
         bound = None if all_namespaces else namespace or asking.caller.namespace
-        await self._check_granted(asking, frozenset(scopes), bound, expires_ms)
-        key, new = self._made(asking, frozenset(scopes), bound, name, expires_ms)
+        granted = frozenset(keys.ordered(scopes))
+        await self._check_granted(asking, granted, bound, expires_ms)
+        key, new = self._made(asking, granted, bound, name, expires_ms)
         action = asking.action(
             "create_key", new.key_id, bound, {"scopes": keys.ordered(scopes), "name": name}
         )
@@ -154,6 +155,9 @@ def _check(
         name_error("name", name, max_chars=_NAME_MAX_CHARS) if name else None,
         None if namespace is None else namespace_error(namespace),
     ]
+    if not keys.ALL_SCOPES.issuperset(scopes):
+        detail = f"must be of {', '.join(keys.SCOPES)}"
+        faults.append(FieldError("scopes", "VAL_SCOPES_INVALID", detail))
     if not scopes:
         faults.append(FieldError("scopes", "VAL_SCOPES_EMPTY", "must name at least one scope"))
     if all_namespaces and namespace is not None:

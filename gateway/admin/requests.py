@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from gateway.api import fields
 from gateway.api.requests import Nothing, Request
-from gateway.domain.keys import Scope
 
 __all__ = [
     "AccountsQuery",
@@ -31,7 +30,7 @@ _Moment = Annotated[datetime, Meta(tz=True)]
 class CreateKey(Request, kw_only=True):
     """Make a key. ``namespace`` is the caller's when absent; ``all_namespaces`` binds the key to none."""
 
-    scopes: list[Scope]
+    scopes: list[str]
     name: str = ""
     namespace: str | None = None
     all_namespaces: bool = False

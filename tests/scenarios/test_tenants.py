@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -196,3 +197,22 @@ def test_keys_without_a_pepper_are_not_begun_with(run: Run, servers: RunningServ
     made = run("keys", "create", "--scope", "read", LOG_LEVEL="error", **urls)
     assert made.process.wait(30) == 1
     assert "QUOTAGATE_KEY_PEPPER" in made.words()
+
+
+def test_an_embedded_ledger_has_keys_before_and_while_it_is_served(run: Run, data_dir: Path) -> None:
+    environ = {"DATA_DIR": str(data_dir), "LOG_LEVEL": "error"}
+
+    def made() -> str:
+        command = run("keys", "create", "--scope", "read", **environ)
+        assert command.process.stdout is not None
+        return command.process.stdout.read().strip()
+
+    before = made()
+    gateway = run("serve", "--port", "0", AUTH="keys", DATA_DIR=str(data_dir))
+    url = gateway.url()
+    for key in (before, made()):
+        with closing(Tenant(url, key)) as tenant:
+            assert tenant.ask("GET", "/v1/balances")[0] == 200
+    with httpx2.Client() as nobody:
+        assert nobody.get(f"{url}/v1/balances").status_code == 401
+    assert gateway.stop() == 0
