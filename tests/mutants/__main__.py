@@ -32,7 +32,9 @@ def main() -> int:
         _say("\n".join(change.lines()))
     killed = len(tried) - len(survivors)
     score = killed / len(tried) if tried else 1.0
-    _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}; {len(wanted)} made, {len(known)} known to be none")
+    _say(
+        f"{killed} of {len(tried)} changes were noticed: {score:.1%}; {len(wanted)} made, {len(known)} known to be none"
+    )
     return 0 if score >= _WANTED else 1
 
 
@@ -47,7 +49,10 @@ def _spelling(change: Change) -> tuple[str, str, str]:
 def _equivalent() -> set[tuple[str, str, str]]:
     """Read the changes that change nothing one could notice: file, before, after and the reason, in four lines."""
     blocks = [block.split("\n") for block in _EQUIVALENT.read_text(encoding="utf-8").strip().split("\n\n")]
-    return {(file, before.removeprefix("- "), after.removeprefix("+ ").removeprefix("+")) for file, before, after, _ in blocks}
+    return {
+        (file, before.removeprefix("- "), after.removeprefix("+ ").removeprefix("+"))
+        for file, before, after, _ in blocks
+    }
 
 
 def _survivors(tried: list[Change], jobs: int) -> list[Change]:

@@ -36,7 +36,7 @@ _SWAPS = {
     "''": ("'0'",),
 }
 # Where a minus is a sign and no operator, its number is what is changed.
-_BEFORE_SIGN = frozenset("( , { = ..".split())
+_BEFORE_SIGN = frozenset(["(", ",", "{", "=", ".."])
 
 
 class Change(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.store.scripts import Script, scripts
 from simulation.inprocess import InProcessServer
+
+from gateway.store.scripts import Script, scripts
 
 
 class ChangedServer(InProcessServer):

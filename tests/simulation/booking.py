@@ -64,7 +64,9 @@ async def drop_posted(connection: Connection, posting: RecordingPosting) -> None
     for named, made in posting.made.items():
         hold = at.get(HOLDS, named)
         if hold is not None and hold.created_ms != made.at_ms:
-            raise JournalForkError(names.shard_of(named[0]), f"hold {named[1]} exists already, made otherwise")
+            raise JournalForkError(
+                names.shard_of(named[0]), f"hold {named[1]} exists already, made otherwise"
+            )
         at.drop(HOLDS, named)
     for named, last in posting.changed.items():
         hold = at.get(HOLDS, named)
@@ -132,9 +134,7 @@ def _may_settle(hold: Hold, last: Entry) -> bool:
 
 
 def _changed(hold: Hold, last: Entry) -> Hold:
-    consumed: Iterator[int | None] = (
-        -leg.amount if last.verb == "commit" else None for leg in last.legs
-    )
+    consumed: Iterator[int | None] = (-leg.amount if last.verb == "commit" else None for leg in last.legs)
     legs = tuple(
         HoldLeg(leg.account, leg.hold, charge) for leg, charge in zip(last.legs, consumed, strict=True)
     )

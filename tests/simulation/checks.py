@@ -120,7 +120,9 @@ def _holds(facts: _Facts) -> Iterator[str]:
     for named, story in stories.items():
         verbs = [entry.verb for entry in story if entry.verb != "extend"]
         ends = verbs[1:]
-        if verbs[0] != "reserve" or (len(ends) > 1 and ends not in (["expire", "commit"], ["expire", "release"])):
+        if verbs[0] != "reserve" or (
+            len(ends) > 1 and ends not in (["expire", "commit"], ["expire", "release"])
+        ):
             yield f"hold {named} went through {verbs}"
         elif len(ends) > 1 and not story[-1].late:
             yield f"hold {named} was settled after its expiry, and not as late"
@@ -223,7 +225,9 @@ def _floors(facts: _Facts) -> dict[int, Position]:
 
 
 def _is_booked(facts: _Facts, operation: Operation) -> bool:
-    return operation.done and operation.answer.entry._replace(keyed=None) in facts.by_number.get(operation.number, [])
+    return operation.done and operation.answer.entry._replace(keyed=None) in facts.by_number.get(
+        operation.number, []
+    )
 
 
 def _possible(facts: _Facts, named: Named, floor: Position) -> set[State]:

@@ -81,7 +81,17 @@ async def _shard_rows(at: Transaction, _values: Values, _now_s: float) -> Rows:
         if row.booked is None and place[1] < at.get(SHARDS, place[0]).mark.epoch
     }
     return [
-        (shard, *row.mark, row.state, row.fence, row.run_id, row.closed_ms, row.reason, row.tidied, shard in late)
+        (
+            shard,
+            *row.mark,
+            row.state,
+            row.fence,
+            row.run_id,
+            row.closed_ms,
+            row.reason,
+            row.tidied,
+            shard in late,
+        )
         for shard, row in at.rows(SHARDS)
     ]
 
@@ -269,9 +279,7 @@ async def _book(at: Transaction, values: Values, _now_s: float) -> None:
     for shard, epoch, seq, booked_epoch, booked_seq in zip(*columns, strict=True):
         row = at.get(SALVAGED, (shard, epoch, seq))
         if row is not None:
-            at.put(
-                SALVAGED, (shard, epoch, seq), row._replace(booked=Position(booked_epoch, booked_seq))
-            )
+            at.put(SALVAGED, (shard, epoch, seq), row._replace(booked=Position(booked_epoch, booked_seq)))
 
 
 @_means("drop_salvage")

@@ -218,8 +218,12 @@ WEAKNESSES: dict[str, Weakness] = {
     "told": Weakness(
         "an epoch goes on though Redis lost what was acknowledged", _patched(_PROMOTING, _View=_NobodyTold)
     ),
-    "intact": Weakness("the fence does not ask how far a journal goes", _patched(_LOSING, _View=_NeverBehind)),
-    "run": Weakness("the fence does not ask which run of a server it looks at", _patched(_PROMOTING, _View=_AnyRun)),
+    "intact": Weakness(
+        "the fence does not ask how far a journal goes", _patched(_LOSING, _View=_NeverBehind)
+    ),
+    "run": Weakness(
+        "the fence does not ask which run of a server it looks at", _patched(_PROMOTING, _View=_AnyRun)
+    ),
     "scripts_last": Weakness(
         "the fence loads the scripts before it looks at the shards", _of(_PROMOTING, shards=_ScriptsFirst)
     ),
@@ -230,9 +234,12 @@ WEAKNESSES: dict[str, Weakness] = {
     "epoch": Weakness(
         "scripts let callers of any epoch in", _lua("if meta[1] ~= ARGV[1] then", "if not meta[1] then")
     ),
-    "ticket": Weakness("a load may come at any time", _lua("TICKET_MS = 10000", "TICKET_MS = 1e15", _LEAVING)),
+    "ticket": Weakness(
+        "a load may come at any time", _lua("TICKET_MS = 10000", "TICKET_MS = 1e15", _LEAVING)
+    ),
     "install": Weakness(
-        "a load overwrites what is there", _lua("local fresh = call('EXISTS', key) == 0", "local fresh = true")
+        "a load overwrites what is there",
+        _lua("local fresh = call('EXISTS', key) == 0", "local fresh = true"),
     ),
     "replay": Weakness(
         "scripts do not look for the answer to a key",
