@@ -1,4 +1,4 @@
-"""Finds what can be changed in a piece of Lua: operators, bounds, constants, indexes, whole lines. Runs nothing."""
+"""Finds what can be changed in a piece of Lua: operators, bounds, constants, whole lines. Runs nothing."""
 
 from __future__ import annotations
 

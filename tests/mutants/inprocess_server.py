@@ -1,4 +1,4 @@
-"""The server that changed scripts are tried on: the simulation's Redis. What is changed is set by who tries."""
+"""The server that changed scripts are tried on: the simulation's Redis. Who tries says what is changed."""
 
 from __future__ import annotations
 

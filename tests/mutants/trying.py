@@ -1,4 +1,4 @@
-"""Runs the tests of the store on changed scripts, in a process for each change. What a change is, is not here.
+"""Runs the tests of the store on changed scripts, in a process for each change. Makes no change itself.
 
 The tests are collected once and run on the simulation's Redis, which answers within this process. Those
 that noticed an earlier change run first.
@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,14 @@ from _pytest.runner import runtestprotocol
 from .changes import Change, changed_scripts
 
 _TESTS = Path(__file__).parents[1]
-_FILES = (
-    "test_script_guard.py",
-    "test_script_movements.py",
-    "test_script_holds.py",
-    "test_script_expiry.py",
-    "test_script_loading.py",
-    "test_script_names.py",
-    "test_script_changes.py",
-    "test_store_decider.py",
-    "test_store_calls.py",
-    "test_store_loading.py",
-    "test_store_journal.py",
-    "test_walks.py",
-)
+_STORE = _TESTS / "store"
+_NOT_OF_SCRIPTS = (
+    "cluster",
+    "durability",
+    "pipeline",
+    "pipeline_faults",
+    "tls",
+)  # nor could they run in this process
 _BOUND_S = 60
 
 SURVIVED = ""
@@ -43,7 +37,7 @@ SURVIVED = ""
 def try_all(changes: Sequence[Change], said: Connection) -> None:
     """Try changes one after the other; send for each the test that noticed it, or ``SURVIVED``.
 
-    The first thing sent is the outcome without any change, which must be ``SURVIVED``.
+    The first thing sent is the list of the tests that fail without any change: they can notice none.
     """
     sys.path[:0] = [str(_TESTS), str(_TESTS.parent)]
     import servers_under_test as served
@@ -54,8 +48,10 @@ def try_all(changes: Sequence[Change], said: Connection) -> None:
     served.FakeServer = ChangedServer  # type: ignore[assignment,misc]
     served.server_names = lambda: [ChangedServer.name]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    files = [str(path) for name in _FILES if (path := _TESTS / "store" / name).exists()]
-    pytest.main(["-q", "-p", "no:cacheprovider", *files], plugins=[_Loop(changes, said, ChangedServer)])
+    files = [*sorted(_STORE.glob("test_script_*.py")), *sorted(_STORE.glob("test_store_*.py"))]
+    left_out = {f"test_store_{name}.py" for name in _NOT_OF_SCRIPTS}
+    chosen = [str(file) for file in (*files, _STORE / "test_walks.py") if file.name not in left_out]
+    pytest.main(["-q", "-p", "no:cacheprovider", *chosen], plugins=[_Loop(changes, said, ChangedServer)])
 
 
 class _Loop:
@@ -69,7 +65,9 @@ class _Loop:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        self._said.send(self._outcome(items, None))
+        broken = _in_child(lambda: self._failures(list(items.values())))
+        self._said.send(broken)
+        items = {name: item for name, item in items.items() if name not in broken}
         for change in self._changes:
             killer = self._outcome(items, change)
             if killer in items:
@@ -82,17 +80,25 @@ class _Loop:
         order += [item for name, item in items.items() if name not in self._killers]
         return _in_child(lambda: self._first_failure(order, change))
 
+    def _failures(self, items: Sequence[pytest.Item]) -> list[str]:
+        return [item.nodeid for item, following in _pairs(items) if _fails(item, following)]
+
     def _first_failure(self, items: Sequence[pytest.Item], change: Change | None) -> str:
         if change is not None:
             self._server.texts = changed_scripts(change)
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
-                return item.nodeid
-        return SURVIVED
+        return next((item.nodeid for item, following in _pairs(items) if _fails(item, following)), SURVIVED)
 
 
-def _in_child(work: Callable[[], str]) -> str:
-    """Do the work in a process of its own; say how that ended, if it did not tell."""
+def _pairs(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    return zip(items, [*items[1:], None], strict=True)
+
+
+def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
+    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
+
+
+def _in_child(work: Callable[[], Any]) -> Any:
+    """Do the work in a process of its own; say so, if it did not come to its end."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -105,4 +111,4 @@ def _in_child(work: Callable[[], str]) -> str:
     with os.fdopen(reading, "rb") as told:
         text = told.read()
     os.waitpid(child, 0)
-    return str(json.loads(text)) if text else "it never came to an end"
+    return json.loads(text) if text else "it never came to an end"

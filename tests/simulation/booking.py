@@ -1,4 +1,4 @@
-"""What a posting writes into the simulated tables: stands in for the COPY of ``persistence.writing`` and its kin."""
+"""What a posting writes into the simulated tables: in place of the COPY of ``persistence.writing``."""
 
 from __future__ import annotations
 

@@ -162,8 +162,12 @@ def _may_be_missing(facts: _Facts, operation: Operation, entry: Entry) -> bool:
 
 
 def _once(facts: _Facts) -> Iterator[str]:
-    """Nothing was done twice, unless it was undone again."""
+    """Nothing was done twice, unless a gateway told of it too late; and then it was undone again."""
     repeats = facts.world.tables.data[DUPLICATES]
+    for (namespace, *place), row in repeats.items():
+        shard = names.shard_of(namespace)
+        if not {(shard, Position(*place)), (shard, row.first)} & facts.rebased:
+            yield f"{row.first} was done again at {place}, though its key could be looked up"
     for number, entries in facts.by_number.items():
         stand = [
             entry

@@ -64,7 +64,8 @@ class Client:
         self._world = world
         self._chance = world.chance
         self._name = name
-        self._holds: list[tuple[str, str, tuple[str, ...]]] = []
+        unknown = ("acme", f"rsv_0_{0:024x}", world.accounts[:1])
+        self._holds: list[tuple[str, str, tuple[str, ...]]] = [unknown]
 
     async def spend(self, operations: int) -> None:
         """Send so many operations."""
@@ -82,10 +83,7 @@ class Client:
         chance = self._chance
         verb = chance.choices(list(_WEIGHTS), _WEIGHTS.values())[0]
         if verb in {"commit", "release", "extend", "look"}:
-            if not self._holds:
-                verb = "reserve"
-            else:
-                return await self._on_hold(verb, *chance.choice(self._holds[-4:]))
+            return await self._on_hold(verb, *chance.choice(self._holds[-4:]))
         namespace, accounts = chance.choice(NAMESPACES), self._world.accounts
         if verb == "reserve":
             return await self._reserve(
@@ -119,8 +117,7 @@ class Client:
         hold_id = f"rsv_{'0' * len(accounts)}_{self._world.number():024x}"
         legs = [(account, self._chance.randint(1, 9)) for account in accounts]
         ttl_ms = self._chance.choice(_TTLS_MS)
-        self._holds.append((namespace, hold_id, accounts))
-        await self._send(
+        answer = await self._send(
             "reserve",
             namespace,
             accounts,
@@ -128,6 +125,8 @@ class Client:
             hold_id=hold_id,
             amounts=tuple(amount for _, amount in legs),
         )
+        if isinstance(answer, Done):  # nobody can know the id of a hold before
+            self._holds.append((namespace, hold_id, accounts))
 
     async def _on_hold(self, verb: str, namespace: str, hold_id: str, accounts: tuple[str, ...]) -> None:
         numbers = [self._chance.randint(0, 9) for _ in accounts]
@@ -149,7 +148,7 @@ class Client:
         hold_id: str = "",
         check: bool = False,
         amounts: tuple[int, ...] = (),
-    ) -> None:
+    ) -> Any:
         world, number = self._world, self._world.number()
         reads = verb in {"standing", "look"}
         key = f"k{number}" if not reads and self._chance.random() < world.mood.keyed else None
@@ -163,6 +162,7 @@ class Client:
         await self._insist(operation, ask(call), again=reads or key is not None)
         operation.told = world.loop.steps
         world.note("told", self._name, number, operation.answer)
+        return operation.answer
 
     async def _insist(self, operation: Operation, ask: Ask, *, again: bool) -> None:
         """Ask until told; without a key only as long as it cannot have been done."""

@@ -1,4 +1,4 @@
-"""Stands in for the module time, and for uuid4: the loop's time, and numbers from the seed. Sleeps for nobody."""
+"""Stands in for the module time and for uuid4: the loop's time, and numbers from the seed. Never sleeps."""
 
 from __future__ import annotations
 

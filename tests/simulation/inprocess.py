@@ -46,7 +46,7 @@ class InProcessServer:
 
     def __init__(self, texts: Mapping[str, Script] | None = None) -> None:
         self.scripts = dict(texts or scripts(shebang=False))
-        self._instance = Instance(_now_ms)
+        self._instance = Instance(_now_ms, run_id=None)
 
     def link(self) -> Link:
         return InProcessLink(self._instance)
@@ -62,4 +62,4 @@ def _now_ms() -> int:
 
 
 def _text(word: Word) -> str:
-    return word.decode() if isinstance(word, bytes) else str(word)
+    return word.decode(errors="surrogateescape") if isinstance(word, bytes) else str(word)

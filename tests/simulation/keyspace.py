@@ -155,7 +155,11 @@ class Keyspace:
         return _TYPES[type(self.find(key))]
 
     def do_keys(self, pattern: str) -> Any:
-        return [key for key in list(self.values) if self.find(key) is not None and _matches(key, pattern)]
+        return [
+            key
+            for key in list(self.values)
+            if self.find(key) is not None and fnmatch.fnmatchcase(key, pattern)
+        ]
 
     def do_scan(self, cursor: str, *options: str) -> Any:
         named = dict(zip(map(str.upper, options[::2]), options[1::2], strict=True))
@@ -181,6 +185,10 @@ class Keyspace:
 
     def do_zrem(self, key: str, *members: str) -> Any:
         return self._taken(key, members)
+
+    def do_zscore(self, key: str, member: str) -> Any:
+        score = (self.find(key) or {}).get(member)
+        return None if score is None else f"{score:.17g}"
 
     def do_zcard(self, key: str) -> Any:
         return len(self.find(key) or ())
@@ -290,7 +298,3 @@ _TYPES = {type(None): "none", dict: "hash", str: "string", SortedSet: "zset", St
 def _id(text: str, missing: int) -> Id:
     one, _, two = text.partition("-")
     return int(one), int(two) if two else missing
-
-
-def _matches(key: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(key, pattern.replace("[", "[[]"))

@@ -75,7 +75,7 @@ def draw(chance: Random) -> Mood:
         slowness=chance.choice((0.0, 0.02, 0.1)),
         interval_ms=chance.choice((5, 50, 400)),
         batch_entries=chance.choice((1, 3, 2000)),
-        block_ms=chance.choice((500, 4000, 20_000)),
+        block_ms=chance.choice((1000, 5000, 20_000)),
         journal_max=chance.choice((8, 1000, 1000)),
         absent_ttl_ms=chance.choice((1000, 30_000)),
         seq_full=chance.choice((3, 6, 15, 10**9, 10**9)),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from .checks import problems
 from .design import Design
+from .weaknesses import WEAKNESSES
 from .world import run_world
 
 _CHUNK = 25
@@ -33,7 +34,7 @@ def look_at(seed: int, design: Design, *, keep: bool = False) -> Failure:
 
 def design_without(protection: str | None) -> Design:
     """Give the product's design, or the one of a weakness."""
-    return Design()
+    return WEAKNESSES[protection].design() if protection else Design()
 
 
 def first_failure(

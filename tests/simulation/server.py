@@ -34,7 +34,7 @@ class LostEntry(NamedTuple):
 class Instance:
     """A running server. Scripts that were loaded die with it; its log is what may survive."""
 
-    def __init__(self, clock: Callable[[], int], run_id: int = 1) -> None:
+    def __init__(self, clock: Callable[[], int], run_id: int | None = 1) -> None:
         self.now_ms = clock
         self.run_id = run_id
         self.keyspace = Keyspace()
@@ -71,10 +71,10 @@ class Instance:
     def _manage(self, name: str, words: Sequence[str]) -> Any:
         if name == "PING":
             return "PONG"
-        if name == "INFO":
+        if name == "INFO" and self.run_id is not None:
             return f"# Server\r\nrun_id:{self.run_id:040x}\r\n"
-        if name == "CONFIG":
-            raise RefusedError("ERR unknown command 'CONFIG'")
+        if name in {"INFO", "CONFIG"}:
+            raise RefusedError(f"ERR unknown command '{name}'")
         what = words[1].upper()
         if what == "LOAD":
             sha = hashlib.sha1(words[2].encode(), usedforsecurity=False).hexdigest()
@@ -157,7 +157,7 @@ class SimRedis:
     def _replace(self, log: Sequence[Done]) -> None:
         old = self.instance
         self.thaw(old)
-        fresh = Instance(self._now_ms, old.run_id + 1)
+        fresh = Instance(self._now_ms, (old.run_id or 0) + 1)
         fresh.replay(log)
         old.shared = len(fresh.keyspace.appended)
         self._note_lost(old.keyspace.appended[old.shared :])

@@ -29,9 +29,10 @@ SETTLED_MS = 60_000
 SWEEP_S = 5.0
 DRAIN_S = 5.0
 IDLE_MS = 60_000
-LEASE_S = 6.0
-TURN_S = 1.5
+LEASE_S = 10.0
+TURN_S = 2.5
 KEEP_DAYS = 30
+UNDO_EVERY_S = 4.0
 
 
 class GoneError(Exception):
@@ -196,7 +197,12 @@ class FlusherSlot(Slot):
             drain_s=DRAIN_S,
             faults=parts.ledger,
         )
-        upkeep = Upkeep(parts.answers, RedisUndoer(parts.calls, parts.answers), keep_days=KEEP_DAYS)
+        upkeep = Upkeep(
+            parts.answers,
+            RedisUndoer(parts.calls, parts.answers),
+            keep_days=KEEP_DAYS,
+            undo_every_s=UNDO_EVERY_S,
+        )
         tidying = asyncio.create_task(self._tidy(parts))
         async with asyncio.TaskGroup() as group:
             group.create_task(self.flusher.run(self._stop))

@@ -1,6 +1,6 @@
-"""What each statement of persistence/sql does to the simulated tables. That they mean the same is not shown here.
+"""What each statement of persistence/sql does to the simulated tables. That both mean the same is not shown.
 
-The storeys on real servers show that the SQL is right; this is its meaning in Python, for the steps around it.
+The tests on real servers show that the SQL is right; this is its meaning in Python, for the steps around it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,6 @@ async def _shard_rows(at: Transaction, _values: Values, _now_s: float) -> Rows:
             row.run_id,
             row.closed_ms,
             row.reason,
-            row.tidied,
             shard in late,
         )
         for shard, row in at.rows(SHARDS)
@@ -123,14 +122,6 @@ async def _open(at: Transaction, values: Values, _now_s: float) -> int:
 async def _block(at: Transaction, values: Values, _now_s: float) -> None:
     for shard in await _ours(at, {"shards": [values["shard"]], "fences": [values["fence"]]}):
         at.put(SHARDS, shard, at.get(SHARDS, shard)._replace(reason=values["reason"]))
-
-
-@_means("tidied_shards")
-async def _tidied(at: Transaction, values: Values, _now_s: float) -> None:
-    await at.lock(values["shards"])
-    for shard, epoch in zip(values["shards"], values["epochs"], strict=True):
-        row = at.get(SHARDS, shard)
-        at.put(SHARDS, shard, row._replace(tidied=max(row.tidied, epoch)))
 
 
 @_means("lock_shards")

@@ -37,7 +37,6 @@ class Shard(NamedTuple):
     run_id: str = ""
     closed_ms: int | None = None
     reason: str | None = None
-    tidied: int = 0
     opened_s: float = 0.0
     stop_reason: str | None = None
 

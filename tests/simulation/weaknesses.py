@@ -30,18 +30,21 @@ from .tables import SHARDS, Named
 
 
 class Weakness(NamedTuple):
-    """A protection that is missing, and the design without it. ``alive`` says why no seed shows it."""
+    """A protection that is missing, and the design without it.
+
+    ``first`` is where a search for a seed that shows it begins, so that it is short; ``alive`` says why there
+    is none.
+    """
 
     sentence: str
     design: Callable[[], Design]
+    first: int = 0
     alive: str = ""
 
 
 class _OpenWhileChanging(RedisShards):
     async def _close(self, shard: int, mark: str) -> None:
-        meta = ShardKeys(shard, 0).meta
-        epoch = await self._call("HGET", meta, "epoch")
-        await self._call("HSET", meta, "closing", mark, *(("closed", epoch) if epoch is not None else ()))
+        await self._call("HSET", ShardKeys(shard, 0).meta, "closing", mark)
 
 
 class _OpenAnywhere(RedisShards):
@@ -195,23 +198,42 @@ _PROMOTING = _HURRIED | {
     "fault_every": 120,
     "kinds": {"promote": 1},
 }
-_STANDING_STILL = _HURRIED | {
+_CUT_OFF = _HURRIED | {
     "lossy": True,
     "gateways": 3,
+    "flushers": 2,
+    "seq_full": 3,
+    "slowness": 0.1,
     "faults": 12,
-    "fault_every": 120,
-    "kinds": {"freeze_process": 3, "promote": 2},
+    "fault_every": 30,
+    "kinds": {"kill_gateway": 3, "freeze_link": 3, "ledger_slow": 2},
 }
+_TORN = _HURRIED | {
+    "lossy": True,
+    "gateways": 3,
+    "flushers": 2,
+    "slowness": 0.1,
+    "faults": 12,
+    "fault_every": 20,
+    "kinds": {"kill_gateway": 4, "freeze_process": 2, "split": 3},
+}
+
+_OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
 
 WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
-        _of(_HURRIED | _FULL, shards=_OpenWhileChanging),
+        _of(_CUT_OFF, shards=_OpenWhileChanging),
+        first=50,
     ),
     "gateways_closed": Weakness(
-        "gateways go on acknowledging in an epoch that is closed", _of(_PROMOTING, kept=_Talkative)
+        "gateways go on acknowledging in an epoch that is closed",
+        _of(_TORN, kept=_Talkative),
+        first=92,
     ),
-    "hearing": Weakness("the fence does not wait for what gateways kept", _of(_PROMOTING, fence=_Deaf)),
+    "hearing": Weakness(
+        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
+    ),
     "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain)),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
@@ -219,20 +241,28 @@ WEAKNESSES: dict[str, Weakness] = {
         "an epoch goes on though Redis lost what was acknowledged", _patched(_PROMOTING, _View=_NobodyTold)
     ),
     "intact": Weakness(
-        "the fence does not ask how far a journal goes", _patched(_LOSING, _View=_NeverBehind)
+        "the fence does not ask how far a journal goes", _patched(_PROMOTING, _View=_NeverBehind)
     ),
     "run": Weakness(
-        "the fence does not ask which run of a server it looks at", _patched(_PROMOTING, _View=_AnyRun)
+        "the fence does not ask which run of a server it looks at",
+        _patched(_PROMOTING, _View=_AnyRun),
+        first=205,
     ),
     "scripts_last": Weakness(
-        "the fence loads the scripts before it looks at the shards", _of(_PROMOTING, shards=_ScriptsFirst)
+        "the fence loads the scripts before it looks at the shards",
+        _of(_PROMOTING, shards=_ScriptsFirst),
+        first=55,
     ),
     "mark": Weakness(
-        "the fence opens another server than the one it closed", _of(_PROMOTING, shards=_OpenAnywhere)
+        "the fence opens another server than the one it closed",
+        _of(_PROMOTING, shards=_OpenAnywhere),
+        alive="the run that the rows name is the old one, so the next look fences the other server as well",
     ),
     "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
     "epoch": Weakness(
-        "scripts let callers of any epoch in", _lua("if meta[1] ~= ARGV[1] then", "if not meta[1] then")
+        "scripts let callers of any epoch in",
+        _lua("if meta[1] ~= ARGV[1] then", "if not meta[1] then"),
+        first=185,
     ),
     "ticket": Weakness(
         "a load may come at any time", _lua("TICKET_MS = 10000", "TICKET_MS = 1e15", _LEAVING)
@@ -240,23 +270,29 @@ WEAKNESSES: dict[str, Weakness] = {
     "install": Weakness(
         "a load overwrites what is there",
         _lua("local fresh = call('EXISTS', key) == 0", "local fresh = true"),
+        first=43,
     ),
     "replay": Weakness(
         "scripts do not look for the answer to a key",
         _lua("local first = call('GET', seen)", "local first"),
+        first=12,
     ),
     "lookup": Weakness(
-        "nobody looks for the answer to a key of an earlier epoch", _of(_HURRIED | _UNSURE, answers=_NoLookup)
+        "nobody looks for the answer to a key of an earlier epoch",
+        _of(_HURRIED | _UNSURE, answers=_NoLookup),
+        first=55,
     ),
     "watermark": Weakness("the ledger takes a batch wherever it begins", _patched(next_in_line=_anywhere)),
     "row_lock": Weakness("the ledger does not lock a shard's row", _patched(lock_free_shards=_unlocked)),
     "counted": Weakness(
         "what was read before a closing may be posted after it",
         _patched(_PROMOTING, lock_free_shards=_uncounted),
+        alive="it takes an epoch that goes on though Redis lost what only a flusher had read",
     ),
     "doubt": Weakness(
         "a call without a key is sent again when its answer is lost",
         _of(_HURRIED | {"keyed": 0.3, "faults": 12, "kinds": {"drop_link": 1}}, calls=_Eager),
+        first=30,
     ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }

@@ -33,7 +33,7 @@ from .tables import SHARDS as SHARD_ROWS
 
 SHARDS = 2
 ACCOUNTS = ("a:llm:tokens:", "b:llm:tokens:", ":llm:tokens:")
-_MAX_STEPS = 100_000
+_MAX_STEPS = 60_000
 _QUIET_S = 240
 _LONGEST_TTL_S = 30
 
