@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import lru_cache, partial
 from importlib.metadata import version
+from typing import NamedTuple
 
 import structlog
 
+from gateway.admin import admin_app, admin_paths
 from gateway.api.asgi import api_app
-from gateway.api.auth import Authenticator, NoKeys, SingleKey
+from gateway.api.endpoint import Gate
 from gateway.api.fast import FastLane
 from gateway.domain.durability import Durability
 from gateway.domain.names import SHARDS
@@ -25,6 +27,7 @@ from gateway.health import StoreHealth
 from gateway.joined import Store, open_store, running_task
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
+from gateway.operators import authenticating, desk_of
 from gateway.protocols import (
     NOBODY,
     Actor,
@@ -61,9 +64,16 @@ async def _check_durability(decider: RedisDecider, level: Durability) -> None:
         raise SettingsError([f"QUOTAGATE_DURABILITY={reasons}"]) from error
 
 
+class Apps(NamedTuple):
+    """What a serving process serves: to callers, and to operators where they have a port of their own."""
+
+    api: FastLane
+    admin: FastLane | None
+
+
 @asynccontextmanager
-async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> AsyncIterator[FastLane]:
-    """Open everything a serving process runs; give the application to serve. ``news`` is of its flusher."""
+async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> AsyncIterator[Apps]:
+    """Open everything a serving process runs; give the applications to serve. ``news`` is of its flusher."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
         await running.enter_async_context(
@@ -78,14 +88,22 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
         def meters(namespace: str, actor: Actor) -> Meter:
             return nobodys(namespace) if actor is NOBODY else Meter(backend, namespace, actor)
 
-        yield api_app(
+        health = StoreHealth(store, news)
+        authenticator = await running.enter_async_context(authenticating(settings, store))
+        desk = desk_of(settings, store, meters, health)
+        apart = settings.admin_port is not None
+        api = api_app(
             meters,
-            _authenticator(settings),
-            StoreHealth(store, news),
+            authenticator,
+            health,
             metrics,
             version=version("quotagate"),
             max_body_bytes=settings.request_max_bytes,
+            host=settings.host,
+            beside=None if apart else partial(admin_paths, desk=desk),
         )
+        gate = Gate(meters, authenticator, settings.request_max_bytes, settings.host)
+        yield Apps(api, admin_app(gate, desk) if apart else None)
 
 
 def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Orders = ROUNDS) -> Rounds:
@@ -97,14 +115,6 @@ def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Or
         interval_s=settings.reconcile_interval_seconds,
         orders=orders,
     )
-
-
-def _authenticator(settings: Settings) -> Authenticator:
-    if not settings.needs_key():
-        return NoKeys()
-    if settings.api_key is None:
-        raise SettingsError(["QUOTAGATE_API_KEY: is not set, and callers need a key"])
-    return SingleKey(settings.api_key)
 
 
 @asynccontextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -11,8 +13,11 @@ from gateway.app import open_backend, running_flusher
 from gateway.keeping import kept_running
 from gateway.meter import Meter
 from gateway.metrics import Metrics
+from gateway.peppers import kept_pepper
 from gateway.servers import start_servers
-from gateway.settings import Settings
+from gateway.servers.datadir import default_data_dir
+from gateway.servers.postgres_server import served_url
+from gateway.settings import Auth, Settings
 
 
 @contextmanager
@@ -35,11 +40,41 @@ def embedded_servers(
         ) as servers,
         kept_running(servers.servers.items()),
     ):
-        yield msgspec.structs.replace(
+        complete = msgspec.structs.replace(
             settings,
             redis_url=settings.redis_url or servers.redis_url,
             database_url=settings.database_url or servers.database_url,
         )
+        yield complete if settings.database_url else with_pepper(complete, servers.data_dir)
+
+
+@contextmanager
+def embedded_ledger(settings: Settings) -> Iterator[Settings]:
+    """Give settings with the ledger of the data directory and its pepper; start its server if none runs.
+
+    Raises DataDirectoryError when a gateway that is starting or stopping has the directory.
+    """
+    data_dir = settings.data_dir or default_data_dir(os.environ)
+    url = served_url(data_dir / "postgres")
+    if url is not None:
+        yield with_pepper(msgspec.structs.replace(settings, database_url=url), data_dir)
+        return
+    with start_servers(
+        settings.data_dir, redis=False, postgres=True, postgres_bin=settings.postgres_bin
+    ) as servers:
+        complete = msgspec.structs.replace(settings, database_url=servers.database_url)
+        yield with_pepper(complete, servers.data_dir)
+
+
+def with_pepper(settings: Settings, data_dir: Path) -> Settings:
+    """Give the settings with the pepper of an embedded ledger, unless they have one.
+
+    That there is one says nothing of whether callers need a key: that stays as it was.
+    """
+    if settings.key_pepper is not None:
+        return settings
+    auth: Auth = "keys" if settings.needs_key() else "off"
+    return msgspec.structs.replace(settings, key_pepper=kept_pepper(data_dir), auth=auth)
 
 
 @asynccontextmanager

@@ -44,23 +44,29 @@ async def serve_http(settings: Settings) -> None:
 
     Raises SettingsError when the address cannot be listened on.
     """
-    listening = _listen(settings)
+    listening = _listen(settings.host, settings.port)
     async with AsyncExitStack() as running:
         # Undone last: once told to stop, nothing cuts the stop short.
         signals = running.enter_context(_StopSignals())
         running.callback(listening.close)
+        for_admin = None if settings.admin_port is None else _listen(settings.host, settings.admin_port)
+        if for_admin is not None:
+            running.callback(for_admin.close)
         news = FlusherNews() if settings.flusher else None
-        app = await running.enter_async_context(open_gateway(settings, news))
+        apps = await running.enter_async_context(open_gateway(settings, news))
         if news is not None:
             await running.enter_async_context(flusher_process(settings, news))
-        server = _Server(_uvicorn(app, settings))
+        servers = [(_Server(_uvicorn(apps.api, settings)), listening)]
+        if apps.admin is not None and for_admin is not None:
+            servers.append((_Server(_uvicorn(apps.admin, settings)), for_admin))
         stop = signals.heed()
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        serving = [asyncio.create_task(server.serve(sockets=[place])) for server, place in servers]
         _settle_memory()
-        _announce(settings, listening)
-        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await serving
+        _announce(settings, listening, for_admin)
+        await asyncio.wait([*serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
 
 
 async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
@@ -102,23 +108,29 @@ def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}"
+        place = f"{host}:{port}"
         raise SettingsError(
             [f"cannot listen on {place}: {error.strerror}; is another gateway running? --port takes another"]
         ) from error
 
 
-def _announce(settings: Settings, listening: socket.socket) -> None:
-    host, port = listening.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _announce(settings: Settings, listening: socket.socket, for_admin: socket.socket | None) -> None:
+    url = _url_of(listening)
     typer.echo(f"Quotagate serves on {url}, its documentation on {url}/docs", err=True)
+    if for_admin is not None:
+        typer.echo(f"Operators are served on {_url_of(for_admin)}/admin/v1", err=True)
     if not settings.needs_key():
         typer.echo("No API key is asked for: only this machine can reach it.", err=True)
+
+
+def _url_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _StopSignals:

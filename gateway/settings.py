@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type_hints
@@ -17,85 +16,20 @@ import msgspec
 
 from gateway.domain.durability import Durability
 from gateway.service_links import service_links
+from gateway.setting_rules import Rule, mask_all
+from gateway.setting_rules import path as _path
+from gateway.setting_rules import text as _text
+from gateway.setting_rules import truth as _truth
+from gateway.setting_rules import url as _url
+from gateway.setting_rules import whole as _whole
+from gateway.setting_rules import word as _word
 
 _PREFIX = "QUOTAGATE_"
-_MASK = "***"
 _DAY_S = 86_400
-_TRUTHS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
-
 Auth = Literal["auto", "keys", "off"]
 LateCommit = Literal["charge", "refuse"]
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-class _Rule(NamedTuple):
-    """What a setting may be: for people, and as the function that reads it (ValueError: it may not)."""
-
-    help: str
-    allowed: str
-    read: Callable[[str], Any]
-    mask: Callable[[str], str] | None = None
-
-
-def _text(pattern: str, allowed: str, help_line: str, mask: Callable[[str], str] | None = None) -> _Rule:
-    def read(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(text)
-        return text
-
-    return _Rule(help_line, allowed, read, mask)
-
-
-def _mask_all(_: str) -> str:
-    return _MASK
-
-
-def _mask_password(url: str) -> str:
-    """Mask the password in a URL wherever it stands, and what is no URL altogether."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return _MASK
-    login, at, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    place = re.sub(r"(?i)((?:^|[?&])\w*password=)[^&]*", rf"\1{_MASK}", place)
-    return f"{scheme}://{user}{colon and ':' + _MASK}{at}{place}"
-
-
-def _url(schemes: tuple[str, ...], help_line: str) -> _Rule:
-    allowed = f"a URL {' or '.join(f'{scheme}://…' for scheme in schemes)}"
-    return _text(rf"({'|'.join(schemes)})://\S+", allowed, help_line, _mask_password)
-
-
-def _path(help_line: str) -> _Rule:
-    return _Rule(help_line, "a path", lambda text: Path(text).expanduser())
-
-
-def _whole(least: int, most: int, help_line: str) -> _Rule:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise ValueError(text)
-        return int(text)
-
-    return _Rule(help_line, f"a whole number from {least} to {most}", read)
-
-
-def _word(words: Any, help_line: str) -> _Rule:
-    by_word = {word: word for word in get_args(words)}
-    return _Rule(help_line, " or ".join(by_word), lambda text: by_word[text.lower()])
-
-
-def _truth(help_line: str) -> _Rule:
-    return _Rule(help_line, "true or false", lambda text: _TRUTHS[text.lower()])
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,11 +58,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     port: Annotated[int, _whole(0, 65535, "TCP port to listen on; 0 takes a free one.")] = 8080
     auth: Annotated[
-        Auth, _word(Auth, "Whether callers need the API key; auto: on a loopback host only if there is one.")
+        Auth, _word(Auth, "Whether callers need a key; auto: on a loopback host only if there is one.")
     ] = "auto"
     api_key: Annotated[
         str | None,
-        _text("[!-~]{16,512}", "16 to 512 visible ASCII characters", "Key of namespace default.", _mask_all),
+        _text("[!-~]{16,512}", "16 to 512 visible ASCII characters", "Key of namespace default.", mask_all),
+    ] = None
+    key_pepper: Annotated[
+        str | None,
+        _text(
+            "[!-~]{32,512}",
+            "32 to 512 visible ASCII characters",
+            "Secret under which keys are kept in the ledger's database. The same in every process.",
+            mask_all,
+        ),
+    ] = None
+    key_cache_seconds: Annotated[
+        int, _whole(1, 3600, "How long a key seen before goes on while Postgres cannot be asked, in seconds.")
+    ] = 60
+    admin_port: Annotated[
+        int | None,
+        _whole(0, 65535, "TCP port for /admin alone; 0 takes a free one. Unset: the port of the API."),
     ] = None
     log_level: Annotated[LogLevel, _word(LogLevel, "The least important messages to log.")] = "info"
     log_format: Annotated[
@@ -263,10 +213,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return settings
 
     def needs_key(self) -> bool:
-        """Whether callers must show the API key, which is then set."""
+        """Whether callers must show a key."""
         if self.auth == "auto":
-            return self.api_key is not None or not is_loopback(self.host)
+            return self._has_keys() or not is_loopback(self.host)
         return self.auth == "keys"
+
+    def _has_keys(self) -> bool:
+        return self.api_key is not None or self.key_pepper is not None
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each pair of settings that cannot both be."""
@@ -276,9 +229,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{_PREFIX}AUTH=off: is for a loopback address alone, and {host}; "
                 f"listen on 127.0.0.1, or set {_PREFIX}API_KEY and leave {_PREFIX}AUTH alone"
             )
-        if self.needs_key() and self.api_key is None:
+        # An embedded ledger keeps a pepper beside its data; asked for by name, that is as good as one set.
+        has_own = self.auth == "keys" and self.database_url is None
+        if self.needs_key() and not self._has_keys() and not has_own:
             why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
-            yield f"{_PREFIX}API_KEY: is not set, and {why} needs it"
+            yield (
+                f"{_PREFIX}API_KEY: is not set, and {why} needs it; or set {_PREFIX}KEY_PEPPER to a secret, "
+                "the same in every process, and make keys with `quotagate keys create`"
+            )
+        if self.admin_port and self.admin_port == self.port:
+            yield f"{_PREFIX}ADMIN_PORT={self.admin_port}: is {_PREFIX}PORT; leave it out to serve both there"
         if self.idempotency_window_seconds > self.idempotency_retention_days * _DAY_S:
             yield (
                 f"{_PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
@@ -383,7 +343,7 @@ def _table() -> tuple[Row, ...]:
     hints = get_type_hints(Settings, include_extras=True)
     rows = []
     for field in msgspec.structs.fields(Settings):
-        rule: _Rule = get_args(hints[field.name])[1]
+        rule: Rule = get_args(hints[field.name])[1]
         rows.append(Row(field.name, field.default, rule.allowed, rule.help, rule.read, rule.mask))
     return tuple(rows)
 

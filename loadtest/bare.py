@@ -126,7 +126,7 @@ class Bare:
             args: list[Any] = []
             for name in names[start : start + _CHUNK]:
                 args += [account_text(name, EVENT, UNIT, None), 1, _PLENTY, 0, 0]
-            common = (_EPOCH, "", namespace_text(_NAMESPACE), now, 30_000)
+            common = (_EPOCH, "", namespace_text(_NAMESPACE), f"{now}:{now}", 30_000)
             self._redis.evalsha(
                 self._scripts["install"].sha, 3, keys.meta, keys.journal, keys.due, *common, *args
             )

@@ -128,6 +128,9 @@ def test_the_command_line_wins_and_is_checked_alike() -> None:
     [
         ({}, False),
         ({"QUOTAGATE_API_KEY": KEY}, True),
+        ({"QUOTAGATE_KEY_PEPPER": 2 * KEY}, True),
+        ({"QUOTAGATE_KEY_PEPPER": 2 * KEY, "QUOTAGATE_HOST": "0.0.0.0"}, True),
+        ({"QUOTAGATE_KEY_PEPPER": 2 * KEY, "QUOTAGATE_AUTH": "off"}, False),
         ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_HOST": "0.0.0.0"}, True),
         ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_AUTH": "keys"}, True),
         ({"QUOTAGATE_API_KEY": KEY, "QUOTAGATE_AUTH": "off"}, False),
@@ -141,12 +144,24 @@ def test_a_key_is_needed_unless_only_this_machine_can_call(environ: dict[str, st
 @pytest.mark.parametrize(
     ("environ", "why"),
     [
-        ({"QUOTAGATE_AUTH": "keys"}, "QUOTAGATE_AUTH=keys"),
+        ({"QUOTAGATE_AUTH": "keys", "QUOTAGATE_DATABASE_URL": "postgresql://x"}, "QUOTAGATE_AUTH=keys"),
         ({"QUOTAGATE_HOST": "0.0.0.0"}, "QUOTAGATE_HOST is 0.0.0.0, which others can reach,"),
     ],
 )
 def test_a_key_that_is_needed_must_be_set(environ: dict[str, str], why: str) -> None:
-    assert problems_of(environ) == (f"QUOTAGATE_API_KEY: is not set, and {why} needs it",)
+    (problem,) = problems_of(environ)
+    assert problem.startswith(
+        f"QUOTAGATE_API_KEY: is not set, and {why} needs it; or set QUOTAGATE_KEY_PEPPER "
+    )
+
+
+def test_an_embedded_ledger_brings_a_pepper_for_keys_that_are_asked_for_by_name() -> None:
+    assert Settings.from_env({"QUOTAGATE_AUTH": "keys"}).needs_key()
+
+
+def test_the_port_of_operators_is_another_one() -> None:
+    (problem,) = problems_of({"QUOTAGATE_PORT": "9000", "QUOTAGATE_ADMIN_PORT": "9000"})
+    assert problem.startswith("QUOTAGATE_ADMIN_PORT=9000: is QUOTAGATE_PORT;")
 
 
 def test_the_ledger_remembers_keys_for_as_long_as_redis() -> None:

@@ -34,6 +34,8 @@ def api_app(
     version: str,
     max_body_bytes: int = MAX_BODY_BYTES,
     lifespan: Lifespan | None = None,
+    host: str = "localhost",
+    beside: Callable[[Gate], Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> FastLane:
     """Build the ASGI application that callers speak to.
 
@@ -45,8 +47,10 @@ def api_app(
         version: of the gateway, for the document.
         max_body_bytes: the longest body that is read.
         lifespan: what happens around serving, as Starlette takes it.
+        host: the address listened on.
+        beside: gives what else is served, by path and method.
     """
-    gate = Gate(meters, authenticator, max_body_bytes)
+    gate = Gate(meters, authenticator, max_body_bytes, host)
     endpoints = [Endpoint(route, gate) for route in ROUTES]
     pages = Pages(health, metrics)
     pages.document = document(ROUTES, pages.table(), version, authenticator.needs_key)
@@ -56,9 +60,16 @@ def api_app(
         by_path.setdefault(endpoint.route.path, {})[endpoint.route.method] = endpoint
     for page in pages.table():
         by_path[page.path] = {"GET": PageEndpoint(page, gate)}
+    more = beside(gate) if beside is not None else {}
+    return FastLane(endpoints, router_of({**by_path, **more}, gate, lifespan))
+
+
+def router_of(
+    by_path: Mapping[str, Mapping[str, Any]], gate: Gate, lifespan: Lifespan | None = None
+) -> Router:
+    """Build the router of what is served by path and method."""
     paths = [Path(path, ByMethod(served, gate)) for path, served in by_path.items()]
-    router = Router(paths, redirect_slashes=False, default=Nowhere(gate), lifespan=lifespan)
-    return FastLane(endpoints, router)
+    return Router(paths, redirect_slashes=False, default=Nowhere(gate), lifespan=lifespan)
 
 
 class ByMethod:

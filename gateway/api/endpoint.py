@@ -30,12 +30,18 @@ _no_query = QueryReader(Nothing).read
 
 
 class Gate:
-    """What all endpoints share: the meters, the authenticator, the bound on bodies, the request ids."""
+    """What all endpoints share: the meters, the authenticator, the bound on bodies, the request ids.
 
-    def __init__(self, meters: Meters, authenticator: Authenticator, max_body_bytes: int) -> None:
+    ``host`` is the address listened on, which may stand in a Host header where no key is asked for.
+    """
+
+    def __init__(
+        self, meters: Meters, authenticator: Authenticator, max_body_bytes: int, host: str = "localhost"
+    ) -> None:
         self.meters = meters
         self.identify = authenticator.identify
         self.max_body_bytes = max_body_bytes
+        self.host = host
         self.request_id_of = RequestIds().of
 
 

@@ -1,6 +1,7 @@
 """The pages about the gateway itself: alive, ready, metrics, document, docs. No verb is served here.
 
-A peer on this machine sees them without a key; any other needs one.
+That the process is alive is told to everyone, for those who probe it have no key. The other pages a peer on
+this machine sees without a key; any other needs one.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 
 from msgspec import json
 
-from gateway.api.auth import is_local
+from gateway.api.auth import check_host, is_local
 from gateway.api.endpoint import Gate, reply, reply_to
-from gateway.api.headers import refuse_repeated
+from gateway.api.headers import Headers, refuse_repeated
 from gateway.api.problems import Header, Reply
 from gateway.api.seams import Exposition
 from gateway.api.shown import Alive, Lag, Ready, Stopped
@@ -34,7 +35,10 @@ _AHEAD_S = 10.0
 
 
 class Page(NamedTuple):
-    """One page: its path, what it says, the shape of its answer (None for text), how it is made."""
+    """One page: its path, what it says, the shape of its answer (None for text), how it is made, for whom.
+
+    ``public`` is a page for everyone, from wherever and under whatever name of this machine.
+    """
 
     name: str
     path: str
@@ -42,6 +46,7 @@ class Page(NamedTuple):
     answer: Any
     media: str
     make: Callable[[], Awaitable[Reply]]
+    public: bool = False
 
 
 class PageEndpoint:
@@ -49,6 +54,7 @@ class PageEndpoint:
 
     def __init__(self, page: Page, gate: Gate) -> None:
         self._make = page.make
+        self._public = page.public
         self._gate = gate
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
@@ -56,13 +62,19 @@ class PageEndpoint:
         headers = dict(scope["headers"])
         request_id = self._gate.request_id_of(headers)
         try:
-            if not is_local(scope):
-                refuse_repeated(scope["headers"])
-                await self._gate.identify(headers)
+            if not self._public:
+                await self._admit(scope, headers)
             answer = await self._make()
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
             answer = reply_to(error, request_id, scope["method"], scope["path"])
         await reply(send, answer, request_id)
+
+    async def _admit(self, scope: Any, headers: Headers) -> None:
+        if is_local(scope) and b"authorization" not in headers:
+            check_host(headers.get(b"host"), self._gate.host)
+            return
+        refuse_repeated(scope["headers"])
+        await self._gate.identify(headers)
 
 
 class Pages:
@@ -78,7 +90,9 @@ class Pages:
         """Give all pages."""
         media = self._metrics.content_type
         return (
-            Page("alive", "/healthz", "The process runs", Alive, "application/json", self._alive),
+            Page(
+                "alive", "/healthz", "The process runs", Alive, "application/json", self._alive, public=True
+            ),
             Page("ready", "/readyz", "The gateway can do its work", Ready, "application/json", self._ready),
             Page("metrics", "/metrics", "Metrics for Prometheus", None, media, self._exposition),
             Page("document", "/openapi.json", "This document", None, "application/json", self._document),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ _SETUP_S = 120.0
 # How long the processes of a killed server may take to notice and let go of its shared memory.
 _LET_GO_S = 10.0
 _STILL_HELD = "pre-existing shared memory block"
-_STATUS_LINE = 7
+_PORT_LINE, _SOCKET_LINE, _STATUS_LINE = 3, 4, 7
 
 _SETTINGS = {
     "shared_buffers": "64MB",
@@ -166,6 +167,23 @@ class PostgresServer(Server):
                 self._spawn()
             else:
                 return
+
+
+def served_url(directory: Path) -> str | None:
+    """Give the URL of the server that another process runs on a directory; None when none serves there."""
+    try:
+        lines = (directory / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() != "ready":
+        return None
+    port, socket_directory = lines[_PORT_LINE].strip(), lines[_SOCKET_LINE].strip()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        try:
+            trial.connect(str(Path(socket_directory, f".s.PGSQL.{port}")))
+        except OSError:
+            return None  # a server that was killed leaves the file
+    return f"postgresql://{_NAME}@/{_NAME}?host={quote(socket_directory)}&port={port}"
 
 
 def _options(settings: dict[str, str]) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
+from gateway.admin import Desk, admin_paths
 from gateway.api import Authenticator, NoKeys, api_app
 from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
@@ -18,6 +20,7 @@ from gateway.protocols import Actor
 from gateway.shard_seams import Readiness, ShardLag
 
 LOCAL = ("127.0.0.1", 40000)
+HOST = "gateway"  # what it listens on, by name
 METHODS = {
     "allocate": "allocate",
     "consume": "consume",
@@ -105,8 +108,9 @@ class Answer:
 class Gateway:
     """The application under test, and what stands behind it."""
 
-    authenticator: Authenticator = field(default_factory=NoKeys)
+    authenticator: Authenticator = field(default_factory=lambda: NoKeys(HOST))
     max_body_bytes: int = 1024 * 1024
+    operators: bool = False
     meter: FakeMeter = field(default_factory=FakeMeter)
     health: FakeHealth = field(default_factory=FakeHealth)
     metrics: Metrics = field(default_factory=Metrics)
@@ -120,7 +124,13 @@ class Gateway:
             self.metrics,
             version="1.2.3",
             max_body_bytes=self.max_body_bytes,
+            host=HOST,
+            beside=partial(admin_paths, desk=self.desk()) if self.operators else None,
         )
+
+    def desk(self) -> Any:
+        nothing: Any = None  # nobody gets that far without a database
+        return Desk(nothing, nothing, self.meters, nothing, self.health)
 
     def meters(self, namespace: str, actor: Actor) -> Any:
         self.asked_for.append((namespace, actor))

@@ -12,7 +12,7 @@ from gateway.errors import MeterAuthError
 
 KEY = "qg_test_0123456789abcdef"
 BALANCE = "/v1/balance?event_type=llm_call&unit=tokens"
-PAGES = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"]
+PAGES = ["/readyz", "/metrics", "/openapi.json", "/docs"]
 ELSEWHERE = ("192.0.2.7", 40000)
 
 

@@ -23,6 +23,7 @@ ENTRY = {
     "resource",
     "reservation_id",
     "reference_id",
+    "referenced_by",
     "actor_id",
     "request_id",
     "on_behalf_of",

@@ -19,6 +19,7 @@ from doc_reader import Reader
 from gateway.servers import RunningServers
 
 API_KEY = "a-key-for-the-documents"
+PEPPER = "the-pepper-of-the-documents-0123456789"
 _SERVES_ON = "Quotagate serves on "
 
 _numbers = itertools.count(1)
@@ -37,7 +38,7 @@ def open_reader(
             environ = _environ(servers, next(_numbers))
             for name, value in environ.items():
                 monkeypatch.setenv(name, value)
-            keyed = environ | {"QUOTAGATE_API_KEY": API_KEY}
+            keyed = environ | {"QUOTAGATE_API_KEY": API_KEY, "QUOTAGATE_KEY_PEPPER": PEPPER}
             urls = {
                 mark: running.enter_context(_gateway(keyed if mark else environ))
                 for mark in sorted({block.mark for block in blocks_of(document)})

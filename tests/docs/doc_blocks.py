@@ -9,7 +9,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 
 # Whose examples are run. Every other document may show commands to read, as ``console``.
-EXECUTED = ("README.md", "docs/http.md", "docs/sdk.md", "docs/llm.md", "docs/middleware.md", "docs/operations.md")
+EXECUTED = (
+    *("README.md", "docs/http.md", "docs/keys.md", "docs/sdk.md"),
+    *("docs/llm.md", "docs/middleware.md", "docs/operations.md"),
+)
 
 _FENCE = re.compile(r"^```(\w*) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

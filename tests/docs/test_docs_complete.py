@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import httpx2
 import pytest
 import typer
 from doc_blocks import ROOT, blocks_of, documents, text_of
 
+from gateway.admin.routes import ADMIN_ROUTES
 from gateway.cli import cli
 from gateway.client import AsyncMeterClient, MeterClient
 from gateway.client.verb import Sender
 from gateway.settings import TABLE, settings_markdown
 
 HTTP, SDK, OPERATIONS = text_of("docs/http.md"), text_of("docs/sdk.md"), text_of("docs/operations.md")
+KEYS = text_of("docs/keys.md")
 
 _COMMAND = re.compile(r"(?:^|[\s`/])quotagate ([a-z]+)((?: +[^\s`|;&)]+)*)", re.MULTILINE)
 
@@ -69,12 +72,22 @@ def test_every_command_that_is_shown_exists(document: str) -> None:
     commands = group.commands  # type: ignore[attr-defined]
     for name, words in _COMMAND.findall(text_of(document)):
         if name in commands:
-            known = {
-                option for part in commands[name].params for option in (*part.opts, *part.secondary_opts)
-            }
+            known = options_of(commands[name], words.split())
             assert {word.partition("=")[0] for word in words.split() if word.startswith("-")} <= known, name
         else:
             assert not words.strip().startswith("-"), f"{document}: quotagate {name}{words}"
+
+
+def options_of(command: Any, words: list[str]) -> set[str]:
+    """Give the options of a command, or of the one in a group that the words name."""
+    if words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words[0]]
+    return {option for part in command.params for option in (*part.opts, *part.secondary_opts)}
+
+
+def test_every_route_of_operators_has_its_place() -> None:
+    served = [f"{route.method} {route.path.replace('{target}', '{id}')}" for route in ADMIN_ROUTES]
+    assert sorted(re.findall(r"^### `(\w+ /\S+)`$", KEYS, re.MULTILINE)) == sorted(served)
 
 
 @pytest.mark.parametrize("document", documents())

@@ -27,16 +27,22 @@ _ROOTS = (
         "joined",
         "proxying",
         "proxy_command",
+        "key_commands",
+        "key_work",
+        "operators",
+        "peppers",
     ),
 )
 _BESIDE = (
     dict.fromkeys(_METER + _RECONCILE, "meter")
     | dict.fromkeys(_ROOTS, "roots")
     | {
+        "key_seams": "protocols",
         "reconcile_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
         "service_links": "settings",
+        "setting_rules": "settings",
     }
 )
 

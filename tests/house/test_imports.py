@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "persistence": CORE,
     "meter": CORE | {"held"},
     "api": CORE,
-    "admin": CORE,
+    "admin": CORE | {"api"},
     "middleware": CORE | {"held", "llm"},
     "held": CORE,
     "llm": CORE,

@@ -106,7 +106,7 @@ def test_a_caller_that_hangs_up_leaves_no_hold_behind(serve: Serve) -> None:
     body = b'{"user_id":"alice","event_type":"llm_call","amount":10,"unit":"tokens","ttl_seconds":1}'
     namespace = b"test_a_caller_that_hangs_up_leaves_no_hold_behind"
     request = (
-        b"POST /v1/reservations HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        b"POST /v1/reservations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"X-Namespace: %b\r\nContent-Length: %d\r\n\r\n%b" % (namespace, len(body), body)
     )
     address = (place.hostname or "", place.port or 0)

@@ -1,5 +1,5 @@
 -- What operators did to a namespace, newest first: reconciles that were to repair, duplicates that were undone,
--- entries in quarantine that something was done about.
+-- entries in quarantine that something was done about, and what was asked for over the operators' routes.
 SELECT happened_at, event_id, action, details::text
 FROM (
     (
@@ -44,6 +44,16 @@ FROM (
           AND (resolved_at, ('quarantine:' || shard || '/' || epoch || '-' || seq) COLLATE "C")
               < (%(before)s::timestamptz, %(before_id)s)
         ORDER BY resolved_at DESC, event_id DESC
+        LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT at, ('action:' || id) COLLATE "C" AS event_id, action,
+               (jsonb_build_object('actor_id', actor_id, 'target', target, 'reason', reason) || details)::json
+        FROM meter.audit_events
+        WHERE namespace = %(namespace)s AND at <= %(before)s::timestamptz
+          AND (at, ('action:' || id) COLLATE "C") < (%(before)s::timestamptz, %(before_id)s)
+        ORDER BY at DESC, event_id DESC
         LIMIT %(limit)s
     )
 ) AS events

@@ -1,0 +1,8 @@
+"""HTTP for operators, under /admin: keys, tenants, holds, the audit. No verb of callers is served here."""
+
+from __future__ import annotations
+
+from gateway.admin.asgi import admin_app, admin_paths
+from gateway.admin.desk import Desk
+
+__all__ = ["Desk", "admin_app", "admin_paths"]

@@ -1,0 +1,90 @@
+"""Where a page of a list ends and the next begins, for lists that operators read. No list is read here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from gateway.domain.names import account_text, namespace_error, parse_account
+from gateway.errors import MeterValidationError
+
+_MAX_PAGE = 1000
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_AccountText = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,65536}$")]
+
+
+def page_size(limit: int) -> int:
+    """Give the limit of a page back.
+
+    Raises:
+        MeterValidationError: it is not from 1 to 1000.
+    """
+    if limit < 1:
+        raise MeterValidationError.one("limit", "VAL_NOT_POSITIVE", "must be at least 1")
+    if limit > _MAX_PAGE:
+        raise MeterValidationError.one("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {_MAX_PAGE}")
+    return limit
+
+
+def number_of(cursor: str | None) -> int | None:
+    """Give the number before which a page begins; None for the first page.
+
+    Raises:
+        MeterValidationError: no page ended with this cursor.
+    """
+    return None if cursor is None else int(_read(cursor, _Number))
+
+
+def namespace_after(cursor: str | None) -> str | None:
+    """Give the namespace after which a page begins; None for the first page.
+
+    Raises:
+        MeterValidationError: no page ended with this cursor.
+    """
+    if cursor is None:
+        return None
+    namespace = str(_read(cursor, str))
+    if namespace_error(namespace) is not None:
+        raise _invalid()
+    return namespace
+
+
+def account_after(cursor: str | None) -> str | None:
+    """Give the text of the account after which a page begins; None for the first page.
+
+    Raises:
+        MeterValidationError: no page ended with this cursor.
+    """
+    if cursor is None:
+        return None
+    text = str(_read(cursor, _AccountText))
+    try:
+        known = account_text(*parse_account(text)) == text
+    except ValueError:
+        known = False
+    if not known:
+        raise _invalid()
+    return text
+
+
+def cursor_after(rows: Sequence[object], limit: int, last: int | str | None) -> str | None:
+    """Give the cursor of what follows; None when the page was not full, so nothing does."""
+    if len(rows) < limit or last is None:
+        return None
+    return base64.urlsafe_b64encode(msgspec.json.encode(last)).rstrip(b"=").decode()
+
+
+def _read(cursor: str, shape: Any) -> Any:
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=shape)
+    except ValueError:
+        raise _invalid() from None
+
+
+def _invalid() -> MeterValidationError:
+    return MeterValidationError.one("cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list")
