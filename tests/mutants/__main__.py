@@ -23,25 +23,20 @@ def main() -> int:
     parser.add_argument("--chance", type=int, default=1, help="the seed of the sample")
     asked = parser.parse_args()
     known = _equivalent()
-    wanted = [change for change in changes() if _is_of(change, asked.verb)]
-    tried = [change for change in wanted if _spelling(change) not in known]
+    wanted = [change for change in changes() if asked.verb in {None, change.verb}]
+    tried = [change for change in wanted if not _spellings(change) & known]
     if asked.sample is not None:
         tried = Random(asked.chance).sample(tried, min(asked.sample, len(tried)))
     survivors = _survivors(tried, asked.jobs)
-    for change in survivors:
-        _say("\n".join(change.lines()))
     killed = len(tried) - len(survivors)
     score = killed / len(tried) if tried else 1.0
     _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}")
     return 0 if score >= _WANTED else 1
 
 
-def _is_of(change: Change, verb: str | None) -> bool:
-    return verb is None or change.file.rpartition("/")[2] == f"{verb}.lua"
-
-
-def _spelling(change: Change) -> tuple[str, str, str]:
-    return change.file, change.before.strip(), change.after.strip()
+def _spellings(change: Change) -> set[tuple[str, str, str]]:
+    """Give how the change may stand in the list: by its file, or by ``*`` for any."""
+    return {(file, change.before.strip(), change.after.strip()) for file in (change.file, "*")}
 
 
 def _equivalent() -> set[tuple[str, str, str]]:
@@ -54,7 +49,7 @@ def _equivalent() -> set[tuple[str, str, str]]:
 
 
 def _survivors(tried: list[Change], jobs: int) -> list[Change]:
-    """Try changes in several processes; give those that nobody noticed."""
+    """Try changes in several processes; show and give those that nobody noticed."""
     context = get_context("fork")
     shares = [tried[job::jobs] for job in range(jobs)]
     heard = []
@@ -71,6 +66,7 @@ def _survivors(tried: list[Change], jobs: int) -> list[Change]:
         share, place = done % jobs, done // jobs
         if heard[share].recv() == SURVIVED:
             survivors.append(shares[share][place])
+            _say("\n".join(shares[share][place].lines()))
         sys.stderr.write(f"\r{done + 1} of {len(tried)}, {len(survivors)} not noticed ")
         sys.stderr.flush()
     sys.stderr.write("\n")
@@ -79,6 +75,7 @@ def _survivors(tried: list[Change], jobs: int) -> list[Change]:
 
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

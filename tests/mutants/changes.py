@@ -48,6 +48,11 @@ class Change(NamedTuple):
     after: str
 
     @property
+    def verb(self) -> str:
+        """The script or fragment that is changed."""
+        return self.file.rpartition("/")[2].removesuffix(".lua")
+
+    @property
     def title(self) -> str:
         return f"{self.file}:{self.number}"
 

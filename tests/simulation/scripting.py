@@ -18,6 +18,13 @@ return function(text)
   return made()
 end
 """
+# As in Redis: a global that is not there is an error, to read and to write.
+_STRICT = """
+setmetatable(_G, {
+  __index = function(_, name) error('nonexistent global ' .. tostring(name)) end,
+  __newindex = function(_, name) error('no global may be made, as ' .. tostring(name)) end,
+})
+"""
 _REDIS = """
 return function(call)
   return {
@@ -37,6 +44,7 @@ class _Engine:
         self._table = self._lua.table_from
         self._compile = self._lua.execute(_WRAP)
         self._redis = self._lua.execute(_REDIS)(self._call)
+        self._lua.execute(_STRICT)
         self._is_table = lua51.lua_type
         self._functions: dict[str, Any] = {}
         self._commands: dict[str, Any] = {}

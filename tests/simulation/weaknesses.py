@@ -234,7 +234,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "hearing": Weakness(
         "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
     ),
-    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain)),
+    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 95),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
     "told": Weakness(

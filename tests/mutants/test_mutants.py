@@ -1,0 +1,40 @@
+"""The changes themselves, and a sample of them that the tests of the store must notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.store.scripts import scripts
+
+from .changes import changed_scripts, changes
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_changes_are_small_lua_and_no_two_alike() -> None:
+    every = changes()
+    assert len(every) > 1000
+    assert len(set(every)) == len(every)
+    assert {change.file for change in every} > {"reserve.lua", "open.lua", "fragments/guard.lua"}
+    assert all(change.before != change.after for change in every)
+
+
+def test_a_change_of_a_step_is_made_in_every_script_that_takes_it() -> None:
+    change = next(change for change in changes() if change.file == "fragments/replay.lua")
+    known = scripts(shebang=False)
+    made = changed_scripts(change)
+    assert {verb for verb in known if made[verb] != known[verb]} >= {"reserve", "commit", "consume"}
+    assert made["balance"] == known["balance"]
+
+
+def test_a_sample_is_noticed() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.mutants", "--sample", "40", "--chance", "7"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
