@@ -95,7 +95,7 @@ async def test_an_account_of_an_expired_hold_that_is_not_in_redis_is_asked_for(d
         await desk.release("h"),
         await desk.extend("h", 9, 0, 0),
     ):
-        assert reply[:5] == ["LOAD", "-1", str(LATER), "", f"acme:{B}"]
+        assert reply[:5] == ["LOAD", "-1", f"{LATER}:{LATER}", "", f"acme:{B}"]
     assert await desk.everything() == before
     terms = f"{LATER} {START_MS} {A} 1 {B} 2"
     assert (await desk.install(B, 1, 100, 2, 1, "h", LATER, terms, ""))[0] == "INSTALLED"
@@ -108,7 +108,7 @@ async def test_an_absent_account_is_named_once(desk: Desk) -> None:
     await reserve_many(desk, 50, A, B)
     await desk.link.call("DEL", desk.account_key(B), desk.holds_key(B))
     await desk.link.call("ZREM", desk.keys.due, f"acme:{B}")
-    assert await desk.balance(A, at=LATER) == ["LOAD", "-1", str(LATER), "", f"acme:{B}"]
+    assert await desk.balance(A, at=LATER) == ["LOAD", "-1", f"{LATER}:{LATER}", "", f"acme:{B}"]
 
 
 @pytest.mark.parametrize(("count", "rounds"), [(99, 0), (100, 0), (101, 1), (200, 1), (201, 2)])

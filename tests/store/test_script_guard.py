@@ -82,7 +82,7 @@ async def test_opening_an_open_shard_again_keeps_its_mark_and_its_clock(desk: De
 async def test_opening_a_later_epoch_starts_clean_and_keeps_the_clock(desk: Desk) -> None:
     await an_account_with_an_open_hold(desk)
     await desk.open(3)
-    assert (await desk.balance(A, at=START_MS - 1))[:3] == ["LOAD", "-1", str(START_MS - 1)]
+    assert (await desk.balance(A, at=START_MS - 1))[:3] == ["LOAD", "-1", f"{START_MS - 1}:{START_MS}"]
     await desk.known(A)
     assert (await desk.balance(A, at=START_MS - 1))[4] == str(START_MS)
     await desk.known(A, balance=100)

@@ -230,5 +230,5 @@ async def test_an_unknown_hold_is_asked_for(desk: Desk) -> None:
         await desk.extend("h", 1000, 1),
         await desk.look("h"),
     ):
-        assert reply == ["LOAD", "-1", str(START_MS), "acme:h"]
+        assert reply == ["LOAD", "-1", f"{START_MS}:{START_MS}", "acme:h"]
     assert await desk.everything() == before

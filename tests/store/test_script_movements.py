@@ -20,14 +20,14 @@ async def test_an_unknown_account_is_asked_for_and_nothing_changes(desk: Desk) -
         await desk.balance(A),
         await desk.reserve("h", [(A, 5)]),
     ):
-        assert reply == ["LOAD", "-1", str(START_MS), "", f"acme:{A}"]
+        assert reply == ["LOAD", "-1", f"{START_MS}:{START_MS}", "", f"acme:{A}"]
     assert await desk.everything() == before
 
 
 async def test_every_absent_leg_is_named_in_one_reply(desk: Desk) -> None:
     await desk.known(B, balance=100)
     reply = await desk.reserve("h", [(A, 1), (B, 1), ("carol:llm_call:tokens:", 1)])
-    assert reply == ["LOAD", "-1", str(START_MS), "", f"acme:{A}", "acme:carol:llm_call:tokens:"]
+    assert reply == ["LOAD", "-1", f"{START_MS}:{START_MS}", "", f"acme:{A}", "acme:carol:llm_call:tokens:"]
 
 
 async def test_each_verb_books_one_entry_with_the_state_after(desk: Desk) -> None:

@@ -248,7 +248,16 @@ async def overdue(stand: Stand, count: int) -> None:
     keys = stand.keys
     names = (keys.meta, keys.journal, keys.due)
     reply = await stand.link.call(
-        "EVALSHA", stand.server.scripts["install"].sha, 3, *names, keys.epoch, "", "acme", now_ms, 1000, *args
+        "EVALSHA",
+        stand.server.scripts["install"].sha,
+        3,
+        *names,
+        keys.epoch,
+        "",
+        "acme",
+        f"{now_ms}:{now_ms}",
+        1000,
+        *args,
     )
     assert reply[0] == "INSTALLED"
 
