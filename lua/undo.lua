@@ -17,7 +17,7 @@ if ARGV[6] == '-' then
 else
   row = call('HMGET', KEYS[4], 'terms', 'status', 'consumed')
   if row[2] == 'absent' then return {'SETTLED', posted, 'not_found'} end
-  if not row[1] then return {'LOAD', posted, now_text, ARGV[3] .. ':' .. ARGV[6]} end
+  if not row[1] then return {'LOAD', posted, text(clock) .. ':' .. now_text, ARGV[3] .. ':' .. ARGV[6]} end
   for name, amount in string.gmatch(string.match(row[1], '^%S+ %S+ (.+)$'), '(%S+) (%S+)') do
     local leg = {account = touch(ARGV[3], name), amount = tonumber(amount), amount_text = amount, change = 0}
     legs[#legs + 1] = leg

@@ -107,6 +107,7 @@ class FakeGateway:
         nothing = dict.fromkeys((*names, "on_behalf_of", "reason", "metadata"))
         entry = nothing | {
             "id": 1,
+            "referenced_by": [],
             "entry_type": entry_type,
             "amount": amount,
             "balance_after": self.balances[account],

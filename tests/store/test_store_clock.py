@@ -137,8 +137,12 @@ async def test_a_load_grows_old_also_while_the_shards_time_stands_still(desk: De
     for reply in (await desk.balance(B, at=START_MS), await desk.look("h", at=START_MS)):
         assert reply[:3] == ["LOAD", "-1", f"{START_MS}:{START_MS + ahead_ms}"]
     late = START_MS + 10_001
-    assert (await desk.install(B, 1, 5, 0, 0, ticket=START_MS, at=late))[0] == "LATE"
-    assert (await desk.install(B, 1, 5, 0, 0, ticket=START_MS, at=late - 1))[0] == "INSTALLED"
+    assert (await desk.install(B, 1, 5, 0, 0, ticket=f"{START_MS}:{START_MS + ahead_ms}", at=late))[
+        0
+    ] == "LATE"
+    assert (await desk.install(B, 1, 5, 0, 0, ticket=f"{START_MS}:{START_MS + ahead_ms}", at=late - 1))[
+        0
+    ] == "INSTALLED"
     desk.now = late
     assert (await desk.recall("h", "absent", ticket=START_MS))[0] == "LATE"
     assert (await desk.recall("h", "absent", ticket=START_MS + 1))[0] == "INSTALLED"
