@@ -145,7 +145,7 @@ async def test_a_load_grows_old_also_while_the_shards_time_stands_still(desk: De
     ] == "INSTALLED"
     desk.now = late
     assert (await desk.recall("h", "absent", ticket=START_MS))[0] == "LATE"
-    assert (await desk.recall("h", "absent", ticket=f"{START_MS + 1}:{START_MS + ahead_ms}"))[
+    assert (await desk.recall("h", "absent", ticket=f"{START_MS + 1}:{START_MS + 1 + ahead_ms}"))[
         0
     ] == "INSTALLED"
 
