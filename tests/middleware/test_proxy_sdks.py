@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anthropic
-import httpx
+import httpx2
 import openai
 import pytest
 from doors import Proxied, Purse
@@ -84,7 +84,7 @@ async def test_a_stream_that_dies_is_charged_what_came_and_dies_for_the_client_t
     proxied: Proxied, purse: Purse
 ) -> None:
     async with openai_of(await proxied()) as client:
-        with pytest.raises((openai.APIError, httpx.RemoteProtocolError)):
+        with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
             await streamed(client, "dies")
     # Four of the six words had come.
     await purse.settled(10_000 - 4 - 5)
