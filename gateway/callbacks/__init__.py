@@ -1,4 +1,4 @@
-"""Quota by the callbacks of frameworks that call models: LangChain's and LiteLLM's, each in a module of its own.
+"""Quota by the callbacks of frameworks that call models: LangChain and LiteLLM, each in its own module.
 
 Neither framework is imported here; install the extra ``langchain`` or ``litellm``, or what you have already.
 """

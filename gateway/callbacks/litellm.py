@@ -1,7 +1,7 @@
 """LiteLLM: a custom logger that reserves before a model is called and charges what it reports.
 
-``litellm.callbacks = [logger]`` for the SDK's awaited calls, ``callbacks: module.logger`` for its proxy. What is
-reserved and charged is decided elsewhere.
+``litellm.callbacks = [logger]`` for the SDK's awaited calls, ``callbacks: module.logger`` for its proxy.
+What is reserved and charged is decided elsewhere.
 """
 
 from __future__ import annotations

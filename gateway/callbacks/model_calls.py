@@ -1,4 +1,4 @@
-"""One call to a model as callbacks see it: reserved before it, charged by what was reported of it, or given back.
+"""One call to a model as callbacks see it: reserved, then charged what was reported of it or given back.
 
 Which framework calls is not known here. How a hold is made and settled is the gate's affair.
 """
