@@ -37,7 +37,6 @@ CALLS = ("*/completions", "*/responses", "*/embeddings", "*/v1/messages")
 FREE = ("*/count_tokens", "*/input_tokens")
 _READS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _NOTE = "gateway.middleware.costs"
-_UNDER_WAY = ":".join(UNDER_WAY)
 
 
 class UnmeteredRouteError(MeterError):
@@ -127,7 +126,7 @@ class LlmCosts:
         """Turn what a call used into what it is charged, and learn from it."""
         self._estimator.learn(call.estimate, usage, account.user_id)
         amount, price = self._due(account, usage, call)
-        if _UNDER_WAY in usage.flags:
+        if UNDER_WAY in usage.flags:
             # The work goes on unseen: what was counted is not the end of it.
             amount = max(amount, call.held)
         self.reservations.note(usage.model, account.unit, call.held, amount)
@@ -208,7 +207,7 @@ class _NoReply:
 
     def finish(self) -> Usage:
         """Give the prompt."""
-        flags = ("reply:none", _UNDER_WAY) if self._ask.background else ("reply:none",)
+        flags = ("reply:none", UNDER_WAY) if self._ask.background else ("reply:none",)
         return Usage(input=self._ask.prompt_tokens, model=self._ask.model, estimated=True, flags=flags)
 
 
