@@ -14,7 +14,7 @@ from doors import Purse, until
 from gating import CALL, EVENT, Elsewhere
 
 from gateway.client import MeterClient
-from gateway.errors import MeterValidationError
+from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.middleware import Account
 from gateway.middleware import gate as gate_module
 from gateway.middleware.at_once import WouldWaitError
@@ -268,6 +268,39 @@ async def test_a_charge_that_finds_the_meter_away_is_tried_again(
     async with awaiting(purse, Upstream(parts, {"content-type": "application/json"}), meter=away) as http:
         await http.post(URL, content=CALL)
     assert await purse.balance() == (10_000 - 7, 0)
+
+
+async def test_a_charge_of_a_blocking_client_is_tried_again_too(
+    purse: Purse, gateway_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        def __init__(self, meter: MeterClient, fails: int) -> None:
+            self._meter = meter
+            self._fails = fails
+
+        def __getattr__(self, verb: str) -> Any:
+            return getattr(self._meter, verb)
+
+        def commit(self, *arguments: Any, **named: Any) -> Any:
+            self._fails -= 1
+            if self._fails >= 0:
+                raise MeterUnavailableError("away")
+            return self._meter.commit(*arguments, **named)
+
+    monkeypatch.setattr(gate_module, "_PAUSES_S", (0.0, 0.0))
+    inner = Upstream(lambda: iter([USED]), {"content-type": "application/json"})
+    with MeterClient(gateway_url, namespace=purse.meter.namespace) as meter:
+        transport = QuotaTransport(meter=Away(meter, 2), identify=lambda _: Account(purse.user), inner=inner)
+        with httpx2.Client(transport=transport) as http:
+            http.post(URL, content=CALL)
+    await purse.settled(10_000 - 7)
+
+
+async def test_threads_may_share_it(purse: Purse, blocking: Callable[..., httpx2.Client]) -> None:
+    with blocking(Upstream(lambda: iter([USED]), {"content-type": "application/json"})) as http:
+        replies = await asyncio.gather(*(asyncio.to_thread(http.post, URL, content=CALL) for _ in range(40)))
+    assert {reply.status_code for reply in replies} == {200}
+    await purse.settled(10_000 - 40 * 7)
 
 
 async def test_each_kind_takes_its_own_meters(purse: Purse, gateway_url: str) -> None:
