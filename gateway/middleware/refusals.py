@@ -95,6 +95,9 @@ def refused(error: MeterError) -> Refusal:
     """Say what the meter said of the request, or that it said nothing."""
     headers: Headers = [(b"x-should-retry", b"false")]
     if isinstance(error, MeterUnavailableError):
+        if not error.status:
+            # Nothing came back. What was asked of whom is nothing to those who call the app.
+            error = MeterUnavailableError("The meter does not answer.", error.code, 503)
         headers = [(b"retry-after", str(seconds_up(error.retry_after_s)).encode())]
     body = {**problem_of(error), "error": _error(error.message, error.code, error.status)}
     return Refusal(error.status, body, headers)
