@@ -96,7 +96,7 @@ class Reconciler:
         try:
             verdicts = await self._comparer.compare(namespace, accounts)
         except MeterUnavailableError:
-            gap = await self._gap(namespace)
+            gap = await self.gap(namespace)
             if gap is None:
                 raise
             return Part([gap], 0, 0, None)
@@ -106,8 +106,8 @@ class Reconciler:
                 repaired += await self._mended(namespace, verdict, orders)
         return Part(findings, len(accounts), repaired, accounts[-1] if more else None)
 
-    async def _gap(self, namespace: str) -> Mismatch | None:
-        """Find the sequences that the journal lacks where the ledger should go on; nothing can be compared then."""
+    async def gap(self, namespace: str) -> Mismatch | None:
+        """Find what the journal lacks where the ledger should go on. Nothing can be compared then."""
         shard = shard_of(namespace)
         mark, _ = await self._reports.watermark(shard)
         found = await self._auditor.following(namespace, mark)
