@@ -75,8 +75,8 @@ def unavailable() -> Iterator[None]:
 class Connections(Protocol):
     """What lends connections: a pool, or one connection whose transaction is under way."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection."""
+    def connection(self, *, patient: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection; with ``patient`` the server has longer for each answer."""
         ...
 
 
@@ -241,5 +241,6 @@ class _Pinned:
         self._connection = connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, patient: bool = False) -> AsyncIterator[Connection]:
+        del patient  # the transaction under way has its bound already
         yield self._connection

@@ -12,15 +12,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 from .python_changes import ROOT, PythonChange
 from .trying import SURVIVED, in_child
 
-_TESTS = (
-    "tests/domain",
-    "tests/persistence/test_posting_lines.py",
-    "tests/persistence/test_rebasing.py",
-)
+_DOMAIN = ("tests/domain",)
+_POSTING = ("tests/persistence/test_posting_lines.py", "tests/persistence/test_rebasing.py")
 # What takes long to import, and is none of ours: imported once, for all processes.
 _FOREIGN = (
     "hypothesis",
@@ -31,6 +29,7 @@ _FOREIGN = (
     "structlog",
     "tenacity",
 )
+_OURS = frozenset({"gateway", "persistence", "lua"})
 
 
 def try_all_python(changes: Sequence[PythonChange], said: Connection) -> None:
@@ -40,10 +39,16 @@ def try_all_python(changes: Sequence[PythonChange], said: Connection) -> None:
     """
     for name in _FOREIGN:
         importlib.import_module(name)
+    # A change is small: few examples show it, and nobody reads the smallest.
+    settings.register_profile(
+        "mutants", max_examples=25, phases=[Phase.explicit, Phase.generate], database=None
+    )
+    settings.load_profile("mutants")
     broken = in_child(lambda: _first_failure(None))
     said.send([broken] if broken else [])
     for change in changes:
-        said.send(in_child(lambda change=change: _first_failure(change)))
+        # Tests that fail anyway notice nothing.
+        said.send(SURVIVED if broken else in_child(lambda change=change: _first_failure(change)))
 
 
 class _First:
@@ -58,12 +63,17 @@ class _First:
 
 
 def _first_failure(change: PythonChange | None) -> str:
-    """Run the tests in this process, in which no module of ours was imported yet, until one fails."""
+    """Run the tests in this process, on modules that are imported anew, until one fails."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
     if change is not None:
         _load_changed(change)
     first, silence = _First(), io.StringIO()
-    tests = [str(ROOT / test) for test in _TESTS]
-    words = ["-x", "-q", "-p", "no:cacheprovider", "--noconftest", f"--rootdir={ROOT}", *tests]
+    is_posting = change is not None and change.file.startswith("persistence/")
+    tests = [str(ROOT / test) for test in ((*_POSTING, *_DOMAIN) if is_posting else (*_DOMAIN, *_POSTING))]
+    # What was imported beforehand cannot be rewritten by pytest, and need not be.
+    words = ["-x", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+    words += ["--noconftest", f"--rootdir={ROOT}", *tests]
     with redirect_stdout(silence), redirect_stderr(silence):
         code = pytest.main(words, plugins=[first])
     return first.failed or ("" if code == pytest.ExitCode.OK else f"the tests end with {code!r}")
@@ -71,7 +81,6 @@ def _first_failure(change: PythonChange | None) -> str:
 
 def _load_changed(change: PythonChange) -> None:
     """Let the module be compiled from its changed source when it is imported."""
-    assert not any(name.partition(".")[0] in {"gateway", "persistence"} for name in sys.modules)
     path, source = str(ROOT / change.file), change.source()
     known = importlib.machinery.SourceFileLoader.get_code
 
