@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
 
 from .python_changes import ROOT, PythonChange
 from .trying import SURVIVED, in_child
@@ -39,6 +38,9 @@ def try_all_python(changes: Sequence[PythonChange], said: Connection) -> None:
     """
     for name in _FOREIGN:
         importlib.import_module(name)
+    # Not before: pytest would rather see it first, where the scripts are changed.
+    from hypothesis import Phase, settings
+
     # A change is small: few examples show it, and nobody reads the smallest.
     settings.register_profile(
         "mutants", max_examples=25, phases=[Phase.explicit, Phase.generate], database=None

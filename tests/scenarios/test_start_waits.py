@@ -38,7 +38,7 @@ def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
 def gateway(run: Run, redis: RunningServers, postgres: PostgresServer) -> Command:
     """A gateway that has said that it waits."""
     urls = {"REDIS_URL": redis.redis_url, "DATABASE_URL": postgres.url}
-    command = run("serve", "--port", "0", AUTH="off", **urls)
+    command = run("serve", "--port", "0", AUTH="off", REPORT_WAIT_MS="20000", **urls)
     command.wait_for(WAITS_ON)
     return command
 
