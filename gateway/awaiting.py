@@ -51,7 +51,7 @@ class Wait(Health):
     async def readiness(self) -> Readiness:
         """Say what is waited for."""
         since = self._since.isoformat(timespec="seconds")
-        return Readiness({"start": f"waits since {since} to be started: {self.reason}"}, {}, None, None)
+        return Readiness({"start": f"waits since {since} for its databases: {self.reason}"}, {}, None, None)
 
     async def identify(self, headers: Headers) -> Caller:
         """Turn everybody away: who may ask is not known yet. Raises MeterUnavailableError."""
@@ -59,8 +59,8 @@ class Wait(Health):
         self.refuse()
 
     def refuse(self, *_: object) -> NoReturn:
-        """Raise the MeterUnavailableError of whoever asks for anything."""
-        raise MeterUnavailableError(f"the gateway waits to be started: {self.reason}")
+        """Raise the MeterUnavailableError of whoever asks for anything; the reason is for operators alone."""
+        raise MeterUnavailableError("the gateway has started and waits for its databases")
 
     async def failed(self, state: RetryCallState) -> None:
         """Take in an attempt in vain."""

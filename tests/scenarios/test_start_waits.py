@@ -62,7 +62,7 @@ def test_it_tells_why_it_waits_and_serves_once_the_ledger_is_there(
     assert said["status"] == "not_ready"
     assert "the ledger's database is not available" in said["faults"]["start"]
     with MeterClient(url, namespace="acme", retries=0) as meter:
-        with pytest.raises(MeterUnavailableError, match="waits to be started") as refused:
+        with pytest.raises(MeterUnavailableError, match="waits for its databases") as refused:
             meter.allocate("alice", "llm_call", 5, "tokens")
         assert refused.value.code == "store_unavailable"
         postgres.start()
