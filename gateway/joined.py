@@ -14,6 +14,7 @@ from gateway.protocols import (
     Observer,
 )
 from gateway.reconciling import Reconciler
+from gateway.rolling import Roller, keep_rolling
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -98,9 +99,10 @@ class Store(NamedTuple):
             group.create_task(upkeep.run(stop))
 
     async def _tidy(self, settings: Settings) -> None:
-        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        """Let idle accounts leave Redis, expire holds and begin periods that nobody touches, until cancelled."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
-        await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
+        async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
+            await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
 
 
 @asynccontextmanager

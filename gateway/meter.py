@@ -51,6 +51,7 @@ from gateway.errors import MeterError, MeterValidationError
 from gateway.held import AsyncHeldBlock
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
+from gateway.period_verbs import PeriodVerbs
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
 from gateway.reconciling import Reconciler
@@ -81,7 +82,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter(ReportVerbs):
+class Meter(ReportVerbs, PeriodVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)

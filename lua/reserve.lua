@@ -2,9 +2,9 @@
 -- KEYS: meta journal due hold [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body (account amount)...
 -- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | REPLAYED posted id head
---          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+--          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: LEGS, when an account is named twice
--- USES: guard replay accounts expiry decide deny write remember
+-- USES: guard replay accounts expiry due decide deny write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
@@ -13,6 +13,7 @@ local body, legs = ARGV[8], (#ARGV - 8) / 2
 for i = 9, #ARGV, 2 do touch(ARGV[3], ARGV[i]) end
 if #touched + #absent ~= legs then return redis.error_reply('LEGS a hold has each account once') end
 --@expiry
+--@due
 --@decide
 local account, short
 for i = 1, legs do

@@ -1,7 +1,7 @@
 """Runs scripts on the shard of a namespace until they give a final answer. No verb's meaning lives here.
 
 A script answers LOAD when an account or a hold is not in Redis, STALE when the epoch has moved on, AGAIN
-when more holds had expired than one call returns. All three change nothing of the verb's own, so the
+when more holds had expired than one call returns, DUE when a period is over. All four change nothing of the verb's own, so the
 call is simply made again after the cause is gone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.domain.entries import Position
@@ -21,11 +22,12 @@ from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, read_position
+from gateway.store.rolling import ROLLED, roll, rolled
 from gateway.store.scripts import Script
 
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
-_NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
+_NOT_YET = frozenset({"LOAD", "STALE", "AGAIN", "DUE"})
 _MADE = frozenset({"DONE", "REPLAYED"})
 
 
@@ -184,9 +186,15 @@ class Calls:
                 return reply
             if reply[-1] == EXPIRED:
                 self.kept.note_expired(shard, reply)
+            elif word == ROLLED:
+                self.kept.note_rolled(shard, *rolled(reply))
             if word not in _NOT_YET:
                 return reply
-            await self._prepare(keys, reply, attempts)
+            if word == "DUE":
+                attempts.loaded()
+                await roll(reply, partial(self.run, "roll_period", shard, "", "", repeatable=True))
+            else:
+                await self._prepare(keys, reply, attempts)
 
     async def _prepare(self, keys: ShardKeys, reply: Reply, attempts: _Attempts) -> None:
         """Remove what kept a script from deciding. AGAIN needs nothing: every call has got further."""

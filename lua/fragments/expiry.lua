@@ -1,6 +1,6 @@
 -- Returns to the touched accounts what their expired holds had reserved, before anything is decided.
 -- Nothing is written here: all reads come before the first write.
--- GIVES: expiries (list of id, ns, key, head, legs), expiring (hold's key to true), more (one call was not enough)
+-- GIVES: expiries (list of id, ns, key, head, legs, lapses), expiring (hold's key to true), more (one call was not enough)
 -- ANSWERS: LOAD posted ticket '' path..., when an account is not in Redis
 -- USES: guard accounts
 local EXPIRE_LIMIT = 100
@@ -19,8 +19,10 @@ for i = 1, #touched do
       end
       local key = prefix .. 'hold:' .. ns .. ':' .. id
       if not expiring[key] then
-        local expiry = {id = id, ns = ns, key = key, expires_ms = expires_ms, legs = {}}
-        local legs = string.match(call('HGET', key, 'terms'), '^%S+ %S+ (.+)$')
+        local created_ms, legs = string.match(call('HGET', key, 'terms'), '^%S+ (%S+) (.+)$')
+        local expiry = {
+          id = id, ns = ns, key = key, expires_ms = expires_ms, created_ms = tonumber(created_ms), legs = {},
+        }
         for name, amount in string.gmatch(legs, '(%S+) (%S+)') do
           expiry.legs[#expiry.legs + 1] = {account = touch(ns, name), amount = amount}
         end
@@ -42,4 +44,12 @@ for i = 1, #expiries do
       .. ' ' .. account.reserved_text
   end
   expiry.head = head
+  for j = 1, lapse and #expiry.legs or 0 do
+    local leg = expiry.legs[j]
+    local lapsed = leg.account.period and lapse(leg.account, expiry.created_ms, tonumber(leg.amount))
+    if lapsed then
+      expiry.lapses = expiry.lapses or {}
+      expiry.lapses[#expiry.lapses + 1] = lapsed
+    end
+  end
 end

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
 from gateway.domain.names import shard_of
+from gateway.errors import MeterValidationError
+from gateway.period_seams import PeriodTerms
 from gateway.protocols import Call
 from gateway.reconcile_seams import Repair
 from gateway.store.auditor import RedisAuditor
@@ -192,6 +196,20 @@ class Recorder:
         await self._link.close()
 
 
+async def _periods(decider: RedisDecider) -> None:
+    """Call the verbs of periods: on an account nobody knows, for the first time, once more, and by schedule."""
+    account, call = "carol:llm:tokens:", Call("acme", None, "", b"")
+    assert await decider.close_period(call, account, date(2026, 1, 31)) is None
+    for allocation in (0, 5):
+        terms = PeriodTerms(date(2026, 1, 1), allocation, 0, "month", "UTC", 1_767_225_600_000)
+        await decider.set_period(call, account, terms)
+        with suppress(MeterValidationError):
+            await decider.open_period(call, account, date(2099, 1, 1), None)
+    for day in (date(2099, 1, 1), date(2098, 1, 1)):
+        await decider.open_period(call, account, day, 7)
+        await decider.close_period(call, account, day)
+
+
 @pytest.fixture(scope="module")
 async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     """Every script as the store calls it: with and without keys, one leg and two, found and not found."""
@@ -222,6 +240,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.release(call[8], f"c{key}")
         await decider.release(call[8]._replace(key=None), f"c{key}")
+    await _periods(decider)
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")
