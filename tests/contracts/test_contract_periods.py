@@ -176,7 +176,7 @@ async def test_open_period_needs_an_account_and_something_to_give(meter: Any) ->
     ("more", "code"),
     [
         ({"period_allocation": -1}, "VAL_AMOUNT_NEGATIVE"),
-        ({"period_allocation": 0.5}, "VAL_TOO_MANY_DECIMALS"),
+        ({"period_allocation": 0.5}, "VAL_TOO_PRECISE"),
         ({"carry_over_limit": -1}, "VAL_CARRY_OVER_NEGATIVE"),
         ({"period_start": "yesterday"}, "VAL_PERIOD_START_INVALID"),
         ({"period_start": date(1969, 1, 1)}, "VAL_PERIOD_START_OUT_OF_RANGE"),
