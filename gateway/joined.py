@@ -99,7 +99,7 @@ class Store(NamedTuple):
             group.create_task(upkeep.run(stop))
 
     async def _tidy(self, settings: Settings) -> None:
-        """Let idle accounts leave Redis, expire holds and begin periods that nobody touches, until cancelled."""
+        """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
         async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
             await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))

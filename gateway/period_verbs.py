@@ -1,4 +1,4 @@
-"""The meter's verbs of periods: what an account is given each, opening one, closing one. Nothing is decided here."""
+"""The meter's verbs of periods: what each gives, opening one, closing one. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UTC_ZONE = "UTC"
 
 
 class PeriodVerbs(ABC):
-    """The verbs of one namespace that have to do with periods. Each may be repeated: it does its work once."""
+    """The verbs of one namespace about periods. Each may be repeated: it does its work once."""
 
     __slots__ = ()
 

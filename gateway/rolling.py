@@ -1,7 +1,7 @@
 """What begins the periods of accounts that nobody touches, beside a flusher. Nothing is decided here.
 
-An account that is used begins its next period by itself, before anything is decided on it. The ledger knows when
-each is due; those that are overdue are looked at here, which is a touch like any other.
+An account that is used begins its next period by itself, before anything is decided on it. The ledger knows
+when each is due; those that are overdue are looked at here, which is a touch like any other.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Roller:
     async def run_once(self) -> int:
         """Touch all that are due by this machine's clock; give how many were.
 
-        Whether one is due is decided where it is touched, by the shard's clock. One that cannot be rolled is in
-        nobody's way. Raises MeterError, of the last that could not, when all have been tried.
+        Whether one is due is decided where it is touched, by the shard's clock. One that cannot be rolled is
+        in nobody's way. Raises MeterError, of the last that could not, when all have been tried.
         """
         touched, fault = 0, None
         async for accounts in self._walks.periods_due(time.time_ns() // 1_000_000, self._page):

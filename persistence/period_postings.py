@@ -1,4 +1,4 @@
-"""What journal entries say of periods, and the lines they make of the tables. Pure: no database is touched here."""
+"""What journal entries say of periods, and the lines they make of the tables. Pure: no SQL lives here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _read_closed = msgspec.json.Decoder(_Closed).decode
 
 
 class _Change(NamedTuple):
-    """What a run of entries says of one account's periods; the flags say whether it says anything of a part."""
+    """What a run of entries says of one account's periods; flags tell the parts it says anything of."""
 
     has_due: bool = False
     due_ms: int = 0

@@ -102,13 +102,16 @@ class Posting:
                 self._book(entry)
             if verb in PERIOD_VERBS:
                 self._add_period(entry)
-            if verb == "extend":
-                for index in range(len(entry.legs)):
-                    self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
+            elif verb == "extend":
+                self._add_extension(entry)
             if entry.keyed is not None:
                 self.keyed.append((entry, entry.keyed))
             elif entry.undoes is not None:
                 self.undoing.append((entry, entry.undoes))
+
+    def _add_extension(self, entry: Entry) -> None:
+        for index in range(len(entry.legs)):
+            self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
 
     def _add_period(self, entry: Entry) -> None:
         try:

@@ -63,7 +63,7 @@ class Walks:
         return list(dict.fromkeys(await self._in_full([row[:2] for row in rows])))
 
     async def periods_due(self, upto_ms: int, page: int) -> AsyncIterator[Sequence[Named]]:
-        """Give the accounts whose scheduled period was over then, a page at a time, the longest overdue first."""
+        """Give the accounts whose scheduled period was over then, a page at a time, longest overdue first."""
         after: dict[str, object] = {"after_time": "-infinity", "after_namespace": "", "after_account": ""}
         while True:
             rows = await self._rows(_PERIODS_DUE_PAGE, upto=time_field(upto_ms), **after, limit=page)

@@ -79,7 +79,8 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
     await connection.execute(
-        "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, staged_period_days"
+        "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, "
+        "staged_period_days"
     )
 
 

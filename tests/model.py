@@ -199,7 +199,7 @@ class Model:
         return spans.ended.setdefault(day, change)
 
     def _touch(self, ns: str, accounts: Sequence[str]) -> None:
-        """Begin the periods that have begun on these accounts, and on those whose holds expire with theirs."""
+        """Begin what has begun on these accounts, and on those whose holds expire with theirs."""
         for account in self._reached(ns, accounts):
             self._roll(ns, account)
         self._expire(ns, accounts)
@@ -236,7 +236,7 @@ class Model:
         spans.opened.setdefault(day, change)
 
     def _lapse(self, ns: str, account: str, created_ms: int, freed: int) -> None:
-        """Take back what a hold of a closed period gives back beyond the limit, or give what it took too much."""
+        """Let lapse what a hold of a closed period gives back beyond the limit; undo that for what it takes."""
         spans = self.spans.get((ns, account))
         if spans is None or created_ms >= spans.closed_ms or spans.over == -LARGEST or not freed:
             return

@@ -136,8 +136,8 @@ EXAMPLES: dict[str, Example] = {
     ),
     "set_period_config": Example(
         "Set what each period gives",
-        "Sets what an account is given each period and how much of the rest is carried over. With `every` its "
-        "periods roll by themselves: at each boundary what may not be carried over lapses, and the next "
+        "Sets what an account is given each period and how much of the rest is carried over. With `every` "
+        "its periods roll by themselves: at each boundary what may not be carried over lapses, and the next "
         "allocation is credited. The account begins to exist with this.",
         {
             **_ACCOUNT,
@@ -164,8 +164,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "close_period": Example(
         "Close a period",
-        "Lets lapse what is available beyond the carry-over limit, once for each `period_end`: a repeat gives "
-        "the first answer. What is held never lapses; what a hold gives back later follows the same limit.",
+        "Lets lapse what is available beyond the carry-over limit, once for each `period_end`: a repeat "
+        "gives the first answer. What is held never lapses; what a hold gives back later follows the same "
+        "limit.",
         {**_ACCOUNT, "period_end": "2026-02-28"},
         {"expired": 86000, "carried_over": 10000, "new_balance": 14000},
     ),

@@ -111,7 +111,7 @@ class Periods:
         *,
         durability: Durability | None = None,
     ) -> Call[ClosedPeriod]:
-        """Close a period: let lapse what is available beyond the carry-over limit, once for each ``period_end``.
+        """Close a period: let lapse what is available beyond the limit, once for each ``period_end``.
 
         What is held never lapses. A hold that settles later follows the limit of the period it was made in.
 

@@ -255,7 +255,7 @@ class AccountDetails(TypedDict):
 
 
 class PeriodConfig(TypedDict):
-    """Answer to set_period_config: what the account is given each period. ``every`` is None without a schedule."""
+    """Answer to set_period_config: what each period gives. ``every`` is None without a schedule."""
 
     period_start: str
     period_allocation: Decimal

@@ -1,8 +1,9 @@
-"""Periods: which days they begin on, at which moments, and what an account has of them. No clock is read here.
+"""Periods: on which days and at which moments they begin, and what an account has of them. No clock is read.
 
-A schedule is an anchor, a length and a time zone. Its periods begin on days; a day begins at its local midnight,
-or at the first moment after it where the clocks leap over that. So periods of any length stay whole days through
-every change of the clocks, one ends where the next begins, and a month's end never moves the months after it.
+A schedule is an anchor, a length and a time zone. Its periods begin on days; a day begins at its local
+midnight, or at the first moment after it where the clocks leap over that. So periods of any length stay whole
+days through every change of the clocks, one ends where the next begins, and a month's end never moves the
+months after it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Schedule(NamedTuple):
-    """When periods begin: on the anchor, and then ``every`` month, week, day or ``N days``, in a time zone."""
+    """When periods begin: on the anchor, then ``every`` month, week, day or ``N days``, in a time zone."""
 
     anchor: date
     every: str

@@ -1,7 +1,7 @@
 """Begins the periods that a script found to have begun, as their schedule says. The script does the booking.
 
-Scripts know no calendar. They answer DUE for an account whose period is over; here its boundaries are reckoned,
-and a script closes and opens them, unless another process was first.
+Scripts know no calendar. They answer DUE for an account whose period is over; here its boundaries are
+reckoned, and a script closes and opens them, unless another process was first.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _arguments(path: str, words: str, now_ms: int) -> Iterator[Word]:
 
 
 def _turn_words(turn: Turn) -> Iterator[Word]:
-    # What begins late, because nobody touched the account, belongs to the moment at which it should have begun.
+    # What begins late, for nobody touched the account, belongs to the moment at which it should have begun.
     at_boundary = Extras(event_time_ms=turn.at_ms)
     ended = NOTHING if turn.ended is None else turn.ended.isoformat()
     yield from (turn.at_ms, ended, turn.opened.isoformat())

@@ -197,7 +197,7 @@ class Recorder:
 
 
 async def _periods(decider: RedisDecider) -> None:
-    """Call the verbs of periods: on an account nobody knows, for the first time, once more, and by schedule."""
+    """Call the verbs of periods: on an unknown account, for the first time, once more, and by schedule."""
     account, call = "carol:llm:tokens:", Call("acme", None, "", b"")
     assert await decider.close_period(call, account, date(2026, 1, 31)) is None
     for allocation in (0, 5):

@@ -347,7 +347,7 @@ def _without_lapses(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Ch
 
 
 def _lapsed(changes: Sequence[tuple[str, Change]]) -> dict[tuple[str, str], int]:
-    """Sum up what lapsed: which hold's credit that was depends on the order in which one call's holds expire."""
+    """Sum up what lapsed: whose credit that was depends on the order in which one call's holds expire."""
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for ns, change in changes:
         if change.verb == "lapse":
