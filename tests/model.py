@@ -236,7 +236,7 @@ class Model:
         spans.opened.setdefault(day, change)
 
     def _lapse(self, ns: str, account: str, created_ms: int, freed: int) -> None:
-        """Let lapse what a hold of a closed period gives back beyond the limit; undo that for what it takes."""
+        """Let lapse what a hold of a closed period gives back beyond the limit; undo it for what it takes."""
         spans = self.spans.get((ns, account))
         if spans is None or created_ms >= spans.closed_ms or spans.over == -LARGEST or not freed:
             return

@@ -16,6 +16,7 @@ VERBS = [
     "audit_events",
     "batch",
     "clear_actor",
+    "close_period",
     "commit",
     "consume",
     "extend",
@@ -32,6 +33,7 @@ VERBS = [
     "ledger",
     "list_reservations",
     "namespace_usage",
+    "open_period",
     "reconcile",
     "reconciled",
     "reconciliations",
@@ -39,6 +41,7 @@ VERBS = [
     "release_expired_reservations",
     "reserve",
     "set_actor",
+    "set_period_config",
     "usage",
 ]
 
