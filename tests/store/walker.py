@@ -301,7 +301,9 @@ class Walker:
             for owner, change in self.model.changes[self.forgotten :]
             if owner == ns and change.verb != "audit" and any(leg[0] == account for leg in change.legs)
         ]
-        assert max(times, default=0) <= self.model.now_ms - MINUTE_MS, "it left within a minute of its last change"
+        assert max(times, default=0) <= self.model.now_ms - MINUTE_MS, (
+            "it left within a minute of its last change"
+        )
 
     def fade(self) -> None:
         """Let the time of everything that fades be up, except of answers, whose window the model has not."""
