@@ -1,4 +1,4 @@
-"""Periods in the ledger: what was opened stays opened when Redis forgets, and nobody has to touch an account."""
+"""Periods in the ledger: what was opened stays so when Redis forgets, and nobody has to touch an account."""
 
 from __future__ import annotations
 
