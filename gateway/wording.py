@@ -12,6 +12,7 @@ from gateway.domain.amounts import scale_of, to_decimal
 from gateway.domain.answers import (
     AccountBalance,
     Balance,
+    CommitReason,
     Committed,
     Consumed,
     Discrepancy,
@@ -154,7 +155,7 @@ def _uncommitted(decision: Settled | Overrun) -> Committed:
         "entry_id": None,
     }
     if isinstance(decision, Settled):
-        answer["reason"] = cast("SettledReason", decision.status)
+        answer["reason"] = cast("CommitReason", decision.status)
         return answer
     scale = unit_scale(decision.account)
     answer["reason"] = "overage"

@@ -110,7 +110,7 @@ def _operation(route: Route, schemas: Json) -> Json:
         "parameters": [*_path_parameters(route), *_query(route, schemas), *_headers(route)],
         "responses": {"200": _answer(route, example), **_problems(route)},
     }
-    if route.method == "POST":
+    if route.method != "GET":
         operation["requestBody"] = _body(route, example, schemas)
     return operation
 
@@ -130,11 +130,11 @@ def _answer(route: Route, example: Example) -> Json:
 
 def _problems(route: Route) -> Json:
     statuses = [*_ALWAYS]
-    if route.method == "POST":
+    if route.method != "GET":
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name in {"get_reservation", "get_account"}:
+    if route.name in {"get_reservation", "get_account", "open_period"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -173,9 +173,13 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
-    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch or _of_periods(route):
         names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _of_periods(route: Route) -> bool:
+    return route.path.startswith("/v1/periods/")
 
 
 def _page(page: Page) -> Json:

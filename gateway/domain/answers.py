@@ -10,10 +10,12 @@ from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
-SettledReason = Literal["not_found", "committed", "released", "expired"]
+SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
 DenialReason = Literal["balance", "limit", "concurrency"]
 CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
-ExtendReason = Literal["not_found", "committed", "released", "expired", "balance", "limit", "concurrency"]
+ExtendReason = Literal[
+    "not_found", "committed", "released", "expired", "closed", "balance", "limit", "concurrency"
+]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -338,6 +340,31 @@ class AccountDetails(TypedDict):
     created_at: str
     updated_at: str
     as_of: str
+
+
+class PeriodConfig(TypedDict):
+    """Answer to set_period_config: what each period gives. ``every`` is None without a schedule."""
+
+    period_start: str
+    period_allocation: Decimal
+    carry_over_limit: Decimal | None
+    every: str | None
+    time_zone: str | None
+
+
+class OpenedPeriod(TypedDict):
+    """Answer to open_period: the balance after, and the ledger entry it made."""
+
+    balance: Decimal
+    entry_id: int
+
+
+class ClosedPeriod(TypedDict):
+    """Answer to close_period: what lapsed, what was carried over, and the balance after, holds included."""
+
+    expired: Decimal
+    carried_over: Decimal
+    new_balance: Decimal
 
 
 class AuditEvent(TypedDict):
