@@ -40,6 +40,7 @@ _ROOTS = (
         "proxy_command",
         "key_commands",
         "key_work",
+        "awaiting",
         "operators",
         "peppers",
     ),
