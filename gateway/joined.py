@@ -101,8 +101,9 @@ class Store(NamedTuple):
     async def _tidy(self, settings: Settings) -> None:
         """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
+        expirer = Expirer(self.decider, Walks(self.database), overdue_ms=settings.overdue_hold_ms)
         async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
-            await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
+            await keep_tidy(leaver, expirer)
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ _ROOTS = (
         "proxy_command",
         "key_commands",
         "key_work",
+        "awaiting",
         "operators",
         "peppers",
     ),
