@@ -12,7 +12,7 @@ from persistence.errors import JournalForkError
 from persistence.names import shard_of_key
 from persistence.postings import SETTLING, Posting
 from persistence.statements import statement
-from persistence.writing import copy_lines
+from persistence.inserting import copy_lines
 
 _CREATE_TOLD = statement("create_told")
 _COMPARE_LEDGER = statement("compare_ledger")
