@@ -1,13 +1,14 @@
 """How new rows get into a table: by COPY, or around it where row-level security holds. Knows no rows.
 
-Postgres refuses a COPY into a table whose row-level security holds for the role, whatever its policies allow. That
-is so for an owner who is no superuser, since the tables force it. Such a connection copies into a temporary table,
-and inserts from there.
+Postgres refuses a COPY into a table whose row-level security holds for the role, whatever its policies allow.
+That is so for an owner who is no superuser, since the tables force it. Such a connection copies into a
+temporary table, and inserts from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -20,9 +21,15 @@ _MAY_COPY = b"SELECT NOT row_security_active('meter.ledger')"
 # The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
 LINES_PER_TURN = 500
 
-_NEW = ("ledger", "repairs", "open_holds", "settled_holds", "hold_extensions")
-_INSERT = {f"new_{table}": f"INSERT INTO meter.{table} SELECT * FROM new_{table}".encode() for table in _NEW}
-_EMPTY = f"TRUNCATE {', '.join(_INSERT)}".encode()
+_INSERT = {
+    b"ledger": b"INSERT INTO meter.ledger SELECT * FROM new_ledger",
+    b"repairs": b"INSERT INTO meter.repairs SELECT * FROM new_repairs",
+    b"open_holds": b"INSERT INTO meter.open_holds SELECT * FROM new_open_holds",
+    b"settled_holds": b"INSERT INTO meter.settled_holds SELECT * FROM new_settled_holds",
+    b"hold_extensions": b"INSERT INTO meter.hold_extensions SELECT * FROM new_hold_extensions",
+}
+_EMPTY = b"TRUNCATE new_" + b", new_".join(_INSERT)
+_INTO = re.compile(rb"COPY meter\.(\w+)")
 
 
 async def prepare_inserting(connection: Connection) -> None:
@@ -37,9 +44,8 @@ async def insert_lines(connection: Connection, copy: bytes, lines: Iterator[str]
     """Insert these lines into the table that the COPY command names, unless there are none."""
     if connection.copies:
         await copy_lines(connection, copy, lines)
-        return
-    if await copy_lines(connection, copy.replace(b"COPY meter.", b"COPY new_", 1), lines):
-        table = copy.split(maxsplit=2)[1].decode().replace("meter.", "new_")
+    elif await copy_lines(connection, _INTO.sub(rb"COPY new_\1", copy, count=1), lines):
+        (table,) = _INTO.findall(copy)
         await connection.execute(_INSERT[table], prepare=False)
 
 

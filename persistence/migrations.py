@@ -50,8 +50,8 @@ def read_migrations(files: Iterable[tuple[str, bytes]]) -> Sequence[Migration]:
 async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = None) -> Sequence[str]:
     """Apply what is missing and give the names of the files applied. Safe to call from many processes.
 
-    Raises MigrationError when the database was migrated with other files, cannot hold every character, or does
-    not let this role do what is missing,
+    Raises MigrationError when the database was migrated with other files, cannot hold every character, or
+    does not let this role do what is missing,
     MeterUnavailableError when it does not answer, and the database's own error when a file fails (nothing of
     that file stays).
     """
@@ -69,7 +69,9 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
                 return await _apply_missing(connection, migrations)
             except psycopg.errors.InsufficientPrivilege as error:
                 reason = f"the role {connection.info.user} may not bring the schema up to date: {error}"
-                raise MigrationError(f"{reason}; run `quotagate migrate` as the owner of the schema") from error
+                raise MigrationError(
+                    f"{reason}; run `quotagate migrate` as the owner of the schema"
+                ) from error
 
 
 def _tell(said: psycopg.errors.Diagnostic) -> None:

@@ -12,9 +12,9 @@ from psycopg.errors import UniqueViolation
 from gateway.domain.entries import Position, entry_id
 from persistence.copytext import time_field
 from persistence.database import Connection
+from persistence.inserting import copy_lines
 from persistence.postings import Posting
 from persistence.statements import statement
-from persistence.inserting import copy_lines
 from persistence.writing import apply
 
 _COPY_ANSWERS = b"COPY meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) FROM STDIN"

@@ -1,7 +1,7 @@
 """Makes the ledger's coming months ahead of time and drops the old ones, for as long as a flusher runs.
 
-What a month held is folded into checkpoints by the functions in the database; nothing is summed here. Any number
-may run at once: what one of them has done, the others find done.
+What a month held is folded into checkpoints by the functions in the database; nothing is summed here. Any
+number may run at once: what one of them has done, the others find done.
 """
 
 from __future__ import annotations

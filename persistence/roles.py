@@ -22,6 +22,6 @@ async def check_role(database: Connections) -> None:
         ((role, blind),) = await cursor.fetchall()
     if blind is not None:
         raise RoleError(
-            f"the role {role} does not see every namespace's rows in {blind}; connect as the owner of the schema "
-            "meter, or GRANT quotagate_service to this role"
+            f"the role {role} does not see every namespace's rows in {blind}; connect as the owner of the "
+            "schema meter, or GRANT quotagate_service to this role"
         )

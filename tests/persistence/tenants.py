@@ -44,7 +44,9 @@ class Person:
         cursor = await self._connection.execute(query, values or None)
         return await cursor.fetchall() if cursor.description else []
 
-    async def look(self, tenant: str, statement: str | sql.Composable, *values: object) -> list[tuple[Any, ...]]:
+    async def look(
+        self, tenant: str, statement: str | sql.Composable, *values: object
+    ) -> list[tuple[Any, ...]]:
         """Ask as a tenant."""
         async with self._connection.transaction():
             await self.ask("SELECT meter.set_tenant(%s)", tenant)

@@ -1,4 +1,4 @@
-"""Row-level security on real roles: applications see their tenant, services see all, nobody sees by accident."""
+"""Row-level security on real roles: applications see their tenant, services all, nobody by accident."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ async def town(ledger: Ledger, ask: Ask) -> None:
     """Two tenants with rows in every table of tenants."""
     await furnish(ledger, *TENANTS)
     for namespace in TENANTS:
-        await LedgerReckoner(ledger._database).check(namespace, [ALICE, BOB])  # noqa: SLF001
-    for table in ("reconciliations (namespace, trigger)", "audit_events (namespace, actor_id, action, target)"):
+        await LedgerReckoner(ledger._database).check(namespace, [ALICE, BOB])
+    for table in (
+        "reconciliations (namespace, trigger)",
+        "audit_events (namespace, actor_id, action, target)",
+    ):
         columns = table.count(",")
         for namespace in TENANTS:
             await ask(f"INSERT INTO meter.{table} VALUES (%s{columns * ', %s'})", namespace, *columns * ["x"])
@@ -90,8 +93,8 @@ async def test_an_application_sees_its_tenant_and_nobody_else(enter: Enter, ask:
     seen = set()
     for relation, name, of_tenants in await ask(RELATIONS):
         columns = await shop.ask(
-            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped "
-            "AND has_column_privilege(attrelid, attnum, 'SELECT')",
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
+            "AND NOT attisdropped AND has_column_privilege(attrelid, attnum, 'SELECT')",
             relation,
         )
         if not columns:
@@ -106,21 +109,33 @@ async def test_an_application_sees_its_tenant_and_nobody_else(enter: Enter, ask:
         assert await shop.look("acme", everything) == ([("acme",)] if await ask(everything) else []), relation
         assert await shop.look("elsewhere", everything) == [], relation
         seen |= {name} if await ask(everything) else set()
-    assert {"accounts", "ledger", "open_holds", "settled_holds", "holds", "usage_hourly", "checkpoints"} <= seen
+    assert {
+        "accounts",
+        "ledger",
+        "open_holds",
+        "settled_holds",
+        "holds",
+        "usage_hourly",
+        "checkpoints",
+    } <= seen
     assert {"long_names", "hold_extensions", "repairs"} <= seen
 
 
 @pytest.mark.usefixtures("town")
 async def test_a_partition_by_its_own_name_is_protected_as_well(enter: Enter, ask: Ask) -> None:
     shop = await enter("shop")
-    partitions = await ask("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass")
+    partitions = await ask(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass"
+    )
     for (partition,) in partitions:
         await ask(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {partition} TO quotagate_app")
         assert await shop.ask(f"SELECT * FROM {partition}") == []
         others = f"SELECT * FROM {partition} WHERE namespace <> 'acme'"
         assert await shop.look("acme", others) == []
-        with pytest.raises(psycopg.Error, match="row-level security|append-only"):
-            await shop.look("acme", f"INSERT INTO {partition} SELECT 'globex', 1, now(), now(), '', '', '', '', ''")
+        with pytest.raises(psycopg.Error, match=r"row-level security|append-only"):
+            await shop.look(
+                "acme", f"INSERT INTO {partition} SELECT 'globex', 1, now(), now(), '', '', '', '', ''"
+            )
 
 
 @pytest.mark.usefixtures("town")
@@ -128,7 +143,7 @@ async def test_an_application_writes_nothing(enter: Enter, ask: Ask) -> None:
     shop = await enter("shop")
     for relation, name, _ in await ask(RELATIONS):
         rights = await shop.ask(
-            "SELECT r FROM unnest('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) AS right_to (r) "
+            "SELECT r FROM unnest('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) AS of (r) "
             "WHERE has_table_privilege(%s, r)",
             relation,
         )
@@ -150,8 +165,8 @@ async def test_an_application_writes_nothing(enter: Enter, ask: Ask) -> None:
 async def test_no_function_shows_an_application_what_its_role_does_not_see(enter: Enter) -> None:
     shop = await enter("shop")
     trusted = await shop.ask(
-        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'meter'::regnamespace AND prosecdef "
-        "AND has_function_privilege(oid, 'EXECUTE')"
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'meter'::regnamespace "
+        "AND prosecdef AND has_function_privilege(oid, 'EXECUTE')"
     )
     assert trusted == [], "a function with its owner's rights goes round row-level security"
     balance = "SELECT meter.balance_at(%s, %s, now())"
@@ -194,7 +209,9 @@ async def test_row_level_security_is_asserted(enter: Enter, ask: Ask) -> None:
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="superuser"):
         await ask("SELECT meter.assert_rls_active()")
     clerk = await enter("clerk")
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r"clerk: it is the service of .*ledger"):
+    with pytest.raises(
+        psycopg.errors.ObjectNotInPrerequisiteState, match=r"clerk: it is the service of .*ledger"
+    ):
         await clerk.ask("SELECT meter.assert_rls_active()")
     await ask("ALTER ROLE shop BYPASSRLS")
     try:
@@ -207,7 +224,10 @@ async def test_row_level_security_is_asserted(enter: Enter, ask: Ask) -> None:
 async def test_an_open_door_is_asserted(enter: Enter, ask: Ask) -> None:
     shop = await enter("shop")
     for close, open_again in (
-        ("ALTER TABLE meter.usage_hourly DISABLE ROW LEVEL SECURITY", "ALTER TABLE meter.usage_hourly ENABLE ROW LEVEL SECURITY"),
+        (
+            "ALTER TABLE meter.usage_hourly DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE meter.usage_hourly ENABLE ROW LEVEL SECURITY",
+        ),
         ("CREATE POLICY wide ON meter.usage_hourly USING (true)", "DROP POLICY wide ON meter.usage_hourly"),
     ):
         await ask(close)
@@ -233,7 +253,7 @@ async def owned_url(postgres_url: str, database_url: str) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("role", ["landlord", "clerk"])
 async def test_who_serves_need_not_be_a_superuser(owned_url: str, role: str) -> None:
-    """Posts all there is to post, reads it, reconciles it and drops months: as owner, and as a granted role."""
+    """Posts all there is to post, reads, reconciles and drops months: as owner, and as a granted role."""
     assert await migrate(as_role(owned_url, role)) == []
     database = Database(as_role(owned_url, role), max_size=2)
     await database.open()
@@ -269,7 +289,9 @@ async def test_a_role_that_does_not_see_everything_may_not_serve(owned_url: str)
 async def test_a_schema_that_is_behind_is_left_to_its_owner(owned_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(owned_url) as connection:
         await connection.execute("DELETE FROM meter.migrations WHERE number = 1")
-    with pytest.raises(MigrationError, match="(?s)clerk may not bring the schema up to date.*quotagate migrate"):
+    with pytest.raises(
+        MigrationError, match=r"(?s)clerk may not bring the schema up to date.*quotagate migrate"
+    ):
         await migrate(as_role(owned_url, "clerk"))
 
 
