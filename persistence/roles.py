@@ -23,5 +23,6 @@ async def check_role(database: Connections) -> None:
     if blind is not None:
         raise RoleError(
             f"the role {role} does not see every namespace's rows in {blind}; connect as the owner of the "
-            "schema meter, or GRANT quotagate_service to this role"
+            "schema meter, or GRANT quotagate_service to this role; when it is the owner, as after a restore "
+            "for another one, SELECT meter.create_roles() lets it in"
         )

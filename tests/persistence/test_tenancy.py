@@ -286,6 +286,23 @@ async def test_a_role_that_does_not_see_everything_may_not_serve(owned_url: str)
         await database.close()
 
 
+async def test_a_new_owner_is_let_in_again(owned_url: str) -> None:
+    """As after a restore for somebody else, on a server that lacked the roles."""
+    async with await psycopg.AsyncConnection.connect(
+        as_role(owned_url, "quotagate"), autocommit=True
+    ) as root:
+        await root.execute("DROP POLICY service ON meter.accounts")
+        database = Database(owned_url, max_size=1)
+        await database.open()
+        try:
+            with pytest.raises(RoleError, match=r"does not see .* in meter\.accounts;.*create_roles"):
+                await check_role(database)
+            await root.execute("SELECT meter.create_roles()")
+            await check_role(database)
+        finally:
+            await database.close()
+
+
 async def test_a_schema_that_is_behind_is_left_to_its_owner(owned_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(owned_url) as connection:
         await connection.execute("DELETE FROM meter.migrations WHERE number = 1")

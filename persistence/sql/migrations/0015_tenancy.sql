@@ -94,9 +94,9 @@ BEGIN
 END
 $$;
 
--- Forces row-level security on a table. Every table that holds rows of namespaces must go through here.
-CREATE FUNCTION meter.protect(relation regclass, for_tenants boolean DEFAULT true) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- Lets the service see all rows of a table: its owner, and the members of quotagate_service.
+CREATE FUNCTION meter.admit_service(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog SET client_min_messages = warning AS $$
 DECLARE
     services text;
 BEGIN
@@ -105,8 +105,17 @@ BEGIN
     JOIN pg_roles AS owner ON owner.oid = found.relowner
     LEFT JOIN pg_roles AS service ON service.rolname = 'quotagate_service' AND service.oid <> owner.oid
     WHERE found.oid = relation;
-    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
+    EXECUTE format('DROP POLICY IF EXISTS service ON %s', relation);
     EXECUTE format('CREATE POLICY service ON %s TO %s USING (true) WITH CHECK (true)', relation, services);
+END
+$$;
+
+-- Forces row-level security on a table. Every table that holds rows of namespaces must go through here.
+CREATE FUNCTION meter.protect(relation regclass, for_tenants boolean DEFAULT true) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
+    PERFORM meter.admit_service(relation);
     IF for_tenants THEN
         EXECUTE format(
             'CREATE POLICY tenant ON %s USING (namespace = coalesce('
@@ -147,9 +156,8 @@ BEGIN
         'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA meter '
         'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO quotagate_service', owner
     );
-    FOR relation IN SELECT polrelid FROM pg_policy WHERE polname = 'service' LOOP
-        SELECT pg_get_userbyid(relowner) INTO owner FROM pg_class WHERE oid = relation;
-        EXECUTE format('ALTER POLICY service ON %s TO %I, quotagate_service', relation, owner);
+    FOR relation IN SELECT oid FROM pg_class WHERE relnamespace = 'meter'::regnamespace AND relrowsecurity LOOP
+        PERFORM meter.admit_service(relation);
     END LOOP;
     GRANT SELECT ON meter.accounts, meter.open_holds, meter.settled_holds, meter.hold_extensions, meter.ledger,
         meter.usage_hourly, meter.long_names, meter.checkpoints, meter.repairs, meter.dropped_months
@@ -403,7 +411,7 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION
-    meter.protect, meter.create_roles, meter.create_partition, meter.ensure_partitions, meter.fold_partition,
+    meter.admit_service, meter.protect, meter.create_roles, meter.create_partition, meter.ensure_partitions, meter.fold_partition,
     meter.drop_old_partitions
 FROM PUBLIC;
 
