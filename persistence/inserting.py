@@ -21,14 +21,14 @@ _MAY_COPY = b"SELECT NOT row_security_active('meter.ledger')"
 # The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
 LINES_PER_TURN = 500
 
-_INSERT = {
+INSERTS = {
     b"ledger": b"INSERT INTO meter.ledger SELECT * FROM new_ledger",
     b"repairs": b"INSERT INTO meter.repairs SELECT * FROM new_repairs",
     b"open_holds": b"INSERT INTO meter.open_holds SELECT * FROM new_open_holds",
     b"settled_holds": b"INSERT INTO meter.settled_holds SELECT * FROM new_settled_holds",
     b"hold_extensions": b"INSERT INTO meter.hold_extensions SELECT * FROM new_hold_extensions",
 }
-_EMPTY = b"TRUNCATE new_" + b", new_".join(_INSERT)
+_EMPTY = b"TRUNCATE new_" + b", new_".join(INSERTS)
 _INTO = re.compile(rb"COPY meter\.(\w+)")
 
 
@@ -46,7 +46,7 @@ async def insert_lines(connection: Connection, copy: bytes, lines: Iterator[str]
         await copy_lines(connection, copy, lines)
     elif await copy_lines(connection, _INTO.sub(rb"COPY new_\1", copy, count=1), lines):
         (table,) = _INTO.findall(copy)
-        await connection.execute(_INSERT[table], prepare=False)
+        await connection.execute(INSERTS[table], prepare=False)
 
 
 async def empty_new_rows(connection: Connection) -> None:

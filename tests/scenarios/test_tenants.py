@@ -119,7 +119,7 @@ def test_what_another_tenant_has_is_as_what_nobody_has(town: Town) -> None:
 
 # What is new with every call, and names that were asked for.
 NEW = {"id", "entry_id", "reservation_id", "as_of"}
-NEW |= {"expires_at", "created_at", "settled_at", "event_time"}
+NEW |= {"report_id", "expires_at", "created_at", "updated_at", "settled_at", "event_time"}
 TARGETS = {"rotate_key": {}, "revoke_key": {"reason": "mine"}, "release_hold": {"reason": "mine"}}
 
 

@@ -9,7 +9,7 @@
 -- alone, and meter.assert_rls_active can tell an application that it would see too much.
 
 -- A namespace as it stands in the tables: long ones as their key (see 0007_long_names.sql).
-CREATE FUNCTION meter.namespace_key(name text) RETURNS text
+CREATE OR REPLACE FUNCTION meter.namespace_key(name text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
 DECLARE
     encoded bytea := convert_to(name, 'UTF8');
