@@ -8,30 +8,6 @@
 -- every plan is as it was. FORCE makes it the owner's policy too: what a table shows is then said by its policies
 -- alone, and meter.assert_rls_active can tell an application that it would see too much.
 
--- A namespace as it stands in the tables: long ones as their key (see 0007_long_names.sql).
-CREATE OR REPLACE FUNCTION meter.namespace_key(name text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog AS $$
-DECLARE
-    encoded bytea := convert_to(name, 'UTF8');
-    start text := left(name, 40);
-    crc bigint := 4294967295;
-BEGIN
-    IF length(encoded) <= 800 THEN
-        RETURN name;
-    END IF;
-    WHILE octet_length(start) > 40 LOOP
-        start := left(start, -1);
-    END LOOP;
-    FOR place IN 0 .. length(encoded) - 1 LOOP
-        crc := crc # get_byte(encoded, place);
-        FOR bit IN 1 .. 8 LOOP
-            crc := (crc >> 1) # (3988292384 * (crc & 1));
-        END LOOP;
-    END LOOP;
-    RETURN start || chr(1) || encode(sha256(encoded), 'hex') || '@' || ((crc # 4294967295) & 127);
-END
-$$;
-
 -- Shows the rows of one namespace from here to the end of the transaction, or of the session.
 CREATE FUNCTION meter.set_tenant(p_tenant_id text, p_whole_session boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -117,11 +93,8 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
     PERFORM meter.admit_service(relation);
     IF for_tenants THEN
-        EXECUTE format(
-            'CREATE POLICY tenant ON %s USING (namespace = coalesce('
-            'nullif(current_setting(''meter.tenant_key'', true), ''''), current_setting(''meter.tenant'', true)))',
-            relation
-        );
+        EXECUTE format($policy$CREATE POLICY tenant ON %s USING (namespace = coalesce(
+            nullif(current_setting('meter.tenant_key', true), ''), current_setting('meter.tenant', true)))$policy$, relation);
     END IF;
 END
 $$;
@@ -152,10 +125,8 @@ BEGIN
     GRANT USAGE ON SCHEMA meter TO quotagate_app, quotagate_service;
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA meter TO quotagate_service;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA meter TO quotagate_service;
-    EXECUTE format(
-        'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA meter '
-        'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO quotagate_service', owner
-    );
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA meter '
+                   'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO quotagate_service', owner);
     FOR relation IN SELECT oid FROM pg_class WHERE relnamespace = 'meter'::regnamespace AND relrowsecurity LOOP
         PERFORM meter.admit_service(relation);
     END LOOP;
@@ -206,9 +177,8 @@ BEGIN
     IF to_regclass('meter.' || partition) IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    EXECUTE format(
-        'CREATE TABLE meter.%I (LIKE meter.ledger INCLUDING ALL, PRIMARY KEY (namespace, entry_id))', partition
-    );
+    EXECUTE format('CREATE TABLE meter.%I (LIKE meter.ledger INCLUDING ALL, PRIMARY KEY (namespace, entry_id))',
+                   partition);
     PERFORM meter.protect(('meter.' || quote_ident(partition))::regclass);
     EXECUTE format(
         'ALTER TABLE meter.ledger ATTACH PARTITION meter.%I FOR VALUES FROM (%L) TO (%L)',
@@ -216,11 +186,8 @@ BEGIN
         to_char(first, 'YYYY-MM-DD') || ' 00:00:00+00',
         to_char(next_first, 'YYYY-MM-DD') || ' 00:00:00+00'
     );
-    EXECUTE format(
-        'CREATE TRIGGER ledger_keep BEFORE TRUNCATE ON meter.%I '
-        'FOR EACH STATEMENT EXECUTE FUNCTION meter.refuse_change()',
-        partition
-    );
+    EXECUTE format('CREATE TRIGGER ledger_keep BEFORE TRUNCATE ON meter.%I '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION meter.refuse_change()', partition);
     RETURN partition;
 END
 $$;
@@ -299,13 +266,8 @@ BEGIN
         ORDER BY namespace, account
         ON CONFLICT (namespace, account) DO UPDATE
         SET (entry_id, total, balance_after, broken_id, broken_expected, broken_actual) = (
-                SELECT far.*
-                FROM (VALUES
-                    (mark.entry_id, mark.total, mark.balance_after,
-                     mark.broken_id, mark.broken_expected, mark.broken_actual),
-                    (excluded.entry_id, excluded.total, excluded.balance_after,
-                     excluded.broken_id, excluded.broken_expected, excluded.broken_actual)
-                ) AS far (entry_id, total, balance_after, broken_id, broken_expected, broken_actual)
+                SELECT far.entry_id, far.total, far.balance_after, far.broken_id, far.broken_expected, far.broken_actual
+                FROM (SELECT mark.* UNION ALL SELECT excluded.*) AS far
                 ORDER BY far.entry_id DESC
                 LIMIT 1
             ),
