@@ -200,6 +200,7 @@ async def test_a_tenant_is_set_for_a_transaction_or_a_session(enter: Enter) -> N
     assert await shop.ask(count) == [(1,)]
     await shop.ask("SELECT meter.clear_tenant()")
     assert await shop.ask(count) == [(0,)]
+    await shop.ask("SELECT meter.set_tenant('acme', true)")
     await shop.ask("SET meter.tenant = 'globex'")
     assert await shop.ask("SELECT DISTINCT namespace FROM meter.ledger") == [("globex",)]
     for empty in ("", "  ", None):

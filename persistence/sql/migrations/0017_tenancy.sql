@@ -2,8 +2,7 @@
 --
 -- Every table that holds rows of a namespace has forced row-level security with two policies. `tenant` shows
 -- each role the rows of the namespace in the setting meter.tenant, and none when it is not set (meter.tenant_key
--- is what the tables have for it, as meter.set_tenant works out). `service` shows
--- all to the owner of the tables and to members of quotagate_service: those who post and decide for everybody.
+-- is what the tables have for a long one, as meter.set_tenant works out). `service` shows all to the owner of the tables and to members of quotagate_service: those who post and decide for everybody.
 -- It is a policy for roles and not a condition on rows, so that for them the planner finds nothing to check and
 -- every plan is as it was. FORCE makes it the owner's policy too: what a table shows is then said by its policies
 -- alone, and meter.assert_rls_active can tell an application that it would see too much.
@@ -17,7 +16,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'meter.clear_tenant() shows nothing any more.';
     END IF;
     PERFORM set_config('meter.tenant', p_tenant_id, NOT p_whole_session),
-            set_config('meter.tenant_key', meter.namespace_key(p_tenant_id), NOT p_whole_session);
+            set_config('meter.tenant_key', coalesce(nullif(meter.namespace_key(p_tenant_id), p_tenant_id), ''),
+                       NOT p_whole_session);
 END
 $$;
 
