@@ -46,7 +46,9 @@ def test_a_plain_owner_serves_and_an_application_cannot(
         )
         assert months.fetchone() == (4,)
     assert gateway.stop() == 0
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+    root_url = servers.database_url.replace("/quotagate?", "/tenant_owned?")
+    with psycopg.connect(root_url, autocommit=True) as connection:
+        connection.execute("SELECT meter.create_roles()")  # which its owner may not
         connection.execute("GRANT quotagate_app TO tenant_shop")
     refused = run(
         "serve", "--port", "0", DATABASE_URL=owned_url.replace("tenant_owner@", "tenant_shop@"), **urls
