@@ -13,10 +13,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
+from gateway.domain.periods import Periods
+from gateway.period_seams import PeriodDecider, PeriodSource
 from gateway.report_seams import Overview
 
 NO_METADATA = msgspec.Raw()
@@ -41,12 +43,16 @@ NO_EXTRAS = Extras()
 
 
 class AccountState(NamedTuple):
-    """An account as the ledger knows it, with its open holds. Numbers are scaled integers."""
+    """An account as the ledger knows it, with its open holds. Numbers are scaled integers.
+
+    ``periods`` is None for one that never had to do with them.
+    """
 
     account: str
     balance: int
     reserved: int
     holds: tuple[Hold, ...]
+    periods: Periods | None = None
 
 
 class Call(NamedTuple):
@@ -64,7 +70,7 @@ class Call(NamedTuple):
     durability: str = JOURNAL
 
 
-class Decider(Protocol):
+class Decider(PeriodDecider, Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
@@ -90,8 +96,15 @@ class Decider(Protocol):
         """Hold an amount on each account, on all or none."""
         ...
 
-    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled:
-        """Charge the actual amount of each leg and drop the hold."""
+    async def check(self, namespace: str, legs: Sequence[tuple[str, int]]) -> Checked:
+        """Decide what reserve would, and hold nothing."""
+        ...
+
+    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled | Overrun:
+        """Charge the actual amount of each leg and drop the hold.
+
+        Raises MeterValidationError for an amount that is ``Shared`` by a leg in another unit than the first.
+        """
         ...
 
     async def release(self, call: Call, hold_id: str) -> Done | Settled:
@@ -101,7 +114,10 @@ class Decider(Protocol):
     async def extend(
         self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
     ) -> Done | Denied | Settled:
-        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs.
+
+        Raises MeterValidationError as commit does.
+        """
         ...
 
     async def standing(self, namespace: str, account: str) -> Standing:
@@ -163,7 +179,7 @@ class FirstAnswer(NamedTuple):
     answer: str
 
 
-class AnswerSource(Protocol):
+class AnswerSource(PeriodSource, Protocol):
     """The second tier of idempotency: what the ledger knows of keys that Redis has forgotten."""
 
     async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:

@@ -20,6 +20,7 @@ _KIND = {"event_type": "llm_call", "unit": "tokens", "resource": "claude-sonnet"
 _ACCOUNT = {"user_id": "alice", **_KIND}
 _NOW = "2026-03-01T12:00:00.000Z"
 _STANDING = {"balance": 100000, "reserved": 4000, "available": 96000}
+_HAS = {"balance": 100000, "available": 96000}
 _ACTOR = {"actor_id": "agent:support-bot", "request_id": "req-7", "on_behalf_of": None, "reason": None}
 _RESERVATION = {
     "reservation_id": _HOLD,
@@ -28,6 +29,7 @@ _RESERVATION = {
     "consumed": None,
     **_ACCOUNT,
     "legs": [{**_ACCOUNT, "amount": 4000, "consumed": None}],
+    "overage": "allow",
     "created_at": _NOW,
     "expires_at": "2026-03-01T12:05:00.000Z",
     "settled_at": None,
@@ -99,14 +101,34 @@ EXAMPLES: dict[str, Example] = {
     "reserve": Example(
         "Hold quota",
         "Holds quota while a call runs whose cost is known only afterwards. A denied reserve is 200 with "
-        "`granted: false` and a `reason`. What is neither committed nor released expires by itself.",
+        "`granted: false` and a `reason`. What is neither committed nor released expires by itself. `also` "
+        "names more accounts, which hold with the first, all of them or none.",
         {**_ACCOUNT, "amount": 4000, "ttl_seconds": 300, "metadata": {"model": "claude-sonnet"}},
         _GRANTED,
     ),
+    "check": Example(
+        "Ask without holding",
+        "Tells what a reserve of the same legs would be told at this moment, and holds nothing.",
+        {**_ACCOUNT, "amount": 4000, "also": [{"user_id": None}]},
+        {
+            "granted": False,
+            "balance": 5000,
+            "available": 1000,
+            "legs": [
+                {**_ACCOUNT, "amount": 4000, **_HAS},
+                {**_ACCOUNT, "user_id": None, "amount": 4000, "balance": 5000, "available": 1000},
+            ],
+            "reason": "balance",
+            "denied_by": {"leg": 1, **_ACCOUNT, "user_id": None, "limit": None},
+            "needed": 4000,
+            "retry_after": 12.5,
+        },
+    ),
     "commit": Example(
         "Charge what was used",
-        "Charges the actual amount and drops the hold. More than was held is charged as well; zero frees the "
-        "hold and writes no entry. A hold that is not open answers 200 with `success: false` and a `reason`.",
+        "Charges the actual amount and drops the hold. More than was held is charged as well, unless the "
+        "hold's `overage` says otherwise; zero frees the hold and writes no entry. A hold that is not open "
+        "answers 200 with `success: false` and a `reason`.",
         {"actual_amount": 2347},
         _COMMITTED,
     ),
@@ -133,6 +155,42 @@ EXAMPLES: dict[str, Example] = {
         "accounts they touch; this tidies the others. The body may be left out.",
         {},
         {"count": 3},
+    ),
+    "set_period_config": Example(
+        "Set what each period gives",
+        "Sets what an account is given each period and how much of the rest is carried over. With `every` "
+        "its periods roll by themselves: at each boundary what may not be carried over lapses, and the next "
+        "allocation is credited. The account begins to exist with this.",
+        {
+            **_ACCOUNT,
+            "period_start": "2026-03-01",
+            "period_allocation": 100000,
+            "carry_over_limit": 10000,
+            "every": "month",
+            "time_zone": "Europe/Berlin",
+        },
+        {
+            "period_start": "2026-03-01",
+            "period_allocation": 100000,
+            "carry_over_limit": 10000,
+            "every": "month",
+            "time_zone": "Europe/Berlin",
+        },
+    ),
+    "open_period": Example(
+        "Open a period",
+        "Credits the allocation of a period, once for each `period_start`: a repeat gives the first answer, "
+        "whatever it asks for.",
+        {**_ACCOUNT, "period_start": "2026-03-01", "allocation": 100000},
+        {"balance": 110000, "entry_id": 1099511627840},
+    ),
+    "close_period": Example(
+        "Close a period",
+        "Lets lapse what is available beyond the carry-over limit, once for each `period_end`: a repeat "
+        "gives the first answer. What is held never lapses; what a hold gives back later follows the same "
+        "limit.",
+        {**_ACCOUNT, "period_end": "2026-02-28"},
+        {"expired": 86000, "carried_over": 10000, "new_balance": 14000},
     ),
     "get_reservation": Example("See a hold", "Gives one hold, open or settled.", {}, _RESERVATION),
     "list_reservations": Example(

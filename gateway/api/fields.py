@@ -6,15 +6,17 @@ may be is judged once, behind the meter.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from gateway.domain import holds, names
 from gateway.domain.amounts import MAX_SCALED
+from gateway.domain.entries import MAX_LEGS
 
 MAX_OPERATIONS = 1000
+MAX_ALSO = MAX_LEGS - 1
 MAX_PAGE = 10_000
 
 _FORBIDDEN = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
@@ -95,7 +97,7 @@ SignedAmount = Annotated[
 ActualAmount = Annotated[
     Any,
     Meta(
-        description="What was really used: zero or more, and more than the hold is charged as well.",
+        description="What was really used: zero or more. Of more than is held, what `overage` says.",
         examples=[2347],
         extra_json_schema={**_AMOUNT, "minimum": 0},
     ),
@@ -111,6 +113,58 @@ AddedAmount = Annotated[
             "exclusiveMinimum": 0,
             "maximum": MAX_SCALED,
         },
+    ),
+]
+
+LegAmount = Annotated[
+    Any,
+    Meta(
+        description="How much of this account: the first leg's number when absent or null.",
+        examples=[0.06],
+        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+ToldAmount = Annotated[
+    Any,
+    Meta(
+        description="How much of this leg: zero or more.",
+        examples=[0.0123],
+        extra_json_schema={**_AMOUNT, "minimum": 0},
+    ),
+]
+
+LegIndex = Annotated[
+    Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_ALSO})] | None,
+    Meta(description="Which leg: 0 is the first, 1 the first of `also`.", examples=[1]),
+]
+
+ALSO = Meta(
+    description="More accounts that hold with the first, all of them or none: at most seven.",
+    examples=[[{"user_id": None}, {"unit": "usd", "amount": 0.06}]],
+    extra_json_schema={"maxItems": MAX_ALSO},
+)
+
+ACTUALS = Meta(
+    description="What single legs are charged. Any other leg is charged `actual_amount`, if it counts in the "
+    "first leg's unit; a leg in another unit must be named.",
+    examples=[[{"leg": 1, "amount": 0.0123}]],
+    extra_json_schema={"maxItems": MAX_LEGS},
+)
+
+AMOUNTS = Meta(
+    description="How much more to hold on single legs. To any other leg `amount` is added, if it counts in "
+    "the first leg's unit; a leg in another unit must then be named.",
+    examples=[[{"leg": 1, "amount": 0.02}]],
+    extra_json_schema={"maxItems": MAX_LEGS},
+)
+
+Overage = Annotated[
+    Literal["allow", "cap", "deny"],
+    Meta(
+        description="What becomes of a commit of more than is held: `allow` charges all of it, `cap` what is "
+        "left, and with `deny` it fails and the hold stays.",
+        examples=["cap"],
     ),
 ]
 
@@ -236,6 +290,62 @@ At = Annotated[
     Meta(
         description="As of when, RFC 3339 with a zone; this moment when absent.",
         examples=["2026-03-01T12:00:00Z"],
+    ),
+]
+
+FirstDay = Annotated[date, Meta(description="The first day of the period.", examples=["2026-03-01"])]
+
+LastDay = Annotated[date, Meta(description="The last day of the period.", examples=["2026-02-28"])]
+
+PeriodAllocation = Annotated[
+    Any,
+    Meta(
+        description="How much each period gives: zero or more.",
+        examples=[100000],
+        extra_json_schema={**_AMOUNT, "minimum": 0},
+    ),
+]
+
+CarryOverLimit = Annotated[
+    Any,
+    Meta(
+        description="How much of what is available when a period closes is carried over; null is all of it.",
+        examples=[10000],
+        extra_json_schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+Allocation = Annotated[
+    Any,
+    Meta(
+        description="How much to credit: above zero; null is the account's own period_allocation.",
+        examples=[100000],
+        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+Every = Annotated[
+    Annotated[
+        str,
+        Meta(
+            extra_json_schema={
+                "pattern": "^(?:month|week|day|(?:[1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6]) days)$"
+            }
+        ),
+    ]
+    | None,
+    Meta(
+        description="How long periods are, where they roll by themselves: month, week, day or N days (366 at "
+        "most), counted from period_start. Null leaves opening and closing to the caller.",
+        examples=["month"],
+    ),
+]
+
+TimeZone = Annotated[
+    Annotated[str, Meta(extra_json_schema={"minLength": 1})] | None,
+    Meta(
+        description="The time zone at whose midnights periods begin; UTC when null. Only with every.",
+        examples=["Europe/Berlin"],
     ),
 ]
 

@@ -18,6 +18,7 @@ from gateway.api.service import Page
 from gateway.domain import answers
 from gateway.domain.answers import Problem
 from gateway.domain.fields import FieldError
+from gateway.domain.names import Account
 
 _SCHEMAS = "#/components/schemas/{name}"
 _ALWAYS = ("401", "403", "422", "500", "503")
@@ -26,6 +27,11 @@ _REPORTS = frozenset({"balance", "balances", "ledger", "usage", "stats", "accoun
 _SOMETHING_TO_EXTEND = [
     {"properties": {"ttl_seconds": {"type": "integer"}}, "required": ["ttl_seconds"]},
     {"properties": {"amount": {"type": "number"}}, "required": ["amount"]},
+    {"properties": {"amounts": {"type": "array", "minItems": 1}}, "required": ["amounts"]},
+]
+_NAMING_A_LEG = [
+    {"properties": {"leg": {"type": "integer"}}, "required": ["leg"]},
+    {"anyOf": [{"required": [word]} for word in Account._fields]},
 ]
 
 Json = dict[str, Any]
@@ -83,6 +89,8 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
         shape = vars(answers).get(name) or vars(shown).get(name)
         if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
             schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
+    if "ToldLeg" in schemas:
+        schemas["ToldLeg"]["oneOf"] = _NAMING_A_LEG
     for name in {"Extend", "ExtendOperation"} & schemas.keys():
         schemas[name]["anyOf"] = _SOMETHING_TO_EXTEND
     schemas["Problem"]["properties"]["errors"]["items"] = ref("FieldError")
@@ -119,7 +127,7 @@ def _operation(route: Route, schemas: Json) -> Json:
         "parameters": [*_path_parameters(route), *_query(route, schemas), *_headers(route)],
         "responses": {"200": _answer(route, example), **_problems(route)},
     }
-    if route.method == "POST":
+    if route.method != "GET":
         operation["requestBody"] = _body(route, example, schemas)
     return operation
 
@@ -139,11 +147,11 @@ def _answer(route: Route, example: Example) -> Json:
 
 def _problems(route: Route) -> Json:
     statuses = [*_ALWAYS]
-    if route.method == "POST":
+    if route.method != "GET":
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name in {"get_reservation", "get_account"}:
+    if route.name in {"get_reservation", "get_account", "open_period"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -182,9 +190,13 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
-    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch or _of_periods(route):
         names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _of_periods(route: Route) -> bool:
+    return route.path.startswith("/v1/periods/")
 
 
 def _page(page: Page) -> Json:
@@ -205,10 +217,10 @@ def _page(page: Page) -> Json:
 
 
 def _tag(path: str) -> str:
-    for prefix, tag in (("/v1/reservations", "holds"), ("/v1/batch", "holds"), ("/v1/reconcile", "reports")):
+    for prefix in ("/v1/reservations", "/v1/check", "/v1/batch"):
         if path.startswith(prefix):
-            return tag
-    return "reports" if path.split("/")[2] in _REPORTS else "accounts"
+            return "holds"
+    return "reports" if path.startswith("/v1/reconcil") or path.split("/")[2] in _REPORTS else "accounts"
 
 
 def ref(name: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -12,11 +12,15 @@ from gateway.domain.answers import (
     AuditEvents,
     Balance,
     Balances,
+    Checked,
+    ClosedPeriod,
     Committed,
     Consumed,
     Extended,
     LedgerPage,
     NamespaceUsages,
+    OpenedPeriod,
+    PeriodConfig,
     Posted,
     Reconciled,
     Reconciliations,
@@ -28,11 +32,13 @@ from gateway.domain.answers import (
     Usages,
 )
 from gateway.domain.durability import Durability
+from gateway.domain.holds import ALLOW, Overage
 from gateway.protocols import Actor
 from gateway.shard_seams import Readiness
 
 Number = int | Decimal
 Metadata = Mapping[str, Any] | None
+Legs = Sequence[Mapping[str, Any]] | None
 
 
 class Meter(Protocol):
@@ -99,8 +105,24 @@ class Meter(Protocol):
         ttl_seconds: int = 300,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        also: Legs = None,
+        overage: Overage = ALLOW,
     ) -> Awaitable[Reserved]:
         """Make a hold."""
+        ...
+
+    def check(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        *,
+        also: Legs = None,
+    ) -> Awaitable[Checked]:
+        """Say what reserve would be told."""
         ...
 
     def commit(
@@ -109,6 +131,8 @@ class Meter(Protocol):
         actual_amount: Number,
         metadata: Metadata = None,
         idempotency_key: str | None = None,
+        *,
+        actuals: Legs = None,
     ) -> Awaitable[Committed]:
         """Charge what was used and drop the hold."""
         ...
@@ -123,8 +147,44 @@ class Meter(Protocol):
         ttl_seconds: int | None = None,
         amount: Number | None = None,
         idempotency_key: str | None = None,
+        *,
+        amounts: Legs = None,
     ) -> Awaitable[Extended]:
         """Lengthen or enlarge the hold."""
+        ...
+
+    def period_configured(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None,
+        period_start: date,
+        period_allocation: Number,
+        carry_over_limit: Number | None = None,
+        *,
+        every: str | None = None,
+        time_zone: str | None = None,
+    ) -> Awaitable[PeriodConfig]:
+        """Set what an account is given each period."""
+        ...
+
+    def period_opened(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None,
+        period_start: date,
+        allocation: Number | None = None,
+    ) -> Awaitable[OpenedPeriod]:
+        """Open a period."""
+        ...
+
+    def close_period(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None, period_end: date
+    ) -> Awaitable[ClosedPeriod]:
+        """Close a period."""
         ...
 
     def get_reservation(self, reservation_id: str) -> Awaitable[Reservation | None]:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import structlog
 
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
-from gateway.domain.holds import Hold
+from gateway.domain.holds import ALLOW, OVERAGES, Hold, Shared, hold_overage
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -23,13 +23,16 @@ from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
+from gateway.store.period_calls import PeriodCalls
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
     Reply,
+    read_checked,
     read_denied,
     read_done,
     read_hold,
+    read_overrun,
     read_position,
     read_settled,
     read_standing,
@@ -40,9 +43,11 @@ _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
 _CHANGED = frozenset({"DONE", "REPLAYED"})
+_LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
+_AMOUNT_FIELDS = {"commit": "actual_amount", "open_period": "allocation"}
 
 
-class RedisDecider:
+class RedisDecider(PeriodCalls):
     """The verbs, over ``Calls``.
 
     Args:
@@ -74,7 +79,10 @@ class RedisDecider:
         self._assurance = Assurance(self._watch, witnesses, durability_bound_s)
         self._backlog = Backlog(calls, journal_max_entries, journal_max_bytes)
         self._seen_ms = seen_ms
-        self._late_commit = late_commit
+        # What a commit does when it is late, and when it is of more than is held.
+        self._policies = {
+            overage: late_commit if overage == ALLOW else f"{late_commit} {overage}" for overage in OVERAGES
+        }
 
     async def open(self) -> None:
         """Fence the server before the first call. Raises MeterUnavailableError."""
@@ -104,9 +112,17 @@ class RedisDecider:
         reply = await self._change("reserve", call, hold_id, hold_id, ttl_ms, call.body, *flat)
         return read_denied(reply) if reply[0] == "DENIED" else read_done(reply, call.body)
 
-    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled:
+    async def check(self, namespace: str, legs: Sequence[tuple[str, int]]) -> Checked:
+        """Decide what reserve would, and hold nothing."""
+        reply = await self._read("check", namespace, *(word for leg in legs for word in leg))
+        return read_checked(reply, len(legs))
+
+    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled | Overrun:
         """Charge the actual amount of each leg and drop the hold."""
-        reply = await self._change("commit", call, hold_id, hold_id, self._late_commit, call.body, *actuals)
+        policy = self._policies[hold_overage(hold_id)]
+        reply = await self._change("commit", call, hold_id, hold_id, policy, call.body, *_words(actuals))
+        if reply[0] == "OVERAGE":
+            return read_overrun(reply)
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
 
     async def release(self, call: Call, hold_id: str) -> Done | Settled:
@@ -118,7 +134,7 @@ class RedisDecider:
         self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
     ) -> Done | Denied | Settled:
         """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
-        reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *added)
+        reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *_words(added))
         if reply[0] == "DENIED":
             return read_denied(reply)
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
@@ -189,18 +205,23 @@ class RedisDecider:
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
 
-    async def _change_durably(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+    async def _change_durably(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool
+    ) -> Reply:
         """Change, and wait until that is as durable as the call asks; so does whoever repeats the call."""
         await self._assurance.check(call.durability)
-        reply = await self._change(verb, call._replace(durability=JOURNAL), hold_id, *args)
+        unhurried = call._replace(durability=JOURNAL)
+        reply = await self._change(verb, unhurried, hold_id, *args, repeatable=repeatable)
         if reply[0] in _CHANGED:
-            position, keyed = read_position(reply[2]), call.key is not None
+            position, keyed = read_position(reply[2]), repeatable or call.key is not None
             await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
         return reply
 
-    async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+    async def _change(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
+    ) -> Reply:
         if call.durability != JOURNAL:
-            return await self._change_durably(verb, call, hold_id, *args)
+            return await self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
         namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
         if self._backlog.is_at_bound(shard):
             await self._backlog.check(shard)
@@ -215,7 +236,7 @@ class RedisDecider:
             hold,
             seen,
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
-            repeatable=bool(seen),
+            repeatable=repeatable or bool(seen),
             vet=vet,
             body=call.body,
         )
@@ -225,7 +246,9 @@ class RedisDecider:
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
-            raise overflow("actual_amount" if verb == "commit" else "amount", reply[2])
+            raise overflow(_AMOUNT_FIELDS.get(verb, "amount"), reply[2])
+        elif reply[0] == "UNIT":
+            raise _untold(_LIST_FIELDS[verb], int(reply[2]) - 1, reply[3])
         return reply
 
 
@@ -235,3 +258,15 @@ def overflow(field: str, account: str) -> MeterValidationError:
     return MeterValidationError.one(
         field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
     )
+
+
+def _untold(field: str, leg: int, account: str) -> MeterValidationError:
+    """Make the error for a leg whose amount nobody can know from the first leg's."""
+    unit = parse_account(account).unit
+    return MeterValidationError.one(
+        field, "VAL_LEG_UNTOLD", f"must say the amount of leg {leg}, which is counted in {unit}"
+    )
+
+
+def _words(amounts: Sequence[int]) -> Sequence[Word]:
+    return [f"={amount:d}" if isinstance(amount, Shared) else amount for amount in amounts]

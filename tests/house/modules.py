@@ -12,13 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces", "report_verbs", "report_wording")
+_METER = (
+    *("meter", "arguments", "wording", "batch", "cursors", "nonces", "report_verbs", "report_wording"),
+    "period_verbs",
+)
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
     *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
     *(
         "comparing",
         "restoring",
+        "rolling",
         "tidying",
         "warming",
         "reconcile_command",
@@ -29,6 +33,7 @@ _ROOTS = (
         "proxy_command",
         "key_commands",
         "key_work",
+        "awaiting",
         "operators",
         "peppers",
     ),
@@ -39,6 +44,7 @@ _BESIDE = (
     | {
         "key_seams": "protocols",
         "reconcile_seams": "protocols",
+        "period_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
         "service_links": "settings",

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
-from model import Change, Clash, Closed, Held, Model, Short, TooLarge
+from model import Change, Clash, Closed, Held, Model, Over, Short, TooLarge
 from servers_under_test import ServerUnderTest
 from shape import check_shape
 
-from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
@@ -118,8 +118,9 @@ class Walker:
             assert decision.replayed == (not new), decision
         elif isinstance(answer, Short):
             assert isinstance(decision, Denied), f"{decision}, not {answer}"
-            assert (decision.leg, decision.balance, decision.reserved) == answer
-            assert decision.now_ms == self.model.now_ms
+            assert short_of(decision) == answer
+        elif isinstance(answer, Over):
+            assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
             assert decision == Settled(answer.status)
         elif isinstance(answer, TooLarge):
@@ -140,7 +141,9 @@ class Walker:
     async def _check(self) -> None:
         new = list(self._new)
         entries = await self.reader.read()
-        assert sorted(map(_plain, ((e.namespace, change_of(e)) for e in entries))) == sorted(map(_plain, new))
+        wrote = [(e.namespace, change_of(e)) for e in entries]
+        assert sorted(map(_plain, _without_lapses(wrote))) == sorted(map(_plain, _without_lapses(new)))
+        assert _lapsed(wrote) == _lapsed(new)
         for entry in entries:
             self.checked.apply(entry)
             self.pending.append(entry)
@@ -149,7 +152,7 @@ class Walker:
                     assert leg.held == 0 or leg.balance >= leg.reserved, f"more held than available: {entry}"
             for leg in entry.legs:
                 self.booked[entry.namespace, leg.account] += leg.amount
-        if new and new[-1][1].verb != "expire":
+        if new and new[-1][1].verb not in {"expire", "lapse"}:
             assert change_of(entries[-1]) == new[-1][1]
         names = [(ns, account) for ns in NAMESPACES for account in ACCOUNTS]
         await asyncio.gather(*(self._check_account(*name) for name in names))
@@ -159,15 +162,19 @@ class Walker:
         expected = money.balance, money.reserved
         assert self.booked[ns, account] == money.balance, "the amounts do not add up to the balance"
         assert self.checked.accounts.get((ns, account), (0, 0)) == expected
+        spans = self.model.spans.get((ns, account))
+        told = self.checked.periods.get((ns, account))
+        assert (told and told.words()) == (spans and spans.words)
         key, path = self.keys.prefix, path_of(ns, account)
         row, listed = await asyncio.gather(
-            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved"),
+            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "period"),
             self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
         )
         if row[0] is None:
             assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
         assert (int(row[0]), int(row[1])) == expected
+        assert row[2] == (spans and spans.words)
         assert set(listed) == {hold_id for hold_id, _ in self._open_on(ns, account)}
         assert money.reserved == sum(amount for _, amount in self._open_on(ns, account))
 
@@ -186,6 +193,15 @@ class Walker:
         money = self.model.standing(ns, account)
         standing = self.run(self.decider.standing(ns, account))
         assert standing == (money.balance, money.reserved, self.model.now_ms)
+        self.check()
+
+    def would_fit(self, ns: str, legs: Sequence[tuple[str, int]]) -> None:
+        """Ask what a reserve would be told."""
+        short = self.model.check(ns, legs)
+        checked = self.run(self.decider.check(ns, legs))
+        assert (checked.denied and short_of(checked.denied)) == short
+        has = [self.model.money(ns, account) for account, _ in legs]
+        assert checked.legs == tuple((money.balance, money.reserved) for money in has)
         self.check()
 
     def look(self, ns: str, hold_id: str) -> None:
@@ -288,7 +304,8 @@ class Walker:
 
     def _check_left(self, ns: str, account: str) -> None:
         assert not self._open_on(ns, account), "it left with a hold"
-        assert (ns, account) not in {(e.namespace, leg.account) for e in self.pending for leg in e.legs}
+        changes = [entry for entry in self.pending if entry.verb != "audit"]
+        assert (ns, account) not in {(e.namespace, leg.account) for e in changes for leg in e.legs}
         # What an earlier epoch changed is no state of this one, and its clock may have been ahead.
         times = [
             change.at_ms
@@ -333,11 +350,32 @@ def change_of(entry: Entry) -> Change:
     return Change(entry.verb, entry.at_ms, entry.hold_id, entry.expires_ms, entry.late, legs)  # type: ignore[arg-type]
 
 
+def short_of(denied: Denied) -> Short:
+    """Say a denial as the model does."""
+    assert denied.available == denied.balance - denied.reserved
+    assert (denied.reason, denied.limit) == ("balance", None)
+    leg, account, balance, reserved, _, needed, wait_ms, _, _ = denied
+    return Short(leg, account, balance, reserved, needed, wait_ms)
+
+
 def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
     """Leave out of a change what depends on the order in which one call's expiries are written."""
     ns, (verb, at_ms, hold_id, expires_ms, late, legs) = change
     moved = [leg if verb != "expire" else leg[:3] for leg in legs]
     return ns, verb, at_ms, hold_id, expires_ms, late, tuple(map(tuple, moved))
+
+
+def _without_lapses(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
+    return [change for change in changes if change[1].verb != "lapse"]
+
+
+def _lapsed(changes: Sequence[tuple[str, Change]]) -> dict[tuple[str, str], int]:
+    """Sum up what lapsed: whose credit that was depends on the order in which one call's holds expire."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for ns, change in changes:
+        if change.verb == "lapse":
+            sums[ns, change.legs[0].account] += change.legs[0].amount
+    return sums
 
 
 def _charged(hold: Held) -> list[int | None]:

@@ -1,2 +1,0 @@
--- A place for what comes.
-SELECT 1;
