@@ -8,6 +8,7 @@ from functools import partial
 from itertools import groupby
 
 import msgspec
+from psycopg.errors import NoDataFound
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
@@ -25,7 +26,7 @@ from gateway.protocols import (
 )
 from persistence.copytext import time_field
 from persistence.names import FullNames, Named, account_key, namespace_key, user_key, user_range
-from persistence.overview import OverviewQueries
+from persistence.overview import OverviewQueries, not_kept
 from persistence.reader import Row, columns, unix_ms
 from persistence.statements import statement
 
@@ -74,15 +75,21 @@ class Queries(OverviewQueries, Reports, StateSource):
         return sorted(AccountRow(full.account(key, account), *numbers) for account, *numbers in rows)
 
     async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
-        """Give balance and reserved as they stood at a time; zeros before the account existed."""
+        """Give balance and reserved as they stood at a time; zeros before the account existed.
+
+        Raises MeterValidationError when the lines that would say so are no longer kept.
+        """
         of_user = parse_account(account).user_id
-        rows = await self._rows(
-            _BALANCE_AT,
-            namespace=namespace_key(namespace),
-            account=account_key(account),
-            user_id=None if of_user is None else user_key(of_user),
-            at=time_field(at_ms),
-        )
+        try:
+            rows = await self._rows(
+                _BALANCE_AT,
+                namespace=namespace_key(namespace),
+                account=account_key(account),
+                user_id=None if of_user is None else user_key(of_user),
+                at=time_field(at_ms),
+            )
+        except NoDataFound as error:
+            raise not_kept("at", f"{error.diag.message_hint}") from error
         return rows[0] if rows else (0, 0)
 
     async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:

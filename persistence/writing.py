@@ -6,12 +6,11 @@ that live as long as the connection, and applied from there as sets.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 
 from persistence.database import Connection
 from persistence.errors import HoldMisfitError
+from persistence.inserting import copy_lines, empty_new_rows, insert_lines, prepare_inserting
 from persistence.names import Named, shard_of_key
 from persistence.postings import Posting
 from persistence.statements import statement
@@ -37,13 +36,11 @@ _EXTEND_HOLDS = statement("extend_holds")
 _FIND_MISFIT = statement("find_misfit")
 _KEEP_NAMES = statement("keep_names")
 
-# The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
-LINES_PER_TURN = 500
-
 
 async def prepare(connection: Connection) -> None:
     """Make the connection's staging tables, outside any transaction. Safe to repeat."""
     await connection.execute(_CREATE_STAGING)
+    await prepare_inserting(connection)
 
 
 async def write(connection: Connection, posting: Posting) -> None:
@@ -52,12 +49,12 @@ async def write(connection: Connection, posting: Posting) -> None:
     Raises HoldMisfitError when it settles or extends a hold that the ledger has never seen open, and
     psycopg's UniqueViolation when a line or a hold exists already.
     """
-    await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
-    await copy_lines(connection, _COPY_REPAIRS, posting.repair_lines())
-    await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
-    await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
+    await insert_lines(connection, _COPY_LEDGER, posting.ledger_lines())
+    await insert_lines(connection, _COPY_REPAIRS, posting.repair_lines())
+    await insert_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
+    await insert_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
-    await copy_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
+    await insert_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
     if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
         await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
@@ -82,21 +79,7 @@ async def clear(connection: Connection) -> None:
         "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, "
         "staged_period_days"
     )
-
-
-async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:
-    """Run a COPY with these lines, unless there are none; give their number."""
-    turn = list(islice(lines, LINES_PER_TURN))
-    if not turn:
-        return 0
-    async with connection.cursor() as cursor:
-        async with cursor.copy(command) as copy:
-            # Lines are made while the server takes in those before them.
-            while turn:
-                await copy.write("".join(turn))
-                await asyncio.sleep(0)
-                turn = list(islice(lines, LINES_PER_TURN))
-        return cursor.rowcount
+    await empty_new_rows(connection)
 
 
 async def apply(connection: Connection, command: bytes) -> int:

@@ -40,6 +40,7 @@ class Gate:
     ) -> None:
         self.meters = meters
         self.identify = authenticator.identify
+        self.needs_key = authenticator.needs_key
         self.max_body_bytes = max_body_bytes
         self.host = host
         self.request_id_of = RequestIds().of

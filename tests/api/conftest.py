@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.admin import Desk, admin_paths
+from gateway.admin import Desk, admin_paths, described
 from gateway.api import Authenticator, NoKeys, api_app
 from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
@@ -131,6 +131,7 @@ class Gateway:
             max_body_bytes=self.max_body_bytes,
             host=HOST,
             beside=partial(admin_paths, desk=self.desk()) if self.operators else None,
+            described=described() if self.operators else None,
         )
 
     def desk(self) -> Any:

@@ -107,15 +107,15 @@ METHODS = (
 
 # What does today what the function of the source does: a method, or words.
 FUNCTIONS = {
-    "create_partition": "`meter.create_ledger_partition`, called by the flusher",
-    "drop_old_partitions": "",
-    "ensure_partitions": "the flusher makes each month before it posts into it",
+    "create_partition": "the flusher makes each month before it posts into it",
+    "drop_old_partitions": "the flusher, with `QUOTAGATE_LEDGER_RETENTION_MONTHS`",
+    "ensure_partitions": "the flusher makes three months ahead",
     "get_stats": "get_stats",
     "reconcile": "reconcile",
     "clear_actor": "clear_actor",
-    "clear_tenant": "",
+    "clear_tenant": "[tenancy.md](tenancy.md#choosing-a-tenant)",
     "set_actor": "set_actor",
-    "set_tenant": "",
+    "set_tenant": "[tenancy.md](tenancy.md#choosing-a-tenant)",
     "close_period": "close_period",
     "open_period": "open_period",
     "release_expired_reservations": "release_expired_reservations",
@@ -181,7 +181,7 @@ def _function_row(name: str, stand_in: str) -> str:
 def _stand_in(stand_in: str) -> str:
     if not stand_in:
         return NOT_YET
-    if " " in stand_in:
+    if " " in stand_in or stand_in.startswith("["):
         return stand_in
     return f"`{stand_in}` of the SDK" if hasattr(MeterClient, stand_in) else NOT_YET
 
