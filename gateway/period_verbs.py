@@ -144,7 +144,7 @@ class PeriodVerbs(ABC):
         scale = read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
         day = _day(read, "period_start", period_start)
-        scaled = None if allocation is None else read.amount("allocation", allocation, scale)
+        scaled = _allocation(read, allocation, scale)
         call = self._call(read, None, (), NO_EXTRAS, durability)
         done = await self._observed("open_period", self._decider.open_period(call, account, day, scaled))
         return {
@@ -192,6 +192,16 @@ def _day(read: Arguments, field: str, value: object) -> date:
     if error is not None:
         read.fail(*error)
     return value if isinstance(value, date) else date.min
+
+
+def _allocation(read: Arguments, value: Amount | None, scale: int) -> int | None:
+    if value is None:
+        return None
+    faults = read.faults
+    allocation = read.amount("allocation", value, scale)
+    if allocation <= 0 and read.faults == faults:
+        read.fail("allocation", "VAL_ALLOCATION_REQUIRED", "must be more than zero")
+    return allocation
 
 
 def _limit(read: Arguments, value: Amount | None, scale: int) -> int | None:

@@ -13,18 +13,16 @@ PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
 _METER = (
-    *(
-        "meter",
-        "arguments",
-        "wording",
-        "batch",
-        "cursors",
-        "nonces",
-        "report_verbs",
-        "report_wording",
-        "legs",
-        "leg_wording",
-    ),
+    "meter",
+    "arguments",
+    "legs",
+    "wording",
+    "leg_wording",
+    "batch",
+    "cursors",
+    "nonces",
+    "report_verbs",
+    "report_wording",
     "period_verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")

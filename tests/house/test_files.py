@@ -14,7 +14,6 @@ LONGEST = 400
 TOO_LONG = {
     "gateway/domain/answers.py",
     "gateway/meter.py",
-    "tests/llm/test_llm_readers.py",
     "tests/model.py",
     "tests/persistence/test_flusher.py",
 }
