@@ -100,6 +100,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_retention_days: Annotated[
         int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
     ] = 30
+    operation_retention_days: Annotated[
+        int, _whole(1, 3650, "How long an operation recorded in SQL is kept after its answer, in days.")
+    ] = 30
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"

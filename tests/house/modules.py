@@ -12,7 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces", "report_verbs", "report_wording")
+_METER = (
+    "meter",
+    "arguments",
+    "wording",
+    "batch",
+    "cursors",
+    "nonces",
+    "report_verbs",
+    "report_wording",
+    "operations",
+)
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
     *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
@@ -31,6 +41,7 @@ _ROOTS = (
         "key_work",
         "operators",
         "peppers",
+        "inbox_worker",
     ),
 )
 _BESIDE = (
@@ -38,6 +49,7 @@ _BESIDE = (
     | dict.fromkeys(_ROOTS, "roots")
     | {
         "key_seams": "protocols",
+        "operation_seams": "protocols",
         "reconcile_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
