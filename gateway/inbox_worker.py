@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 from tenacity import (
@@ -36,6 +37,8 @@ from gateway.operations import Meters, carry_out
 from gateway.protocols import Decider
 from persistence.patience import Pause
 
+T = TypeVar("T")
+
 _log = structlog.get_logger("quotagate.inbox")
 
 _POLL_S = 1.0  # where a notice was lost, or nobody could listen
@@ -53,6 +56,7 @@ class InboxWorker:
     Args:
         inbox: where they are recorded.
         decider: says how far journal and ledger are.
+        ready: learns the epochs that carrying out begins in.
         meters: carry them out.
         careful: meters that ask the ledger for every key before they act.
         window_s: how long Redis remembers a key.
@@ -66,6 +70,7 @@ class InboxWorker:
         self,
         inbox: Inbox,
         decider: Decider,
+        ready: Callable[[], Awaitable[None]],
         meters: Meters,
         careful: Meters,
         *,
@@ -77,6 +82,7 @@ class InboxWorker:
     ) -> None:
         self._inbox = inbox
         self._decider = decider
+        self._ready = ready
         self._meters = meters
         self._careful = careful
         self._young_s = window_s / 2 - _TURN_MOST_S
@@ -170,6 +176,7 @@ class InboxWorker:
         _log.warning("operations_wait", shard=shard, reason=reason, again_in_s=pause.length_s)
 
     async def _work(self, stop: asyncio.Event) -> None:
+        await self._patiently(self._ready)
         while not stop.is_set():
             # Whoever rings from here on is heard after the turn.
             self._bell.clear()
@@ -209,14 +216,14 @@ class InboxWorker:
         """Forget one chunk of old answers; say whether there may be more. Raises MeterUnavailableError."""
         return await self._inbox.forget(self._keep_days, _FORGET_AT_ONCE) == _FORGET_AT_ONCE
 
-    async def _patiently(self, work: Callable[[], Awaitable[bool]]) -> bool:
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do something until it can be done, with pauses that grow; what runs beside it goes on."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
             wait=wait_random_exponential(multiplier=0.05, max=5),
             before_sleep=_failed,
         )
-        done: bool = await retrying(work)
+        done: T = await retrying(work)
         return done
 
 

@@ -110,6 +110,7 @@ class Store(NamedTuple):
         return InboxWorker(
             self.inbox,
             self.decider,
+            self.calls.open,
             self._meters(self.decider, settings),
             self._meters(self.careful, settings),
             window_s=settings.idempotency_window_seconds,

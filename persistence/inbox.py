@@ -21,7 +21,7 @@ _FORGET = statement("forget_operations")
 _STATE = statement("inbox_state")
 
 _INBOXES_AT_ONCE = 16
-_OPERATIONS_OF_EACH = 100  # what one namespace may do while others wait for the turn to end
+_OPERATIONS_OF_EACH = 250  # what one namespace may do while others wait for the turn to end
 
 _decode_actor = msgspec.json.Decoder(dict[str, str | None]).decode
 
