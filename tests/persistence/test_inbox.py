@@ -113,6 +113,7 @@ async def test_the_key_of_an_operation_that_waits_is_not_forgotten(
     own = await allocate(ask, FIRST, 1)
     await allocate(ask, FIRST, 2, key="named")
     keys = [f"sql:{own}", "named", "another"]
+    await ask("UPDATE meter.operations SET recorded_at = now() - interval '41 days'")
     for seq, key in enumerate(keys):
         await ask(
             "INSERT INTO meter.first_answers VALUES (%s, %s, 'f', 1, %s, now() - interval '40 days', 'a')",

@@ -7,9 +7,7 @@ DECLARE
     namespace CONSTANT text := meter.namespace_of(p_namespace);
     scale CONSTANT text := substring(p_reservation_id FROM '^rsv_([0-9])[0-9]{0,7}_[0-9a-f]{24}$');
 BEGIN
-    IF p_reservation_id IS NULL THEN
-        PERFORM meter.refuse('reservation_id', 'VAL_RESERVATION_ID_NULL', 'is required');
-    END IF;
+    PERFORM meter.refuse('reservation_id', 'VAL_RESERVATION_ID_NULL', 'is required') WHERE p_reservation_id IS NULL;
     PERFORM meter.check_amount('actual_amount', p_actual_amount, coalesce(scale, '6')::integer, 'not_negative');
     PERFORM meter.check_words(NULL, p_metadata);
     RETURN meter.record_operation(namespace, 'commit', jsonb_build_object(
@@ -23,12 +21,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     namespace CONSTANT text := meter.namespace_of(p_namespace);
 BEGIN
-    IF p_reservation_id IS NULL THEN
-        PERFORM meter.refuse('reservation_id', 'VAL_RESERVATION_ID_NULL', 'is required');
-    END IF;
-    RETURN meter.record_operation(
-        namespace, 'release', jsonb_build_object('reservation_id', p_reservation_id), NULL
-    );
+    PERFORM meter.refuse('reservation_id', 'VAL_RESERVATION_ID_NULL', 'is required') WHERE p_reservation_id IS NULL;
+    RETURN meter.record_operation(namespace, 'release', jsonb_build_object('reservation_id', p_reservation_id), NULL);
 END
 $$;
 
@@ -49,9 +43,8 @@ BEGIN
     PERFORM meter.check_account(p_user_id, p_resource);
     PERFORM meter.check_day('period_start', p_period_start);
     RETURN meter.record_operation(namespace, 'set_period_config', jsonb_build_object(
-        'user_id', p_user_id, 'event_type', p_event_type, 'unit', p_unit, 'resource', p_resource,
-        'period_start', p_period_start, 'period_allocation', p_period_allocation,
-        'carry_over_limit', p_carry_over_limit
+        'user_id', p_user_id, 'event_type', p_event_type, 'unit', p_unit, 'resource', p_resource, 'period_start',
+        p_period_start, 'period_allocation', p_period_allocation, 'carry_over_limit', p_carry_over_limit
     ), NULL);
 END
 $$;
@@ -77,8 +70,7 @@ END
 $$;
 
 CREATE FUNCTION meter.close_period(
-    p_user_id text, p_event_type text, p_unit text, p_resource text, p_period_end date,
-    p_namespace text DEFAULT NULL
+    p_user_id text, p_event_type text, p_unit text, p_resource text, p_period_end date, p_namespace text DEFAULT NULL
 ) RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     namespace CONSTANT text := meter.namespace_of(p_namespace);
@@ -131,7 +123,7 @@ BEGIN
     SELECT meter.in_units(coalesce(known.balance, 0), meter.scale_of(p_unit)),
            meter.in_units(coalesce(known.reserved, 0), meter.scale_of(p_unit)),
            meter.in_units(coalesce(known.balance - known.reserved, 0), meter.scale_of(p_unit)),
-           meter.as_of(tenant)
+           (SELECT meter.as_of(tenant))
     FROM (VALUES (meter.account_key(p_user_id, p_event_type, p_unit, p_resource))) AS wanted (account)
     LEFT JOIN meter.accounts AS known
         ON known.namespace = meter.namespace_key(tenant) AND known.account = wanted.account;
@@ -152,9 +144,8 @@ BEGIN
     SELECT tenant, p_user_id, p_event_type, nullif(p_resource, ''), p_unit,
            meter.in_units(known.balance, known.scale), meter.in_units(known.reserved, known.scale),
            meter.in_units(known.balance - known.reserved, known.scale),
-           (SELECT count(*) FROM meter.open_holds AS held
-            WHERE held.namespace = known.namespace AND held.account = known.account),
-           known.created_at, known.updated_at, meter.as_of(tenant)
+           (SELECT count(*) FROM meter.open_holds AS h WHERE h.namespace = known.namespace AND h.account = known.account),
+           known.created_at, known.updated_at, (SELECT meter.as_of(tenant))
     FROM meter.accounts AS known
     WHERE known.namespace = meter.namespace_key(tenant)
       AND known.account = meter.account_key(p_user_id, p_event_type, p_unit, p_resource);
@@ -167,8 +158,7 @@ $$;
 
 CREATE FUNCTION meter.get_user_balances(p_user_id text, p_namespace text DEFAULT NULL)
 RETURNS TABLE (
-    event_type text, resource text, unit text, balance numeric, reserved numeric, available numeric,
-    as_of timestamptz
+    event_type text, resource text, unit text, balance numeric, reserved numeric, available numeric, as_of timestamptz
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
     tenant CONSTANT text := meter.namespace_of(p_namespace);
@@ -180,7 +170,7 @@ BEGIN
     SELECT meter.full_name(key, known.event_type), nullif(meter.full_name(key, known.resource), ''),
            meter.full_name(key, known.unit), meter.in_units(known.balance, known.scale),
            meter.in_units(known.reserved, known.scale),
-           meter.in_units(known.balance - known.reserved, known.scale), meter.as_of(tenant)
+           meter.in_units(known.balance - known.reserved, known.scale), (SELECT meter.as_of(tenant))
     FROM meter.accounts AS known
     WHERE known.namespace = key AND known.account >= mine || ':' AND known.account < mine || ';'
     ORDER BY known.account;
@@ -202,6 +192,7 @@ DECLARE
     mine CONSTANT text := meter.account_key(p_user_id, p_event_type, p_unit, p_resource);
     since CONSTANT timestamptz := coalesce(p_start_time, '-infinity');
     until CONSTANT timestamptz := coalesce(p_end_time, 'infinity');
+    whole CONSTANT boolean := p_start_time IS NULL AND p_end_time IS NULL;
 BEGIN
     PERFORM meter.check_kind(p_event_type, p_unit), meter.check_account(p_user_id, p_resource);
     IF p_limit IS NULL OR p_limit < 1 THEN
@@ -209,9 +200,17 @@ BEGIN
     ELSIF p_limit > 10000 THEN
         PERFORM meter.refuse('limit', 'VAL_LIMIT_TOO_LARGE', 'must be at most 10000');
     END IF;
-    -- Lines recorded in the window, found by their place in the journal, and lines given a time in it.
+    -- All lines; or those recorded in the window, found by their place in the journal, and those given a time in it.
     RETURN QUERY
     WITH line AS (
+        (
+            SELECT *
+            FROM meter.ledger AS kept
+            WHERE whole AND kept.namespace = key AND kept.account = mine
+            ORDER BY kept.entry_id DESC
+            LIMIT p_limit
+        )
+        UNION ALL
         (
             SELECT recorded.*
             FROM meter.recorded_between(key, since, until) AS span
@@ -223,12 +222,13 @@ BEGIN
                 ORDER BY kept.entry_id DESC
                 LIMIT p_limit
             ) AS recorded
+            WHERE NOT whole
         )
         UNION ALL
         (
             SELECT *
             FROM meter.ledger AS given
-            WHERE given.namespace = key AND given.account = mine AND given.event_time >= since
+            WHERE NOT whole AND given.namespace = key AND given.account = mine AND given.event_time >= since
               AND given.event_time < until AND given.event_time <> given.created_at
             ORDER BY given.entry_id DESC
             LIMIT p_limit
@@ -236,7 +236,7 @@ BEGIN
     )
     SELECT line.entry_id, line.entry_type::text, trim_scale(line.amount), trim_scale(line.balance_after),
            line.event_time, line.reservation_id::text, line.reference_id, line.actor_id, line.reason,
-           line.metadata::jsonb, line.request_id, line.on_behalf_of, line.created_at, meter.as_of(tenant)
+           line.metadata::jsonb, line.request_id, line.on_behalf_of, line.created_at, (SELECT meter.as_of(tenant))
     FROM line
     ORDER BY line.entry_id DESC
     LIMIT p_limit;
@@ -314,7 +314,7 @@ BEGIN
             meter.check_account(p_user_id, NULL);
     RETURN QUERY
     SELECT meter.full_name(key, known.event_type), nullif(meter.full_name(key, known.resource), ''),
-           meter.full_name(key, known.unit), trim_scale(used.total), used.event_count::bigint, meter.as_of(tenant)
+           meter.full_name(key, known.unit), trim_scale(used.total), used.event_count::bigint, (SELECT meter.as_of(tenant))
     FROM meter.consumed_between(key, mine || ':', mine || ';', p_start_time, p_end_time) AS used
     JOIN meter.accounts AS known ON known.namespace = key AND known.account = used.account
     ORDER BY known.event_type, known.resource NULLS FIRST, known.unit;
@@ -324,8 +324,7 @@ $$;
 CREATE FUNCTION meter.get_namespace_usage(
     p_start_time timestamptz, p_end_time timestamptz, p_namespace text DEFAULT NULL
 ) RETURNS TABLE (
-    event_type text, resource text, unit text, total_consumed numeric, event_count bigint, unique_users bigint,
-    as_of timestamptz
+    event_type text, resource text, unit text, total_consumed numeric, event_count bigint, unique_users bigint, as_of timestamptz
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
     tenant CONSTANT text := meter.namespace_of(p_namespace);
@@ -335,7 +334,7 @@ BEGIN
     RETURN QUERY
     SELECT meter.full_name(key, known.event_type), nullif(meter.full_name(key, known.resource), ''),
            meter.full_name(key, known.unit), trim_scale(sum(used.total)), sum(used.event_count)::bigint,
-           count(DISTINCT known.user_id), meter.as_of(tenant)
+           count(DISTINCT known.user_id), (SELECT meter.as_of(tenant))
     FROM meter.consumed_between(key, NULL, NULL, p_start_time, p_end_time) AS used
     JOIN meter.accounts AS known ON known.namespace = key AND known.account = used.account
     GROUP BY known.event_type, known.resource, known.unit
@@ -353,11 +352,10 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT count(*),
-           (SELECT coalesce(sum(sums.event_count), 0)::bigint FROM meter.usage_hourly AS sums
-            WHERE sums.namespace = key),
+           (SELECT coalesce(sum(sums.event_count), 0)::bigint FROM meter.usage_hourly AS sums WHERE sums.namespace = key),
            (SELECT count(*) FROM meter.open_holds AS held WHERE held.namespace = key AND held.leg = 0),
            coalesce(sum(meter.in_units(known.balance, known.scale)), 0),
-           coalesce(sum(meter.in_units(known.reserved, known.scale)), 0), meter.as_of(tenant)
+           coalesce(sum(meter.in_units(known.reserved, known.scale)), 0), (SELECT meter.as_of(tenant))
     FROM meter.accounts AS known
     WHERE known.namespace = key;
 END
@@ -376,14 +374,13 @@ BEGIN
     RETURN QUERY
     SELECT meter.full_name(key, known.user_id), meter.full_name(key, known.event_type),
            nullif(meter.full_name(key, known.resource), ''), meter.full_name(key, known.unit), issue.name,
-           trim_scale(issue.expected), issue.actual, trim_scale(issue.actual - issue.expected), meter.as_of(tenant)
+           trim_scale(issue.expected), issue.actual, trim_scale(issue.actual - issue.expected), (SELECT meter.as_of(tenant))
     FROM meter.accounts AS known
     LEFT JOIN meter.checkpoints AS mark USING (namespace, account)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(line.amount), 0) AS total
         FROM meter.ledger AS line
-        WHERE line.namespace = key AND line.account = known.account
-          AND line.entry_id > coalesce(mark.entry_id, -1)
+        WHERE line.namespace = key AND line.account = known.account AND line.entry_id > coalesce(mark.entry_id, -1)
     ) AS booked
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(hold.amount), 0) AS total

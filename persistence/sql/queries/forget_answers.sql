@@ -1,15 +1,17 @@
 -- One chunk. Rows that another process is at are left to it, so nobody ever waits for this. The key of an operation
--- that waits in the inbox stays: it may have been carried out already, and nobody else would know.
+-- that still waits in the inbox stays: it may have been carried out already, and nobody else would know. It was
+-- recorded before its answer, so hardly ever is there one.
 DELETE FROM meter.first_answers
 WHERE ctid = ANY (ARRAY(
-    SELECT old.ctid
-    FROM meter.first_answers AS old
-    WHERE old.recorded_at < now() - make_interval(days => %(days)s)
-      AND NOT EXISTS (
-          SELECT FROM meter.operations AS waiting
-          WHERE waiting.status = 'pending' AND waiting.namespace = old.namespace AND waiting.key = old.key
-      )
-    ORDER BY old.recorded_at
+    SELECT ctid
+    FROM meter.first_answers
+    WHERE recorded_at < now() - make_interval(days => %(days)s)
+      AND key <> ALL (ARRAY(
+          SELECT waiting.key
+          FROM meter.operations AS waiting
+          WHERE waiting.status = 'pending' AND waiting.recorded_at < now() - make_interval(days => %(days)s)
+      ))
+    ORDER BY recorded_at
     LIMIT %(limit)s
-    FOR UPDATE OF old SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 ))
