@@ -43,7 +43,7 @@ _log = structlog.get_logger("quotagate.inbox")
 
 _POLL_S = 1.0  # where a notice was lost, or nobody could listen
 _HICCUP_S = 1.0  # an outage that is over sooner does not end a turn
-_TURN_MOST_S = 10.0  # what Redis must at least remember beyond what is known to be young
+_TURN_MOST_S = 10.0  # an operation that is young when a turn begins is so until it ends
 _PAUSE_FIRST_S, _PAUSE_LAST_S = 0.2, 5.0
 _FORGET_EVERY_S = 60.0
 _FORGET_AT_ONCE = 5000
@@ -126,10 +126,6 @@ class InboxWorker:
         except MeterUnavailableError as error:
             self._pause(shard, error.message)
             return ()
-        except Exception as error:  # noqa: BLE001 - whatever it is, others' operations go on
-            _log.exception("operation_stuck", operation_id=operations[0].operation_id)
-            self._pause(shard, str(error))
-            return ()
         if len(outcomes) == len(operations):
             self._pauses.pop(shard, None)
         return outcomes
@@ -143,20 +139,29 @@ class InboxWorker:
             if not await self._decider.posted_upto(shard, head, self._wait_s):
                 raise behind()
             meters = self._careful
-        outcomes: list[Outcome] = []
-        try:
-            for operation in operations:
-                outcomes.append(await self._insisting(meters, operation))  # noqa: PERF401 - what came before stays
-        except MeterUnavailableError as error:
-            if not outcomes:
-                raise
-            self._pause(shard, error.message)
-        await self._decider.endure(operations[0].namespace, LEDGER)
-        if (await self._decider.head(shard)).epoch != head.epoch:
-            raise MeterUnavailableError("the shard began a new epoch meanwhile", "recovering")
+        outcomes = await self._in_order(shard, meters, operations)
+        if outcomes:
+            await self._decider.endure(operations[0].namespace, LEDGER)
+            if (await self._decider.head(shard)).epoch != head.epoch:
+                raise MeterUnavailableError("the shard began a new epoch meanwhile", "recovering")
         return outcomes
 
-    async def _insisting(self, meters: Meters, operation: Operation) -> Outcome:
+    async def _in_order(
+        self, shard: int, meters: Meters, operations: Sequence[Operation]
+    ) -> Sequence[Outcome]:
+        """Carry out operations up to one that cannot be now; what takes too long is left for another turn."""
+        until = time.monotonic() + _TURN_MOST_S
+        outcomes: list[Outcome] = []
+        for operation in operations:
+            if time.monotonic() > until:
+                break
+            outcome = await self._tried(shard, meters, operation)
+            if outcome is None:
+                break
+            outcomes.append(outcome)
+        return outcomes
+
+    async def _tried(self, shard: int, meters: Meters, operation: Operation) -> Outcome | None:
         """Carry out an operation that may have been carried out before, at any time since it was recorded."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(MeterUnavailableError),
@@ -164,7 +169,14 @@ class InboxWorker:
             stop=stop_after_delay(self._hiccup_s),
             reraise=True,
         )
-        outcome: Outcome = await retrying(carry_out, meters, operation)
+        outcome: Outcome | None = None
+        try:
+            outcome = await retrying(carry_out, meters, operation)
+        except MeterUnavailableError as error:
+            self._pause(shard, error.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, others' operations go on
+            _log.exception("operation_stuck", operation_id=operation.operation_id)
+            self._pause(shard, str(error))
         return outcome
 
     def _pause(self, shard: int, reason: str) -> None:
