@@ -10,7 +10,83 @@ from sql_callers import READS, VERBS, connected, make_plain_role, recorded, refu
 from persistence.database import Database
 from persistence.inbox import LedgerInbox
 
-ACCOUNT = "'alice', 'llm_call', {}, 'tokens'"
+REFUSED = [
+    ("allocate('a', NULL, 1, 'tokens')", "VAL_EVENT_TYPE_NULL"),
+    ("allocate('a', '  ', 1, 'tokens')", "VAL_EVENT_TYPE_EMPTY"),
+    ("allocate('a', E'\\t', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
+    ("allocate('a', repeat('é', 257), 1, 'tokens')", "VAL_EVENT_TYPE_TOO_LONG"),
+    ("allocate('a', U&'x\\0085', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
+    ("allocate('a', U&'x\\2029', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
+    ("allocate('a', 'x ', 1, 'tokens')", "VAL_EVENT_TYPE_WHITESPACE"),
+    ("allocate('a', 'e', 1, NULL)", "VAL_UNIT_NULL"),
+    ("allocate('a', 'e', 1, repeat('u', 65))", "VAL_UNIT_TOO_LONG"),
+    ("allocate('a', 'e', 1, 'tokens', p_namespace => '')", "VAL_NAMESPACE_EMPTY"),
+    ("allocate('a', 'e', 1, 'tokens', p_namespace => repeat('n', 1025))", "VAL_NAMESPACE_TOO_LONG"),
+    ("allocate(NULL, NULL, NULL, 'tokens', p_namespace => ' n')", "VAL_NAMESPACE_WHITESPACE"),
+    ("allocate('', 'e', 1, 'tokens')", "VAL_USER_ID_EMPTY"),
+    ("allocate(repeat('é', 2049), 'e', 1, 'tokens')", "VAL_USER_ID_TOO_LONG"),
+    ("allocate('a', 'e', 1, 'tokens', ' r')", "VAL_RESOURCE_WHITESPACE"),
+    ("allocate('a', 'e', NULL, 'tokens')", "VAL_AMOUNT_NULL"),
+    ("allocate('a', 'e', 0, 'tokens')", "VAL_NOT_POSITIVE"),
+    ("consume('a', 'e', -1, 'tokens')", "VAL_NOT_POSITIVE"),
+    ("reserve('a', 'e', 'NaN', 'tokens')", "VAL_NOT_FINITE"),
+    ("reserve('a', 'e', '-Infinity', 'tokens')", "VAL_NOT_FINITE"),
+    ("reserve('a', 'e', 1.5, 'tokens')", "VAL_TOO_PRECISE"),
+    ("reserve('a', 'e', 0.0000001, 'usd')", "VAL_TOO_PRECISE"),
+    ("allocate('a', 'e', 9007199254740992, 'tokens')", "VAL_OUT_OF_RANGE"),
+    ("allocate('a', 'e', 9007199254.740992, 'usd')", "VAL_OUT_OF_RANGE"),
+    ("adjust('a', 'e', -1e30, 'tokens')", "VAL_OUT_OF_RANGE"),
+    ("adjust('a', 'e', 0.0, 'tokens')", "VAL_ADJUSTMENT_ZERO"),
+    ("adjust('a', 'e', 1, 'tokens', p_reference_id => 0)", "VAL_REFERENCE_ID_INVALID"),
+    ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => 0)", "VAL_TTL_OUT_OF_RANGE"),
+    ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => 86401)", "VAL_TTL_OUT_OF_RANGE"),
+    ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => NULL)", "VAL_TTL_OUT_OF_RANGE"),
+    ("commit(NULL, 1)", "VAL_RESERVATION_ID_NULL"),
+    ("commit('rsv_0_6b01865c4fa8066f590fd7a6', -1)", "VAL_AMOUNT_NEGATIVE"),
+    ("commit('rsv_0_6b01865c4fa8066f590fd7a6', 0.5)", "VAL_TOO_PRECISE"),
+    ("commit('rsv_6_6b01865c4fa8066f590fd7a6', NULL)", "VAL_ACTUAL_AMOUNT_NULL"),
+    ("release(NULL)", "VAL_RESERVATION_ID_NULL"),
+    ("allocate('a', 'e', 1, 'tokens', p_idempotency_key => '')", "VAL_IDEMPOTENCY_KEY_EMPTY"),
+    (
+        "allocate('a', 'e', 1, 'tokens', p_idempotency_key => repeat('k', 513))",
+        "VAL_IDEMPOTENCY_KEY_TOO_LONG",
+    ),
+    ("allocate('a', 'e', 1, 'tokens', p_metadata => '[1]')", "VAL_METADATA_INVALID_TYPE"),
+    (
+        "allocate('a', 'e', 1, 'tokens', p_metadata => jsonb_build_object('a', repeat('x', 16384)))",
+        "VAL_METADATA_TOO_LONG",
+    ),
+    ("allocate('a', 'e', 1, 'tokens', p_event_time => NULL)", "VAL_EVENT_TIME_NULL"),
+    ("consume('a', 'e', 1, 'tokens', p_event_time => 'infinity')", "VAL_EVENT_TIME_OUT_OF_RANGE"),
+    ("consume('a', 'e', 1, 'tokens', p_event_time => '1969-12-31')", "VAL_EVENT_TIME_OUT_OF_RANGE"),
+    (
+        "set_period_config('a', 'e', 'tokens', NULL, '2026-01-01', -1)",
+        "VAL_AMOUNT_NEGATIVE",
+    ),
+    (
+        "set_period_config('a', 'e', 'tokens', NULL, '2026-01-01', 1, -1)",
+        "VAL_CARRY_OVER_NEGATIVE",
+    ),
+    (
+        "set_period_config('a', 'e', 'tokens', NULL, NULL, 1, 1)",
+        "VAL_PERIOD_START_NULL",
+    ),
+    ("open_period('a', 'e', 'tokens', NULL, 'infinity')", "VAL_PERIOD_START_OUT_OF_RANGE"),
+    ("open_period('a', 'e', 'tokens', NULL, '2026-01-01', 0.5)", "VAL_TOO_PRECISE"),
+    ("close_period('a', '', 'tokens', NULL, '2026-01-01')", "VAL_EVENT_TYPE_EMPTY"),
+    ("close_period('a', 'e', 'tokens', NULL, NULL)", "VAL_PERIOD_END_NULL"),
+    ("release_expired_reservations('')", "VAL_NAMESPACE_EMPTY"),
+    ("get_balance('a', '', 'tokens')", "VAL_EVENT_TYPE_EMPTY"),
+    ("get_ledger('a', 'e', 'tokens', p_limit => 0)", "VAL_NOT_POSITIVE"),
+    ("get_ledger('a', 'e', 'tokens', p_limit => 10001)", "VAL_LIMIT_TOO_LARGE"),
+    ("get_usage('a', NULL, now())", "VAL_START_TIME_NULL"),
+    ("get_namespace_usage(now(), 'infinity')", "VAL_END_TIME_OUT_OF_RANGE"),
+]
+# Codes that do not name their field.
+COMMON = {
+    *("VAL_NOT_POSITIVE", "VAL_NOT_FINITE", "VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_AMOUNT_NEGATIVE"),
+    *("VAL_CARRY_OVER_NEGATIVE", "VAL_ADJUSTMENT_ZERO", "VAL_TTL_OUT_OF_RANGE", "VAL_LIMIT_TOO_LARGE"),
+}
 
 
 @pytest.fixture
@@ -107,99 +183,15 @@ async def test_who_acts_goes_along_until_the_transaction_ends(database_url: str,
     assert actors == [("user:bob", "r-1", None, " refund "), (None,) * 4, (None,) * 4]
 
 
-@pytest.mark.parametrize(
-    ("call", "code"),
-    [
-        ("allocate('a', NULL, 1, 'tokens')", "VAL_EVENT_TYPE_NULL"),
-        ("allocate('a', '  ', 1, 'tokens')", "VAL_EVENT_TYPE_EMPTY"),
-        ("allocate('a', E'\\t', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
-        ("allocate('a', repeat('é', 257), 1, 'tokens')", "VAL_EVENT_TYPE_TOO_LONG"),
-        ("allocate('a', U&'x\\0085', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
-        ("allocate('a', U&'x\\2029', 1, 'tokens')", "VAL_EVENT_TYPE_INVALID_CHARS"),
-        ("allocate('a', 'x ', 1, 'tokens')", "VAL_EVENT_TYPE_WHITESPACE"),
-        ("allocate('a', 'e', 1, NULL)", "VAL_UNIT_NULL"),
-        ("allocate('a', 'e', 1, repeat('u', 65))", "VAL_UNIT_TOO_LONG"),
-        ("allocate('a', 'e', 1, 'tokens', p_namespace => '')", "VAL_NAMESPACE_EMPTY"),
-        ("allocate('a', 'e', 1, 'tokens', p_namespace => repeat('n', 1025))", "VAL_NAMESPACE_TOO_LONG"),
-        ("allocate(NULL, NULL, NULL, 'tokens', p_namespace => ' n')", "VAL_NAMESPACE_WHITESPACE"),
-        ("allocate('', 'e', 1, 'tokens')", "VAL_USER_ID_EMPTY"),
-        ("allocate(repeat('é', 2049), 'e', 1, 'tokens')", "VAL_USER_ID_TOO_LONG"),
-        ("allocate('a', 'e', 1, 'tokens', ' r')", "VAL_RESOURCE_WHITESPACE"),
-        ("allocate('a', 'e', NULL, 'tokens')", "VAL_AMOUNT_NULL"),
-        ("allocate('a', 'e', 0, 'tokens')", "VAL_NOT_POSITIVE"),
-        ("consume('a', 'e', -1, 'tokens')", "VAL_NOT_POSITIVE"),
-        ("reserve('a', 'e', 'NaN', 'tokens')", "VAL_NOT_FINITE"),
-        ("reserve('a', 'e', '-Infinity', 'tokens')", "VAL_NOT_FINITE"),
-        ("reserve('a', 'e', 1.5, 'tokens')", "VAL_TOO_PRECISE"),
-        ("reserve('a', 'e', 0.0000001, 'usd')", "VAL_TOO_PRECISE"),
-        ("allocate('a', 'e', 9007199254740992, 'tokens')", "VAL_OUT_OF_RANGE"),
-        ("allocate('a', 'e', 9007199254.740992, 'usd')", "VAL_OUT_OF_RANGE"),
-        ("adjust('a', 'e', -1e30, 'tokens')", "VAL_OUT_OF_RANGE"),
-        ("adjust('a', 'e', 0.0, 'tokens')", "VAL_ADJUSTMENT_ZERO"),
-        ("adjust('a', 'e', 1, 'tokens', p_reference_id => 0)", "VAL_REFERENCE_ID_INVALID"),
-        ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => 0)", "VAL_TTL_OUT_OF_RANGE"),
-        ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => 86401)", "VAL_TTL_OUT_OF_RANGE"),
-        ("reserve('a', 'e', 1, 'tokens', p_ttl_seconds => NULL)", "VAL_TTL_OUT_OF_RANGE"),
-        ("commit(NULL, 1)", "VAL_RESERVATION_ID_NULL"),
-        ("commit('rsv_0_6b01865c4fa8066f590fd7a6', -1)", "VAL_AMOUNT_NEGATIVE"),
-        ("commit('rsv_0_6b01865c4fa8066f590fd7a6', 0.5)", "VAL_TOO_PRECISE"),
-        ("commit('rsv_6_6b01865c4fa8066f590fd7a6', NULL)", "VAL_ACTUAL_AMOUNT_NULL"),
-        ("release(NULL)", "VAL_RESERVATION_ID_NULL"),
-        ("allocate('a', 'e', 1, 'tokens', p_idempotency_key => '')", "VAL_IDEMPOTENCY_KEY_EMPTY"),
-        (
-            "allocate('a', 'e', 1, 'tokens', p_idempotency_key => repeat('k', 513))",
-            "VAL_IDEMPOTENCY_KEY_TOO_LONG",
-        ),
-        ("allocate('a', 'e', 1, 'tokens', p_metadata => '[1]')", "VAL_METADATA_INVALID_TYPE"),
-        (
-            "allocate('a', 'e', 1, 'tokens', p_metadata => jsonb_build_object('a', repeat('x', 16384)))",
-            "VAL_METADATA_TOO_LONG",
-        ),
-        ("allocate('a', 'e', 1, 'tokens', p_event_time => NULL)", "VAL_EVENT_TIME_NULL"),
-        ("consume('a', 'e', 1, 'tokens', p_event_time => 'infinity')", "VAL_EVENT_TIME_OUT_OF_RANGE"),
-        ("consume('a', 'e', 1, 'tokens', p_event_time => '1969-12-31')", "VAL_EVENT_TIME_OUT_OF_RANGE"),
-        (
-            "set_period_config('a', 'e', 'tokens', NULL, '2026-01-01', -1)",
-            "VAL_AMOUNT_NEGATIVE",
-        ),
-        (
-            "set_period_config('a', 'e', 'tokens', NULL, '2026-01-01', 1, -1)",
-            "VAL_CARRY_OVER_NEGATIVE",
-        ),
-        (
-            "set_period_config('a', 'e', 'tokens', NULL, NULL, 1, 1)",
-            "VAL_PERIOD_START_NULL",
-        ),
-        ("open_period('a', 'e', 'tokens', NULL, 'infinity')", "VAL_PERIOD_START_OUT_OF_RANGE"),
-        ("open_period('a', 'e', 'tokens', NULL, '2026-01-01', 0.5)", "VAL_TOO_PRECISE"),
-        ("close_period('a', '', 'tokens', NULL, '2026-01-01')", "VAL_EVENT_TYPE_EMPTY"),
-        ("close_period('a', 'e', 'tokens', NULL, NULL)", "VAL_PERIOD_END_NULL"),
-        ("release_expired_reservations('')", "VAL_NAMESPACE_EMPTY"),
-        ("get_balance('a', '', 'tokens')", "VAL_EVENT_TYPE_EMPTY"),
-        ("get_ledger('a', 'e', 'tokens', p_limit => 0)", "VAL_NOT_POSITIVE"),
-        ("get_ledger('a', 'e', 'tokens', p_limit => 10001)", "VAL_LIMIT_TOO_LARGE"),
-        ("get_usage('a', NULL, now())", "VAL_START_TIME_NULL"),
-        ("get_namespace_usage(now(), 'infinity')", "VAL_END_TIME_OUT_OF_RANGE"),
-    ],
-)
 async def test_what_may_not_be_asked_for_is_refused_by_its_code(
-    database_url: str, inbox: LedgerInbox, call: str, code: str
+    database_url: str, inbox: LedgerInbox
 ) -> None:
     async with connected(database_url) as connection:
-        message, detail = await refusal(connection, call)
-    assert detail == code
-    assert message is not None
-    assert message.partition(":")[0].upper() in code or code in {
-        "VAL_NOT_POSITIVE",
-        "VAL_NOT_FINITE",
-        "VAL_TOO_PRECISE",
-        "VAL_OUT_OF_RANGE",
-        "VAL_AMOUNT_NEGATIVE",
-        "VAL_CARRY_OVER_NEGATIVE",
-        "VAL_ADJUSTMENT_ZERO",
-        "VAL_TTL_OUT_OF_RANGE",
-        "VAL_LIMIT_TOO_LARGE",
-    }
+        for call, code in REFUSED:
+            message, detail = await refusal(connection, call)
+            assert detail == code, call
+            field = (message or "").partition(":")[0]
+            assert code in COMMON or f"VAL_{field.upper()}_" in code, message
     assert await recorded(inbox) == []
 
 
