@@ -39,6 +39,7 @@ _ROOTS = (
         "proxy_command",
         "key_commands",
         "key_work",
+        "awaiting",
         "operators",
         "peppers",
         "inbox_worker",

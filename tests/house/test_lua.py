@@ -13,7 +13,9 @@ from lua_source import BUILT_IN, free_names, header, key_arguments, parts, steps
 from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
+from gateway.domain.holds import Shared, hold_id_of
 from gateway.domain.names import shard_of
+from gateway.errors import MeterValidationError
 from gateway.protocols import Call
 from gateway.reconcile_seams import Repair
 from gateway.store.auditor import RedisAuditor
@@ -192,6 +194,21 @@ class Recorder:
         await self._link.close()
 
 
+async def _several_legs(decider: RedisDecider, legs: list[tuple[str, int]]) -> None:
+    """Ask what only a hold of several legs, or of another rule, is told."""
+    call, hold_id = Call("acme", None, "", b""), hold_id_of([0, 0], "0" * 24, "deny")
+    await decider.check("acme", legs)
+    await decider.check("acme", [(legs[0][0], 1000)])
+    await decider.reserve(call, hold_id, 1000, legs)
+    await decider.commit(call, hold_id, [2, 1])
+    for verb in (
+        decider.commit(call, hold_id, [1, Shared(1)]),
+        decider.extend(call, hold_id, 2000, [1, Shared(1)]),
+    ):
+        with pytest.raises(MeterValidationError):
+            await verb
+
+
 @pytest.fixture(scope="module")
 async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     """Every script as the store calls it: with and without keys, one leg and two, found and not found."""
@@ -222,6 +239,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.release(call[8], f"c{key}")
         await decider.release(call[8]._replace(key=None), f"c{key}")
+    await _several_legs(decider, [(one, 1), (two, 1)])
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")
