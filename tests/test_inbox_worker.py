@@ -15,7 +15,10 @@ from gateway.inbox_worker import InboxWorker
 from gateway.operation_seams import InboxState, Operation, Outcome
 from gateway.protocols import NOBODY, Actor
 
-AWAY = MeterUnavailableError("Redis is away")
+
+def away() -> MeterUnavailableError:
+    """Make an error afresh: one that is raised again and again keeps the traces of all times."""
+    return MeterUnavailableError("Redis is away")
 
 
 class Turn:
@@ -161,7 +164,7 @@ async def test_a_namespaces_operations_follow_each_other(worker: InboxWorker, bo
 
 
 async def test_a_hiccup_is_waited_for(worker: InboxWorker, box: Box, store: Redis) -> None:
-    store.refuse["a1"] = [AWAY, AWAY]
+    store.refuse["a1"] = [away(), away()]
     box.record("a", "a1")
     await worker.turn()
     assert (store.done, box.answered) == (["a1"], ["a1"])
@@ -170,7 +173,7 @@ async def test_a_hiccup_is_waited_for(worker: InboxWorker, box: Box, store: Redi
 async def test_an_outage_stops_its_namespace_alone_and_for_a_while(
     box: Box, store: Redis, worker: InboxWorker
 ) -> None:
-    store.refuse["a2"] = [AWAY] * 1000
+    store.refuse["a2"] = [away() for _ in range(1000)]
     for name in ("a1", "b1", "a2", "a3"):
         box.record(name[0], name)
     await worker.turn()
@@ -229,7 +232,7 @@ async def test_a_mistake_of_ours_stops_nobody_else(worker: InboxWorker, box: Box
 
 async def test_a_worker_works_until_it_is_stopped(worker: InboxWorker, box: Box) -> None:
     stop = asyncio.Event()
-    box.errors = [AWAY, ZeroDivisionError("ours")]
+    box.errors = [away(), ZeroDivisionError("ours")]
     box.old = 5001
     running = asyncio.create_task(worker.run(stop))
     box.record("a", "a1")

@@ -18,6 +18,7 @@ from gateway.operations import Meters, carry_out
 from gateway.protocols import NOBODY, Actor
 
 WHO = '{"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": null'
+DENIED = Denied(0, ACCOUNT, 3, 0, 3, 5, None)
 ID = "5f0470f2-c222-498a-98b9-02a931c2caa5"
 
 
@@ -70,10 +71,15 @@ async def test_numbers_are_exact_both_ways(meters: Meters, script: Script) -> No
         (
             "consume",
             f'{WHO}, "amount": 5, "check_balance": true}}',
-            Denied(0, 3, 0, 0, 0),
+            DENIED,
             {"success": False},
         ),
-        ("reserve", f'{WHO}, "amount": 5, "ttl_seconds": 60}}', Denied(0, 3, 0, 0, 0), {"granted": False}),
+        (
+            "reserve",
+            f'{WHO}, "amount": 5, "ttl_seconds": 60}}',
+            DENIED,
+            {"granted": False},
+        ),
         (
             "commit",
             f'{{"reservation_id": "{HOLD}", "actual_amount": 5}}',
