@@ -103,6 +103,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     operation_retention_days: Annotated[
         int, _whole(1, 3650, "How long an operation recorded in SQL is kept after its answer, in days.")
     ] = 30
+    ledger_retention_months: Annotated[
+        int | None,
+        _whole(1, 1200, "How many whole months of entries the ledger keeps before this one. Unset: all."),
+    ] = None
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"

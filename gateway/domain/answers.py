@@ -9,11 +9,18 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gateway.domain.leg_answers import (
+    ChargedLeg,
+    CommitReason,
+    DenialReason,
+    DeniedBy,
+    ExtendReason,
+    Leg,
+    StandingLeg,
+)
+
 HoldStatus = Literal["active", "committed", "released", "expired"]
-SettledReason = Literal["not_found", "committed", "released", "expired"]
-DenialReason = Literal["balance", "limit", "concurrency"]
-CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
-ExtendReason = Literal["not_found", "committed", "released", "expired", "balance", "limit", "concurrency"]
+SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -22,17 +29,6 @@ class Posted(TypedDict):
 
     balance: Decimal
     entry_id: int
-
-
-class DeniedBy(TypedDict):
-    """What refused: an account, by the index of its leg and by name, or the limit of it that is named."""
-
-    leg: int
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    limit: str | None
 
 
 class Consumed(TypedDict):
@@ -46,18 +42,6 @@ class Consumed(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class StandingLeg(TypedDict):
-    """One account of a hold that is asked for: the amount, and what the account has."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    amount: Decimal
-    balance: Decimal
-    available: Decimal
 
 
 class Reserved(TypedDict):
@@ -92,21 +76,6 @@ class Checked(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class ChargedLeg(TypedDict):
-    """One account of a hold that was committed. ``uncharged`` is what a cap left out."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    consumed: Decimal
-    released: Decimal
-    reserved_amount: Decimal
-    balance: Decimal
-    entry_id: int | None
-    uncharged: NotRequired[Decimal]
 
 
 class Committed(TypedDict):
@@ -154,17 +123,6 @@ class Extended(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class Leg(TypedDict):
-    """One account of a hold."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    amount: Decimal
-    consumed: Decimal | None
 
 
 class Reservation(TypedDict):
@@ -338,6 +296,31 @@ class AccountDetails(TypedDict):
     created_at: str
     updated_at: str
     as_of: str
+
+
+class PeriodConfig(TypedDict):
+    """Answer to set_period_config: what each period gives. ``every`` is None without a schedule."""
+
+    period_start: str
+    period_allocation: Decimal
+    carry_over_limit: Decimal | None
+    every: str | None
+    time_zone: str | None
+
+
+class OpenedPeriod(TypedDict):
+    """Answer to open_period: the balance after, and the ledger entry it made."""
+
+    balance: Decimal
+    entry_id: int
+
+
+class ClosedPeriod(TypedDict):
+    """Answer to close_period: what lapsed, what was carried over, and the balance after, holds included."""
+
+    expired: Decimal
+    carried_over: Decimal
+    new_balance: Decimal
 
 
 class AuditEvent(TypedDict):

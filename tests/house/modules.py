@@ -15,13 +15,16 @@ PACKAGES = ("gateway", "persistence", "lua")
 _METER = (
     "meter",
     "arguments",
+    "legs",
     "wording",
+    "leg_wording",
     "batch",
     "cursors",
     "nonces",
     "report_verbs",
     "report_wording",
     "operations",
+    "period_verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
@@ -29,6 +32,7 @@ _ROOTS = (
     *(
         "comparing",
         "restoring",
+        "rolling",
         "tidying",
         "warming",
         "reconcile_command",
@@ -52,6 +56,7 @@ _BESIDE = (
         "key_seams": "protocols",
         "operation_seams": "protocols",
         "reconcile_seams": "protocols",
+        "period_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
         "service_links": "settings",

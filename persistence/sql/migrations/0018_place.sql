@@ -1,0 +1,2 @@
+-- Another step of the schema comes here.
+SELECT 1;
