@@ -36,12 +36,13 @@ class StoreHealth(Health):
             self._asked("redis", lambda: shortage(store.link), faults, "memory"),
             self._asked("redis", store.shards.clock_ahead_s, faults, "clock"),
         )
-        rows, ledger, open_holds, duplicates, losses = await asyncio.gather(
+        rows, ledger, open_holds, duplicates, losses, inbox = await asyncio.gather(
             self._asked("postgres", store.ledger.shard_rows, faults),
             self._asked("postgres", store.ledger.faults, faults, "faults"),
             self._asked("postgres", store.reports.count_open_holds, {}, "holds"),
             self._asked("postgres", store.answers.count_duplicates, {}, "duplicates"),
             self._asked("postgres", store.closings.proven_loss, {}, "losses"),
+            self._asked("postgres", store.inbox.state, {}, "inbox"),
         )
         found, short, ahead_s = await of_redis
         states = found or {}
@@ -66,6 +67,7 @@ class StoreHealth(Health):
             duplicates,
             ahead_s or 0.0,
             losses,
+            inbox,
         )
 
     async def _asked(

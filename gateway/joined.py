@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.domain.durability import FSYNC, REPLICATED, Durability
+from gateway.domain.durability import FSYNC, JOURNAL, REPLICATED, Durability
+from gateway.inbox_worker import InboxWorker
+from gateway.meter import Backend, Meter
+from gateway.operations import Meters
 from gateway.protocols import (
     Observer,
 )
@@ -39,6 +42,7 @@ from persistence.database import Database
 from persistence.errors import MigrationError, RoleError
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
+from persistence.inbox import LedgerInbox
 from persistence.leases import Lease
 from persistence.ledger import Ledger
 from persistence.locks import exclusive
@@ -78,6 +82,9 @@ class Store(NamedTuple):
     reconciler: Reconciler
     closings: Closings
     lease: Lease
+    inbox: LedgerInbox
+    observer: Observer
+    careful: RedisDecider  # asks the ledger for every key
 
     def flusher(self, settings: Settings, tell: Callable[[Trouble], None] | None = None) -> Flusher:
         """Make the flusher of this store; ``tell`` hears what is in its way, beside the log."""
@@ -94,13 +101,34 @@ class Store(NamedTuple):
     async def post(
         self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
     ) -> None:
-        """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
+        """Run the flusher, upkeep and inbox until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
         retention = Retention(self.database, keep_months=settings.ledger_retention_months)
         async with running_task(self._tidy(settings)), asyncio.TaskGroup() as group:
             group.create_task(self.flusher(settings, tell).run(stop))
             group.create_task(upkeep.run(stop))
             group.create_task(retention.run(stop))
+            group.create_task(self.inbox_worker(settings).run(stop))
+
+    def inbox_worker(self, settings: Settings) -> InboxWorker:
+        """Make a worker that carries out what is recorded in SQL."""
+        return InboxWorker(
+            self.inbox,
+            self.decider,
+            self.calls.open,
+            self._meters(self.decider, settings),
+            self._meters(self.careful, settings),
+            window_s=settings.idempotency_window_seconds,
+            wait_s=settings.report_wait_ms / 1000,
+            keep_days=settings.operation_retention_days,
+            turns=min(2, settings.database_pool_size // 2),  # the posting needs connections as well
+            drain_s=settings.drain_seconds,
+        )
+
+    def _meters(self, decider: RedisDecider, settings: Settings) -> Meters:
+        wait_s = settings.report_wait_ms / 1000
+        backend = Backend(decider, self.reports, self.observer, self.reconciler, wait_s, JOURNAL)
+        return lambda namespace, actor: Meter(backend, namespace, actor)
 
     async def _tidy(self, settings: Settings) -> None:
         """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
@@ -139,7 +167,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
         for one in asking:
             closing.push_async_callback(one.close)
-        yield _joined(settings, database, link, reading, asking)
+        yield _joined(settings, observer, database, link, reading, asking)
 
 
 async def _migrate(database_url: str) -> None:
@@ -188,7 +216,12 @@ async def _check_redis(link: Pipeline, *, allowed: bool) -> None:
 
 
 def _joined(
-    settings: Settings, database: Database, link: Pipeline, reading: Pipeline, asking: Sequence[Pipeline]
+    settings: Settings,
+    observer: Observer,
+    database: Database,
+    link: Pipeline,
+    reading: Pipeline,
+    asking: Sequence[Pipeline],
 ) -> Store:
     texts = scripts()
     settled_ms = settings.settled_hold_seconds * 1000
@@ -204,18 +237,12 @@ def _joined(
     calls = Calls(link, texts, fence, loader, kept=kept)
     link.on_other_run(calls.suspect)
     answers = Answers(database)
-    decider = RedisDecider(
-        calls,
-        FirstAnswers(answers, settings.idempotency_window_seconds),
-        seen_ms=settings.idempotency_window_seconds * 1000,
-        late_commit=settings.late_commit,
-        journal_max_entries=settings.journal_max_entries,
-        journal_max_bytes=settings.journal_max_bytes,
-        witnesses={
-            level: Witness(one, texts["mark"], calls.keys, question(settings))
-            for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
-        },
-        durability_bound_s=settings.durability_timeout_ms / 1000,
+    witnesses: dict[str, Witness] = {
+        level: Witness(one, texts["mark"], calls.keys, question(settings))
+        for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+    }
+    decider, careful = (
+        _decider(settings, calls, answers, witnesses, careful=careful) for careful in (False, True)
     )
     undoer = RedisUndoer(calls, answers)
     reconciler = Reconciler(
@@ -236,6 +263,29 @@ def _joined(
         reconciler,
         closings,
         Lease(database, kept, calls.open),
+        LedgerInbox(database),
+        observer,
+        careful,
+    )
+
+
+def _decider(
+    settings: Settings,
+    calls: Calls,
+    answers: Answers,
+    witnesses: Mapping[str, Witness],
+    *,
+    careful: bool,
+) -> RedisDecider:
+    return RedisDecider(
+        calls,
+        FirstAnswers(answers, settings.idempotency_window_seconds, always=careful),
+        seen_ms=settings.idempotency_window_seconds * 1000,
+        late_commit=settings.late_commit,
+        journal_max_entries=settings.journal_max_entries,
+        journal_max_bytes=settings.journal_max_bytes,
+        witnesses=witnesses,
+        durability_bound_s=settings.durability_timeout_ms / 1000,
     )
 
 

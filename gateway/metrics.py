@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.operation_seams import InboxState
 from gateway.shard_seams import Readiness, ShardLag
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -170,6 +171,8 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
             "Journal entries that existed and nobody has any more",
             readiness.proven_loss,
         )
+    if readiness.inbox is not None:
+        yield from _inbox(readiness.inbox)
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")
     for shard, epoch in readiness.epochs.items():
         epochs.add_metric((str(shard),), epoch)
@@ -203,6 +206,23 @@ def _duplicates(counts: Mapping[str, int]) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "quotagate_keys_reused", "Calls with a key that another call had long before", counts.get("kept", 0)
     )
+
+
+def _inbox(state: InboxState) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        "quotagate_inbox_pending", "Operations recorded in SQL that have no answer yet", state.pending
+    )
+    yield GaugeMetricFamily(
+        "quotagate_inbox_oldest_seconds",
+        "How long the oldest of them has waited; 0 without any",
+        state.oldest_s,
+    )
+    answered = CounterMetricFamily(
+        "quotagate_inbox_operations", "Operations recorded in SQL that were answered", labels=("result",)
+    )
+    for result, count in state.answered.items():
+        answered.add_metric((result,), count)
+    yield answered
 
 
 def _journal(found: Sequence[ShardLag]) -> Iterable[Metric]:

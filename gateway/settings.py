@@ -100,6 +100,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_retention_days: Annotated[
         int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
     ] = 30
+    operation_retention_days: Annotated[
+        int, _whole(1, 3650, "How long an operation recorded in SQL is kept after its answer, in days.")
+    ] = 30
     ledger_retention_months: Annotated[
         int | None,
         _whole(1, 1200, "How many whole months of entries the ledger keeps before this one. Unset: all."),

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from gateway.domain.entries import Entry, Position
+from gateway.operation_seams import InboxState
 
 
 class Fence(Protocol):
@@ -91,6 +92,7 @@ class Readiness(NamedTuple):
         duplicates: calls done twice, by state: pending, undone, or kept for their other parameters.
         clock_ahead_s: how far the time of the furthest shard is ahead of its server's clock.
         proven_loss: journal entries that are known to have existed and that nobody has any more.
+        inbox: the operations that were recorded in SQL.
     """
 
     faults: Mapping[str, str]
@@ -103,6 +105,7 @@ class Readiness(NamedTuple):
     duplicates: Mapping[str, int] | None = None
     clock_ahead_s: float = 0.0
     proven_loss: int | None = None
+    inbox: InboxState | None = None
 
 
 class Health(Protocol):

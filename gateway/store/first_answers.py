@@ -33,14 +33,21 @@ class FirstAnswers:
         source: the ledger.
         window_s: how long Redis remembers an answer.
         clock: gives seconds that never go back.
+        always: whether every key is looked up, however old its epoch.
     """
 
     def __init__(
-        self, source: AnswerSource, window_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        source: AnswerSource,
+        window_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        always: bool = False,
     ) -> None:
         self._source = source
         self._window_s = window_s
         self._clock = clock
+        self._always = always
         self._answers = Gatherer(source.first_answers)
         self._youths: dict[int, _Youth] = {}
         self._grown: dict[int, ShardKeys] = {}
@@ -53,7 +60,7 @@ class FirstAnswers:
         """
         if self._grown.get(shard) is keys:
             return None
-        if not await self._is_young(shard, keys.epoch):
+        if not self._always and not await self._is_young(shard, keys.epoch):
             self._grown[shard] = keys
             return None
         first = (await self._answers.get([named])).get(named)

@@ -105,7 +105,7 @@ METHODS = (
     ),
 )
 
-# What does today what the function of the source does: a method, or words.
+# What does the same elsewhere: a method, or words.
 FUNCTIONS = {
     "create_partition": "the flusher makes each month before it posts into it",
     "drop_old_partitions": "the flusher, with `QUOTAGATE_LEDGER_RETENTION_MONTHS`",
@@ -132,6 +132,36 @@ FUNCTIONS = {
     "consume": "consume",
     "release": "release",
     "reserve": "reserve",
+}
+
+_RECORDED = "persistence/test_sql_recording.py test_every_verb_is_recorded_with_its_arguments"
+_ACTOR = "persistence/test_sql_recording.py test_who_acts_goes_along_until_the_transaction_ends"
+_ACCOUNTS = "persistence/test_sql_reports.py test_accounts_are_shown_in_their_units_with_their_holds"
+_USAGE = "persistence/test_sql_reports.py test_usage_is_what_the_gateway_says"
+_TOTALS = "persistence/test_sql_reports.py test_totals_and_disagreements"
+
+# The test that shows a function: its module below tests/, and its name.
+FUNCTION_TESTS = {
+    "get_stats": _TOTALS,
+    "reconcile": _TOTALS,
+    "clear_actor": _ACTOR,
+    "set_actor": _ACTOR,
+    "close_period": _RECORDED,
+    "open_period": _RECORDED,
+    "release_expired_reservations": _RECORDED,
+    "set_period_config": _RECORDED,
+    "get_account": _ACCOUNTS,
+    "get_balance": _ACCOUNTS,
+    "get_ledger": "persistence/test_sql_reports.py test_the_ledger_is_read_newest_first_and_by_its_times",
+    "get_namespace_usage": _USAGE,
+    "get_usage": _USAGE,
+    "get_user_balances": _ACCOUNTS,
+    "adjust": _RECORDED,
+    "allocate": "scenarios/test_inbox.py test_an_order_is_paid_and_its_customer_credited_or_neither",
+    "commit": _RECORDED,
+    "consume": _RECORDED,
+    "release": _RECORDED,
+    "reserve": _RECORDED,
 }
 
 
@@ -168,14 +198,20 @@ def _test(source: Source) -> str:
         if hasattr(Meter, source.method):
             raise LookupError(f"{source.method} is there now: name the test that shows it")
         return "—"
-    path, _, name = source.test.partition(" ")
+    return _shown_by(source.method, source.test)
+
+
+def _shown_by(what: str, test: str) -> str:
+    path, _, name = test.partition(" ")
     if name not in running_tests(ROOT / "tests" / path):
-        raise LookupError(f"{source.method} is shown by no test {source.test}")
+        raise LookupError(f"{what} is shown by no test {test}")
     return f"[{name}](../tests/{path})"
 
 
 def _function_row(name: str, stand_in: str) -> str:
-    return f"| `meter.{name}` | {'yes' if name in _in_sql() else NOT_YET} | {_stand_in(stand_in)} |"
+    test = FUNCTION_TESTS.get(name)
+    shown = "—" if test is None else _shown_by(name, test)
+    return f"| `meter.{name}` | {'yes' if name in _in_sql() else NOT_YET} | {_stand_in(stand_in)} | {shown} |"
 
 
 def _stand_in(stand_in: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,8 +92,19 @@ class Reader:
         return self._printed.getvalue()
 
     def _sql(self, _block: Block, text: str) -> str:
-        with psycopg.connect(self._environ["QUOTAGATE_DATABASE_URL"]) as connection:
-            return str(connection.execute(text.encode()).fetchall())
+        """Run statements; give the columns and rows of the last one that has any."""
+        with psycopg.connect(self._environ["QUOTAGATE_DATABASE_URL"], autocommit=True) as connection:
+            cursor = connection.execute(text.encode())
+            while cursor.nextset():
+                pass
+            if cursor.description is None:
+                return ""
+            rows = [[column.name for column in cursor.description], *cursor.fetchall()]
+        return "\n".join(" | ".join(map(_shown, row)) for row in rows)
 
     def _exec(self, code: Any) -> None:
         exec(code, self._names)
+
+
+def _shown(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

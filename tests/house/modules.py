@@ -23,6 +23,7 @@ _METER = (
     "nonces",
     "report_verbs",
     "report_wording",
+    "operations",
     "period_verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
@@ -45,6 +46,7 @@ _ROOTS = (
         "awaiting",
         "operators",
         "peppers",
+        "inbox_worker",
     ),
 )
 _BESIDE = (
@@ -52,6 +54,7 @@ _BESIDE = (
     | dict.fromkeys(_ROOTS, "roots")
     | {
         "key_seams": "protocols",
+        "operation_seams": "protocols",
         "reconcile_seams": "protocols",
         "period_seams": "protocols",
         "report_seams": "protocols",

@@ -34,11 +34,12 @@ BEGIN
              meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
              meter.first_answers, meter.duplicates, meter.hold_extensions, meter.periods, meter.period_days,
              meter.checkpoints, meter.repairs, meter.reconciliations, meter.reconcile_turn,
-             meter.api_keys, meter.audit_events, meter.dropped_months,
+             meter.api_keys, meter.audit_events, meter.dropped_months, meter.operations,
              meter.gateways, meter.answers, meter.salvaged, meter.epochs, meter.losses;
     UPDATE meter.shards
     SET epoch = 0, seq = -1, state = 'open', closed_at = NULL, run_id = '', fence = 0, reason = NULL,
         stopped_at = NULL, stop_reason = NULL, opened_at = now();
+    UPDATE meter.inboxes SET done = 0, refused = 0, failed = 0;
 END
 $$
 """

@@ -16,7 +16,7 @@ from persistence.writing import prepare
 
 LARGE = (
     *("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly", "first_answers", "duplicates"),
-    *("reconciliations", "quarantine"),
+    *("reconciliations", "quarantine", "operations"),
 )
 ACCOUNT = "u{}:llm_call:tokens:"
 
@@ -53,8 +53,11 @@ SELECT 'acme', 'api', 'ledger', at FROM generate_series(1, 20000) AS n, to_times
 INSERT INTO meter.quarantine
 SELECT n % 128, 1, n, 'acme', NULL, '', '', 'state', '', at, at, 'done'
 FROM generate_series(1, 20000) AS n, to_timestamp({start} + n) AS at;
+INSERT INTO meter.operations (namespace, verb, arguments, key, status, answered_at)
+SELECT 'ns' || n % 500, 'release', '{{}}', 'k' || n, CASE WHEN n % 20 = 0 THEN 'pending' ELSE 'done' END, at
+FROM generate_series(1, 20000) AS n, to_timestamp({start} + n * 5000) AS at;
 ANALYZE meter.accounts, meter.ledger, meter.settled_holds, meter.open_holds, meter.usage_hourly,
-        meter.reconciliations, meter.quarantine,
+        meter.reconciliations, meter.quarantine, meter.operations,
         meter.first_answers, meter.duplicates;
 """
 PAGE = {"namespace": "acme", "limit": 100}
@@ -134,6 +137,10 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
         ("pending_duplicates", {"limit": 100}),
         ("is_pending", {"namespace": "acme", "epoch": 1, "seq": 70}),
         ("forget_answers", {"days": 30, "limit": 5000}),
+        ("take_inboxes", {"left_alone": [3], "limit": 16}),
+        ("pending_operations", {"shards": [1, 2, 3], "limit": 250}),
+        ("forget_operations", {"days": 30, "limit": 5000}),
+        ("inbox_state", {}),
     ]
     shown = [EVERY, {"overdue": [False], "settled": []}, {"overdue": [True], "settled": ["expired"]}]
     for statuses in shown:
