@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.admin import admin_app, admin_paths
+from gateway.admin import admin_app, admin_paths, described
 from gateway.api.asgi import api_app
 from gateway.api.endpoint import Gate
 from gateway.api.fast import FastLane
@@ -101,9 +101,10 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
             max_body_bytes=settings.request_max_bytes,
             host=settings.host,
             beside=None if apart else partial(admin_paths, desk=desk),
+            described=None if apart else described(),
         )
         gate = Gate(meters, authenticator, settings.request_max_bytes, settings.host)
-        yield Apps(api, admin_app(gate, desk) if apart else None)
+        yield Apps(api, admin_app(gate, desk, version("quotagate")) if apart else None)
 
 
 def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Orders = ROUNDS) -> Rounds:

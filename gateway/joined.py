@@ -14,6 +14,7 @@ from gateway.protocols import (
     Observer,
 )
 from gateway.reconciling import Reconciler
+from gateway.rolling import Roller, keep_rolling
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -35,7 +36,7 @@ from gateway.tidying import Expirer, keep_tidy
 from persistence.answers import Answers
 from persistence.closings import Closings
 from persistence.database import Database
-from persistence.errors import MigrationError
+from persistence.errors import MigrationError, RoleError
 from persistence.fence import LedgerFence
 from persistence.flusher import Flusher
 from persistence.leases import Lease
@@ -45,6 +46,8 @@ from persistence.migrations import migrate
 from persistence.patience import Trouble
 from persistence.queries import Queries
 from persistence.reckoner import LedgerReckoner
+from persistence.retention import Retention
+from persistence.roles import check_role
 from persistence.upkeep import Upkeep
 from persistence.walks import Walks
 
@@ -93,15 +96,18 @@ class Store(NamedTuple):
     ) -> None:
         """Run the flusher, and the upkeep beside it, until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
+        retention = Retention(self.database, keep_months=settings.ledger_retention_months)
         async with running_task(self._tidy(settings)), asyncio.TaskGroup() as group:
             group.create_task(self.flusher(settings, tell).run(stop))
             group.create_task(upkeep.run(stop))
+            group.create_task(retention.run(stop))
 
     async def _tidy(self, settings: Settings) -> None:
-        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
         expirer = Expirer(self.decider, Walks(self.database), overdue_ms=settings.overdue_hold_ms)
-        await keep_tidy(leaver, expirer)
+        async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
+            await keep_tidy(leaver, expirer)
 
 
 @asynccontextmanager
@@ -122,6 +128,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         await database.open()
         closing.push_async_callback(database.close)
         await _migrate(_given(settings.database_url))
+        await _check_role(database)
         timeout_s = settings.redis_timeout_ms / 1000
         link = _link(settings, timeout_s, observer.round_trip)
         closing.push_async_callback(link.close)
@@ -139,6 +146,13 @@ async def _migrate(database_url: str) -> None:
     try:
         await migrate(database_url)
     except MigrationError as error:
+        raise SettingsError([f"QUOTAGATE_DATABASE_URL: {error}"]) from error
+
+
+async def _check_role(database: Database) -> None:
+    try:
+        await check_role(database)
+    except RoleError as error:
         raise SettingsError([f"QUOTAGATE_DATABASE_URL: {error}"]) from error
 
 

@@ -57,6 +57,7 @@ from gateway.held import AsyncHeldBlock
 from gateway.legs import Also, LegWords, Told, by_words, placed, read_legs, read_overage, read_told
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
+from gateway.period_verbs import PeriodVerbs
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
 from gateway.reconciling import Reconciler
@@ -87,7 +88,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter(ReportVerbs):
+class Meter(ReportVerbs, PeriodVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)

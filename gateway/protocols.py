@@ -17,6 +17,8 @@ from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, St
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
+from gateway.domain.periods import Periods
+from gateway.period_seams import PeriodDecider, PeriodSource
 from gateway.report_seams import Overview
 
 NO_METADATA = msgspec.Raw()
@@ -41,12 +43,16 @@ NO_EXTRAS = Extras()
 
 
 class AccountState(NamedTuple):
-    """An account as the ledger knows it, with its open holds. Numbers are scaled integers."""
+    """An account as the ledger knows it, with its open holds. Numbers are scaled integers.
+
+    ``periods`` is None for one that never had to do with them.
+    """
 
     account: str
     balance: int
     reserved: int
     holds: tuple[Hold, ...]
+    periods: Periods | None = None
 
 
 class Call(NamedTuple):
@@ -64,7 +70,7 @@ class Call(NamedTuple):
     durability: str = JOURNAL
 
 
-class Decider(Protocol):
+class Decider(PeriodDecider, Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
@@ -173,7 +179,7 @@ class FirstAnswer(NamedTuple):
     answer: str
 
 
-class AnswerSource(Protocol):
+class AnswerSource(PeriodSource, Protocol):
     """The second tier of idempotency: what the ledger knows of keys that Redis has forgotten."""
 
     async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:

@@ -100,6 +100,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_retention_days: Annotated[
         int, _whole(1, 365, "How long the ledger remembers an idempotency key and its answer, in days.")
     ] = 30
+    ledger_retention_months: Annotated[
+        int | None,
+        _whole(1, 1200, "How many whole months of entries the ledger keeps before this one. Unset: all."),
+    ] = None
     late_commit: Annotated[
         LateCommit, _word(LateCommit, "What becomes of a commit that comes after its hold expired.")
     ] = "charge"

@@ -5,7 +5,7 @@
 --          | OVERAGE posted leg account held actual | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one actual for each leg
--- USES: guard replay accounts hold expiry decide same overage write remember
+-- USES: guard replay accounts hold expiry decide same overage lapse write remember
 -- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -23,7 +23,8 @@ for i, leg in ipairs(hold.legs) do
   leg.balance = leg.account.balance - tonumber(ARGV[8 + i])
   if leg.balance < -MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
 end
-local consumed = ARGV[9]
+local consumed, charged = ARGV[9], 8
+--@lapse
 if not answer then
   head = 'commit ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. hold.expires_text .. (late and ' 1' or ' 0')
   for i, leg in ipairs(hold.legs) do

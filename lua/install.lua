@@ -1,4 +1,5 @@
--- Puts accounts and their open holds into Redis as the ledger knows them, where Redis still knows nothing.
+-- Puts accounts and their open holds into Redis as the ledger knows them, where Redis still knows nothing. `known`
+-- is 0 for one that does not exist, 1 for one that does, or its words of periods (see terms) where it has some.
 -- KEYS: meta journal due
 -- ARGV: epoch at namespace ticket absent_ms (account known balance reserved holds
 --       (id expires_ms terms body)...)...
@@ -33,6 +34,8 @@ while i <= #ARGV do
     if known == '0' then
       call('HSET', key, 'absent', '1')
       call('PEXPIRE', key, ARGV[5])
+    elseif known ~= '1' then
+      call('HSET', key, 'period', known)
     end
   end
   if first_ms then

@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | SETTLED posted status | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts hold expiry decide write remember
+-- USES: guard replay accounts hold expiry decide lapse write remember
 -- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -15,6 +15,8 @@
 --@decide
 local body = ARGV[7]
 if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
+local charged = #ARGV
+--@lapse
 if not answer then
   head = 'release ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. hold.expires_text .. ' 0'
   for _, leg in ipairs(hold.legs) do

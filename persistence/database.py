@@ -32,10 +32,12 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
     Attributes:
         bound_s: how long the server may take for one answer.
         overdue: whether it took longer, so that the connection was given up.
+        copies: whether new rows may be copied into their tables (see inserting.py).
     """
 
     bound_s = _POSTING_S
     overdue = False
+    copies = True
 
     async def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait for what the server answers, but no longer than ``bound_s``."""

@@ -9,10 +9,10 @@ from gateway.domain.entries import entry_position
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.errors import JournalForkError
+from persistence.inserting import copy_lines
 from persistence.names import shard_of_key
 from persistence.postings import SETTLING, Posting
 from persistence.statements import statement
-from persistence.writing import copy_lines
 
 _CREATE_TOLD = statement("create_told")
 _COMPARE_LEDGER = statement("compare_ledger")

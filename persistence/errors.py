@@ -50,3 +50,7 @@ class RowRefusedError(PostingRefusedError):
 
 class MigrationError(Exception):
     """A database cannot be migrated: other migrations were applied to it, or its encoding is not UTF8."""
+
+
+class RoleError(Exception):
+    """The database's role does not see every row, so it may not serve."""

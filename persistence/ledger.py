@@ -15,6 +15,7 @@ from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
 from persistence.errors import EntryRefusedError, HoldMisfitError, RowRefusedError
+from persistence.inserting import LINES_PER_TURN
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting, check_verbs
@@ -23,7 +24,7 @@ from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
 from persistence.statements import statement
-from persistence.writing import LINES_PER_TURN, clear, keep_names, prepare, write
+from persistence.writing import clear, keep_names, prepare, write
 
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.

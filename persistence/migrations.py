@@ -50,7 +50,8 @@ def read_migrations(files: Iterable[tuple[str, bytes]]) -> Sequence[Migration]:
 async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = None) -> Sequence[str]:
     """Apply what is missing and give the names of the files applied. Safe to call from many processes.
 
-    Raises MigrationError when the database was migrated with other files or cannot hold every character,
+    Raises MigrationError when the database was migrated with other files, cannot hold every character, or
+    does not let this role do what is missing,
     MeterUnavailableError when it does not answer, and the database's own error when a file fails (nothing of
     that file stays).
     """
@@ -61,9 +62,21 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
             conninfo, autocommit=True, application_name="quotagate migrate", connect_timeout=_CONNECT_S
         ) as connection:
             _check_encoding(connection)
+            connection.add_notice_handler(_tell)
             # Closing the connection gives the lock back, whatever happens in between.
             await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            return await _apply_missing(connection, migrations)
+            try:
+                return await _apply_missing(connection, migrations)
+            except psycopg.errors.InsufficientPrivilege as error:
+                reason = f"the role {connection.info.user} may not bring the schema up to date: {error}"
+                raise MigrationError(
+                    f"{reason}; run `quotagate migrate` as the owner of the schema"
+                ) from error
+
+
+def _tell(said: psycopg.errors.Diagnostic) -> None:
+    if said.severity_nonlocalized == "WARNING":
+        _log.warning("migration_says", reason=said.message_primary)
 
 
 def _check_encoding(connection: psycopg.AsyncConnection) -> None:
@@ -84,7 +97,10 @@ def _check_conninfo(conninfo: str) -> None:
 async def _apply_missing(
     connection: psycopg.AsyncConnection, migrations: Sequence[Migration]
 ) -> Sequence[str]:
-    await connection.execute(_JOURNAL)
+    # Who may not make a schema may still use one that is up to date.
+    cursor = await connection.execute("SELECT to_regclass('meter.migrations') IS NULL")
+    if await cursor.fetchone() == (True,):
+        await connection.execute(_JOURNAL)
     cursor = await connection.execute("SELECT name, sha256 FROM meter.migrations ORDER BY number")
     applied: dict[str, str] = dict(await cursor.fetchall())
     _verify(applied, {migration.name: migration.checksum for migration in migrations})

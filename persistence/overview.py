@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from gateway.errors import MeterValidationError
 from gateway.report_seams import AccountFacts, AuditRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
 from persistence.names import account_key, namespace_key, user_range
@@ -20,8 +21,10 @@ _NAMESPACE_COUNTS = statement("namespace_counts")
 _ENTRY_EXISTS = statement("entry_exists")
 _REFERRERS = statement("referrers")
 _AUDIT_EVENTS_PAGE = statement("audit_events_page")
+_USAGE_GAPS = statement("usage_gaps")
 
 _HOUR_MS = 3_600_000
+_EVERYBODY = {"first": "", "beyond": "\U0010ffff"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -34,17 +37,31 @@ class OverviewQueries(Reader, Overview):
     ) -> Sequence[UsageRow]:
         """Give what each account of the user consumed with start_ms <= event time < end_ms."""
         window = _window(start_ms, end_ms)
-        del window["hours"]
+        hours = window.pop("hours")
         rows = await self._planned_rows(
             _USER_USAGE, namespace=namespace_key(namespace), **user_range(user_id), **window
         )
+        await self._check_kept(namespace, start_ms, hours, user_range(user_id))
         return await self._usage(namespace, rows)
 
     async def namespace_usage(self, namespace: str, start_ms: int, end_ms: int) -> Sequence[UsageRow]:
         """Give what all accounts consumed in that time, by event type, unit and resource."""
         window = _window(start_ms, end_ms)
         rows = await self._planned_rows(_NAMESPACE_USAGE, namespace=namespace_key(namespace), **window)
+        await self._check_kept(namespace, start_ms, window["hours"], _EVERYBODY)
         return await self._usage(namespace, rows)
+
+    async def _check_kept(
+        self, namespace: str, start_ms: int, hours: object, accounts: Mapping[str, str]
+    ) -> None:
+        """See that no line was missing that was to be read. Asked afterwards: a month may go in between."""
+        if not hours:
+            return
+        key = namespace_key(namespace)
+        ((gap,),) = await self._planned_rows(_USAGE_GAPS, namespace=key, hours=hours, **accounts)
+        if gap is not None:
+            field = "start_time" if unix_ms(gap) <= start_ms < unix_ms(gap) + _HOUR_MS else "end_time"
+            raise not_kept(field, "Ask for whole hours (UTC).")
 
     async def _usage(self, namespace: str, rows: Sequence[Row]) -> Sequence[UsageRow]:
         key = namespace_key(namespace)
@@ -99,6 +116,13 @@ class OverviewQueries(Reader, Overview):
             limit=limit,
         )
         return [AuditRow((happened_at - _EPOCH) // _MICROSECOND, *others) for happened_at, *others in rows]
+
+
+def not_kept(field: str, advice: str) -> MeterValidationError:
+    """Give the error of a time of which the ledger's lines are gone."""
+    return MeterValidationError.one(
+        field, "DATA_NOT_KEPT", f"lies in a time whose ledger entries are no longer kept. {advice}"
+    )
 
 
 def _window(start_ms: int, end_ms: int) -> dict[str, object]:

@@ -22,7 +22,7 @@ class Partitions:
         """Make the months (UTC) of these times of recording, and the month after each, where they lack."""
         for month in sorted(months_of(times_ms) - self._known):
             async with self._database.connection() as connection:
-                await connection.execute("SELECT meter.create_ledger_partition(%s)", (month,))
+                await connection.execute("SELECT meter.create_partition(%s, %s)", (month.year, month.month))
             self._known.add(month)
 
     def forget(self) -> None:

@@ -8,10 +8,12 @@ from functools import partial
 from itertools import groupby
 
 import msgspec
+from psycopg.errors import NoDataFound
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import parse_account
+from gateway.domain.periods import UNLIMITED, Periods, read_periods, word
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -24,7 +26,7 @@ from gateway.protocols import (
 )
 from persistence.copytext import time_field
 from persistence.names import FullNames, Named, account_key, namespace_key, user_key, user_range
-from persistence.overview import OverviewQueries
+from persistence.overview import OverviewQueries, not_kept
 from persistence.reader import Row, columns, unix_ms
 from persistence.statements import statement
 
@@ -73,15 +75,21 @@ class Queries(OverviewQueries, Reports, StateSource):
         return sorted(AccountRow(full.account(key, account), *numbers) for account, *numbers in rows)
 
     async def balance_at(self, namespace: str, account: str, at_ms: int) -> tuple[int, int]:
-        """Give balance and reserved as they stood at a time; zeros before the account existed."""
+        """Give balance and reserved as they stood at a time; zeros before the account existed.
+
+        Raises MeterValidationError when the lines that would say so are no longer kept.
+        """
         of_user = parse_account(account).user_id
-        rows = await self._rows(
-            _BALANCE_AT,
-            namespace=namespace_key(namespace),
-            account=account_key(account),
-            user_id=None if of_user is None else user_key(of_user),
-            at=time_field(at_ms),
-        )
+        try:
+            rows = await self._rows(
+                _BALANCE_AT,
+                namespace=namespace_key(namespace),
+                account=account_key(account),
+                user_id=None if of_user is None else user_key(of_user),
+                at=time_field(at_ms),
+            )
+        except NoDataFound as error:
+            raise not_kept("at", f"{error.diag.message_hint}") from error
         return rows[0] if rows else (0, 0)
 
     async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
@@ -170,13 +178,13 @@ class Queries(OverviewQueries, Reports, StateSource):
             for namespace, account in wanted
         }
         rows = await self._rows(_LOAD_ACCOUNTS, **columns(keys))
-        legs = [row[4:] for row in rows if row[4] is not None]
+        legs = [row[5:] for row in rows if row[5] is not None]
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
-        for (namespace, account, balance, reserved), group in groupby(rows, key=lambda row: row[:4]):
+        for (namespace, account, balance, reserved, words), group in groupby(rows, key=lambda row: row[:5]):
             named = keys[namespace, account]
-            holds = tuple(_holds((row[4:] for row in group if row[4] is not None), full))
-            states[named] = AccountState(named[1], balance, reserved, holds)
+            holds = tuple(_holds((row[5:] for row in group if row[5] is not None), full))
+            states[named] = AccountState(named[1], balance, reserved, holds, _periods(words))
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
@@ -185,6 +193,13 @@ class Queries(OverviewQueries, Reports, StateSource):
         rows = await self._rows(_LOAD_HOLDS, **columns(keys))
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(rows))
         return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows, full)}
+
+
+def _periods(words: Sequence[str | None] | None) -> Periods | None:
+    if words is None:
+        return None
+    due, closed, over, *rest = words
+    return read_periods(" ".join((due or "0", closed or "0", over or str(UNLIMITED), *map(word, rest))))
 
 
 def _legs_of(rows: Iterable[Row]) -> Iterator[Named]:

@@ -12,12 +12,16 @@ from psycopg.errors import UniqueViolation
 from gateway.domain.entries import Position, entry_id
 from persistence.copytext import time_field
 from persistence.database import Connection
+from persistence.inserting import copy_lines
 from persistence.postings import Posting
 from persistence.statements import statement
-from persistence.writing import apply, copy_lines
+from persistence.writing import apply
 
 _COPY_ANSWERS = b"COPY meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) FROM STDIN"
 _COPY_STAGED_ANSWERS = b"COPY staged_answers FROM STDIN"
+_INSERT_ANSWERS = b"""
+INSERT INTO meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) SELECT * FROM staged_answers
+"""
 _KEEP_ANSWERS = statement("keep_answers")
 _NOTE_DUPLICATES = statement("note_duplicates")
 _MARK_UNDONE = statement("mark_undone")
@@ -33,11 +37,20 @@ async def keep_answers(connection: Connection, posting: Posting) -> None:
         try:
             # Nearly always every key is new, and then this is half the work.
             async with connection.transaction():
-                await copy_lines(connection, _COPY_ANSWERS, posting.answer_lines())
+                await _add_answers(connection, posting)
         except UniqueViolation:
             await _keep_new_answers(connection, posting)
     if posting.undoing:
         await _mark_undone(connection, posting)
+
+
+async def _add_answers(connection: Connection, posting: Posting) -> None:
+    """Keep the answers of keys that are all new."""
+    if connection.copies:
+        await copy_lines(connection, _COPY_ANSWERS, posting.answer_lines())
+    else:
+        await copy_lines(connection, _COPY_STAGED_ANSWERS, posting.answer_lines())
+        await apply(connection, _INSERT_ANSWERS)
 
 
 async def _keep_new_answers(connection: Connection, posting: Posting) -> None:

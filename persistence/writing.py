@@ -6,12 +6,11 @@ that live as long as the connection, and applied from there as sets.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 
 from persistence.database import Connection
 from persistence.errors import HoldMisfitError
+from persistence.inserting import copy_lines, empty_new_rows, insert_lines, prepare_inserting
 from persistence.names import Named, shard_of_key
 from persistence.postings import Posting
 from persistence.statements import statement
@@ -25,21 +24,23 @@ _COPY_REPAIRS = b"COPY meter.repairs (namespace, account, entry_id) FROM STDIN"
 _COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
 _COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
+_COPY_STAGED_PERIODS = b"COPY staged_periods FROM STDIN"
+_COPY_STAGED_PERIOD_DAYS = b"COPY staged_period_days FROM STDIN"
 _UPSERT_ACCOUNTS = statement("upsert_accounts")
 _ADD_USAGE = statement("add_usage")
+_CHANGE_PERIODS = statement("change_periods")
+_KEEP_PERIOD_DAYS = statement("keep_period_days")
 _SETTLE_HOLDS = statement("settle_holds")
 _SETTLE_EXPIRED_HOLDS = statement("settle_expired_holds")
 _EXTEND_HOLDS = statement("extend_holds")
 _FIND_MISFIT = statement("find_misfit")
 _KEEP_NAMES = statement("keep_names")
 
-# The event loop is shared with requests: it gets a turn after this many lines, about every millisecond.
-LINES_PER_TURN = 500
-
 
 async def prepare(connection: Connection) -> None:
     """Make the connection's staging tables, outside any transaction. Safe to repeat."""
     await connection.execute(_CREATE_STAGING)
+    await prepare_inserting(connection)
 
 
 async def write(connection: Connection, posting: Posting) -> None:
@@ -48,16 +49,20 @@ async def write(connection: Connection, posting: Posting) -> None:
     Raises HoldMisfitError when it settles or extends a hold that the ledger has never seen open, and
     psycopg's UniqueViolation when a line or a hold exists already.
     """
-    await copy_lines(connection, _COPY_LEDGER, posting.ledger_lines())
-    await copy_lines(connection, _COPY_REPAIRS, posting.repair_lines())
-    await copy_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
-    await copy_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
+    await insert_lines(connection, _COPY_LEDGER, posting.ledger_lines())
+    await insert_lines(connection, _COPY_REPAIRS, posting.repair_lines())
+    await insert_lines(connection, _COPY_OPEN_HOLDS, posting.open_hold_lines())
+    await insert_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
-    await copy_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
+    await insert_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
     if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
         await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
         await apply(connection, _ADD_USAGE)
+    if await copy_lines(connection, _COPY_STAGED_PERIODS, posting.periods.change_lines()):
+        await apply(connection, _CHANGE_PERIODS)
+    if await copy_lines(connection, _COPY_STAGED_PERIOD_DAYS, posting.periods.day_lines()):
+        await apply(connection, _KEEP_PERIOD_DAYS)
 
 
 async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
@@ -70,22 +75,11 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
-    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers")
-
-
-async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:
-    """Run a COPY with these lines, unless there are none; give their number."""
-    turn = list(islice(lines, LINES_PER_TURN))
-    if not turn:
-        return 0
-    async with connection.cursor() as cursor:
-        async with cursor.copy(command) as copy:
-            # Lines are made while the server takes in those before them.
-            while turn:
-                await copy.write("".join(turn))
-                await asyncio.sleep(0)
-                turn = list(islice(lines, LINES_PER_TURN))
-        return cursor.rowcount
+    await connection.execute(
+        "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, "
+        "staged_period_days"
+    )
+    await empty_new_rows(connection)
 
 
 async def apply(connection: Connection, command: bytes) -> int:

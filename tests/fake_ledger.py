@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import namespace_text
+from gateway.domain.period_entries import periods_after
+from gateway.domain.periods import Periods
 from gateway.protocols import AccountState, Duplicate, FirstAnswer
 from gateway.store.keys import SCHEMA, ShardKeys
 from gateway.store.pipeline import Link
@@ -31,6 +35,8 @@ class FakeLedger:
         self.accounts: dict[Named, tuple[int, int]] = {}
         self.holds: dict[Named, Hold] = {}
         self.entries: list[Entry] = []
+        self.periods: dict[Named, Periods] = {}
+        self.period_days: dict[tuple[str, str, str, date], Entry] = {}
         self.queries: list[Sequence[Named]] = []
         self.answers: dict[Named, FirstAnswer] = {}
         self.asked: list[Sequence[Named]] = []
@@ -60,13 +66,17 @@ class FakeLedger:
                 after = leg.balance, leg.reserved
             assert after == (leg.balance, leg.reserved), f"broken chain at {entry} on {leg.account}"
             self.accounts[entry.namespace, leg.account] = after
+            self._apply_to_periods((entry.namespace, leg.account), entry)
         self._apply_to_hold(entry)
 
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
         self.queries.append(wanted)
         return {
             (namespace, account): AccountState(
-                account, *self.accounts[namespace, account], self._open_holds(namespace, account)
+                account,
+                *self.accounts[namespace, account],
+                self._open_holds(namespace, account),
+                self.periods.get((namespace, account)),
             )
             for namespace, account in wanted
             if (namespace, account) in self.accounts
@@ -82,6 +92,9 @@ class FakeLedger:
     async def first_answers(self, wanted: Sequence[Named]) -> Mapping[Named, FirstAnswer]:
         self.asked.append(wanted)
         return {named: self.answers[named] for named in wanted if named in self.answers}
+
+    async def first_period(self, namespace: str, account: str, kind: str, day: date) -> Entry | None:
+        return self.period_days.get((namespace, account, kind, day))
 
     async def is_pending(self, namespace: str, position: Position) -> bool:
         return position not in self.undone
@@ -104,6 +117,16 @@ class FakeLedger:
             assert here.seq == 0, f"epoch {here.epoch} does not begin at 0"
             assert last is None or here.epoch > last.epoch, f"{here} after {last}"
         self._last, self._last_ms = here, entry.at_ms
+
+    def _apply_to_periods(self, named: Named, entry: Entry) -> None:
+        after = periods_after(self.periods.get(named), entry)
+        if after is None:
+            return
+        self.periods[named] = after
+        if entry.verb in {"open_period", "close_period"}:
+            (said,) = json.loads(entry.body)["metadata"].values()
+            kind = entry.verb.partition("_")[0]
+            self.period_days.setdefault((*named, kind, date.fromisoformat(said)), entry)
 
     def _apply_to_hold(self, entry: Entry) -> None:
         named = entry.namespace, entry.hold_id

@@ -6,10 +6,16 @@ from typing import Any
 
 from gateway.admin.desk import Desk
 from gateway.admin.endpoint import AdminEndpoint
+from gateway.admin.openapi import described
 from gateway.admin.routes import ADMIN_ROUTES
 from gateway.api.asgi import router_of
 from gateway.api.endpoint import Gate
 from gateway.api.fast import FastLane
+from gateway.api.openapi import document
+from gateway.api.problems import Reply
+from gateway.api.service import Page, PageEndpoint
+
+_JSON = ((b"content-type", b"application/json"),)
 
 Paths = dict[str, dict[str, Any]]
 
@@ -22,6 +28,13 @@ def admin_paths(gate: Gate, desk: Desk) -> Paths:
     return paths
 
 
-def admin_app(gate: Gate, desk: Desk) -> FastLane:
-    """Build the ASGI application of a port that is for operators alone."""
-    return FastLane((), router_of(admin_paths(gate, desk), gate))
+def admin_app(gate: Gate, desk: Desk, version: str) -> FastLane:
+    """Build the ASGI application of a port that is for operators alone, with a document of its own."""
+
+    async def written() -> Reply:
+        return Reply(200, _JSON, whole)
+
+    page = Page("document", "/openapi.json", "This document", None, "application/json", written)
+    whole = document((), (page,), version, gate.needs_key, described())
+    paths = admin_paths(gate, desk) | {page.path: {"GET": PageEndpoint(page, gate)}}
+    return FastLane((), router_of(paths, gate))

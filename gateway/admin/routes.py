@@ -32,6 +32,8 @@ class AdminRoute(NamedTuple):
         path: with ``{target}`` where something is named.
         request: the struct of its body or query.
         call: what it asks of the desk.
+        answer: the shape of what it answers.
+        summary: what it does, for the document.
     """
 
     name: str
@@ -39,6 +41,8 @@ class AdminRoute(NamedTuple):
     path: str
     request: type[Request]
     call: Callable[[Desk, Served], Awaitable[Any]]
+    answer: Any
+    summary: str
 
 
 def _create(desk: Desk, served: Served) -> Awaitable[Key]:
@@ -103,21 +107,79 @@ def _flusher(desk: Desk, _served: Served) -> Awaitable[Flusher]:
 
 
 ADMIN_ROUTES: tuple[AdminRoute, ...] = (
-    AdminRoute("create_key", "POST", f"{BASE}/keys", requests.CreateKey, _create),
-    AdminRoute("list_keys", "GET", f"{BASE}/keys", requests.KeysQuery, _keys),
-    AdminRoute("rotate_key", "POST", f"{BASE}/keys/{{target}}/rotate", requests.RotateKey, _rotate),
-    AdminRoute("revoke_key", "POST", f"{BASE}/keys/{{target}}/revoke", requests.RevokeKey, _revoke),
-    AdminRoute("list_namespaces", "GET", f"{BASE}/namespaces", requests.NamespacesQuery, _namespaces),
-    AdminRoute("list_accounts", "GET", f"{BASE}/accounts", requests.AccountsQuery, _accounts),
-    AdminRoute("list_holds", "GET", f"{BASE}/holds", requests.HoldsQuery, _holds),
-    AdminRoute("release_hold", "POST", f"{BASE}/holds/{{target}}/release", requests.ReleaseHold, _release),
-    AdminRoute("list_audit_events", "GET", f"{BASE}/audit", requests.AuditQuery, _audit),
+    AdminRoute("create_key", "POST", f"{BASE}/keys", requests.CreateKey, _create, Key, "Make a key"),
+    AdminRoute("list_keys", "GET", f"{BASE}/keys", requests.KeysQuery, _keys, Keys, "List keys"),
+    AdminRoute(
+        "rotate_key",
+        "POST",
+        f"{BASE}/keys/{{target}}/rotate",
+        requests.RotateKey,
+        _rotate,
+        Key,
+        "Make a key in the place of another",
+    ),
+    AdminRoute(
+        "revoke_key",
+        "POST",
+        f"{BASE}/keys/{{target}}/revoke",
+        requests.RevokeKey,
+        _revoke,
+        Key,
+        "Take a key back",
+    ),
+    AdminRoute(
+        "list_namespaces",
+        "GET",
+        f"{BASE}/namespaces",
+        requests.NamespacesQuery,
+        _namespaces,
+        Namespaces,
+        "List namespaces",
+    ),
+    AdminRoute(
+        "list_accounts",
+        "GET",
+        f"{BASE}/accounts",
+        requests.AccountsQuery,
+        _accounts,
+        Accounts,
+        "List accounts",
+    ),
+    AdminRoute("list_holds", "GET", f"{BASE}/holds", requests.HoldsQuery, _holds, Reservations, "List holds"),
+    AdminRoute(
+        "release_hold",
+        "POST",
+        f"{BASE}/holds/{{target}}/release",
+        requests.ReleaseHold,
+        _release,
+        Released,
+        "Drop a hold",
+    ),
+    AdminRoute(
+        "list_audit_events",
+        "GET",
+        f"{BASE}/audit",
+        requests.AuditQuery,
+        _audit,
+        Events,
+        "List what operators did",
+    ),
     AdminRoute(
         "list_reconciliations",
         "GET",
         f"{BASE}/reconciliations",
         requests.ReconciliationsQuery,
         _reconciliations,
+        Reconciliations,
+        "List stored reconciles",
     ),
-    AdminRoute("show_flusher", "GET", f"{BASE}/flusher", requests.Nothing, _flusher),
+    AdminRoute(
+        "show_flusher",
+        "GET",
+        f"{BASE}/flusher",
+        requests.Nothing,
+        _flusher,
+        Flusher,
+        "See how far the journal is posted",
+    ),
 )

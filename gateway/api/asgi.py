@@ -13,7 +13,7 @@ from gateway.api.auth import Authenticator
 from gateway.api.docs import page_of
 from gateway.api.endpoint import Endpoint, Gate, reply
 from gateway.api.fast import FastLane
-from gateway.api.openapi import document
+from gateway.api.openapi import Described, document
 from gateway.api.problems import no_route, refused, wrong_method
 from gateway.api.routes import ROUTES
 from gateway.api.seams import Exposition, Meters
@@ -36,6 +36,7 @@ def api_app(
     lifespan: Lifespan | None = None,
     host: str = "localhost",
     beside: Callable[[Gate], Mapping[str, Mapping[str, Any]]] | None = None,
+    described: Described | None = None,
 ) -> FastLane:
     """Build the ASGI application that callers speak to.
 
@@ -49,11 +50,12 @@ def api_app(
         lifespan: what happens around serving, as Starlette takes it.
         host: the address listened on.
         beside: gives what else is served, by path and method.
+        described: what the document says of that.
     """
     gate = Gate(meters, authenticator, max_body_bytes, host)
     endpoints = [Endpoint(route, gate) for route in ROUTES]
     pages = Pages(health, metrics)
-    pages.document = document(ROUTES, pages.table(), version, authenticator.needs_key)
+    pages.document = document(ROUTES, pages.table(), version, authenticator.needs_key, described)
     pages.docs = page_of(pages.document)
     by_path: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:

@@ -40,6 +40,7 @@ class Gate:
     ) -> None:
         self.meters = meters
         self.identify = authenticator.identify
+        self.needs_key = authenticator.needs_key
         self.max_body_bytes = max_body_bytes
         self.host = host
         self.request_id_of = RequestIds().of
@@ -54,7 +55,7 @@ class Endpoint:
         self.max_body_bytes = gate.max_body_bytes
         self._call = route.call
         self._scopes = route.scopes
-        self._has_body = route.method == "POST"
+        self._has_body = route.method != "GET"
         self._takes_key = "idempotency_key" in route.request.__struct_fields__
         reader: BatchReader | BodyReader[Any] | QueryReader[Any]
         if route.request is Batch:

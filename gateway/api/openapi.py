@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import json
 
@@ -37,7 +37,20 @@ _NAMING_A_LEG = [
 Json = dict[str, Any]
 
 
-def document(routes: Iterable[Route], pages: Iterable[Page], version: str, needs_key: bool) -> bytes:
+class Described(NamedTuple):
+    """What another table of routes adds to the document: its paths, and the schemas they speak of."""
+
+    paths: Mapping[str, Json]
+    schemas: Mapping[str, Json]
+
+
+def document(
+    routes: Iterable[Route],
+    pages: Iterable[Page],
+    version: str,
+    needs_key: bool,
+    beside: Described | None = None,
+) -> bytes:
     """Give the document as JSON. ``needs_key`` says whether callers must show one."""
     routes, pages = tuple(routes), tuple(pages)
     schemas = _schemas(routes, pages)
@@ -46,6 +59,9 @@ def document(routes: Iterable[Route], pages: Iterable[Page], version: str, needs
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     for page in pages:
         paths[page.path] = {"get": _page(page)}
+    if beside is not None:
+        paths |= beside.paths
+        schemas |= beside.schemas
     whole = {
         "openapi": "3.1.0",
         "info": {**INFO, "version": version},
@@ -68,36 +84,37 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
         shapes += [route.request, route.answer]
     shapes += [page.answer for page in pages if page.answer is not None]
     _, components = json.schema_components(shapes, ref_template=_SCHEMAS)
-    plain: Json = _plain(components)
-    for name, schema in plain.items():
+    schemas: Json = plain(components)
+    for name, schema in schemas.items():
         shape = vars(answers).get(name) or vars(shown).get(name)
         if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
             schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
-    plain["ToldLeg"]["oneOf"] = _NAMING_A_LEG
-    for name in ("Extend", "ExtendOperation"):
-        plain[name]["anyOf"] = _SOMETHING_TO_EXTEND
-    plain["Problem"]["properties"]["errors"]["items"] = _ref("FieldError")
-    plain["FieldError"] = {
+    if "ToldLeg" in schemas:
+        schemas["ToldLeg"]["oneOf"] = _NAMING_A_LEG
+    for name in {"Extend", "ExtendOperation"} & schemas.keys():
+        schemas[name]["anyOf"] = _SOMETHING_TO_EXTEND
+    schemas["Problem"]["properties"]["errors"]["items"] = ref("FieldError")
+    schemas["FieldError"] = {
         "type": "object",
         "description": "What is wrong with one field of a request.",
         "properties": {name: {"type": "string"} for name in FieldError._fields},
         "required": list(FieldError._fields),
     }
-    return plain
+    return schemas
 
 
-def _plain(schema: Any) -> Any:
+def plain(schema: Any) -> Any:
     """Say what JSON sees: amounts are numbers, None is null."""
     if isinstance(schema, list):
-        return [_plain(part) for part in schema]
+        return [plain(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("format") == "decimal":
         return {**{key: value for key, value in schema.items() if key != "format"}, "type": "number"}
-    plain = {key: _plain(value) for key, value in schema.items()}
-    if isinstance(plain.get("description"), str):
-        plain["description"] = re.sub(r"\bNone\b", "null", plain["description"].replace("``", "`"))
-    return plain
+    said = {key: plain(value) for key, value in schema.items()}
+    if isinstance(said.get("description"), str):
+        said["description"] = re.sub(r"\bNone\b", "null", said["description"].replace("``", "`"))
+    return said
 
 
 def _operation(route: Route, schemas: Json) -> Json:
@@ -110,7 +127,7 @@ def _operation(route: Route, schemas: Json) -> Json:
         "parameters": [*_path_parameters(route), *_query(route, schemas), *_headers(route)],
         "responses": {"200": _answer(route, example), **_problems(route)},
     }
-    if route.method == "POST":
+    if route.method != "GET":
         operation["requestBody"] = _body(route, example, schemas)
     return operation
 
@@ -119,22 +136,22 @@ def _body(route: Route, example: Example, schemas: Json) -> Json:
     name = route.request.__name__
     return {
         "required": bool(schemas[name].get("required") or schemas[name].get("anyOf")),
-        "content": {"application/json": {"schema": _ref(name), "example": example.request}},
+        "content": {"application/json": {"schema": ref(name), "example": example.request}},
     }
 
 
 def _answer(route: Route, example: Example) -> Json:
-    media = {"schema": _ref(route.answer.__name__), "example": example.answer}
+    media = {"schema": ref(route.answer.__name__), "example": example.answer}
     return {"description": "The answer.", "content": {"application/json": media}}
 
 
 def _problems(route: Route) -> Json:
     statuses = [*_ALWAYS]
-    if route.method == "POST":
+    if route.method != "GET":
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name in {"get_reservation", "get_account"}:
+    if route.name in {"get_reservation", "get_account", "open_period"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -152,12 +169,12 @@ def _query(route: Route, schemas: Json) -> list[Json]:
     example = EXAMPLES[route.name].request
     return [
         {"name": name, "in": "query", "required": name in schema.get("required", ()),
-         **_parameter(field), **({"example": example[name]} if name in example else {})}
+         **parameter(field), **({"example": example[name]} if name in example else {})}
         for name, field in schema["properties"].items()
     ]  # fmt: skip
 
 
-def _parameter(field: Json) -> Json:
+def parameter(field: Json) -> Json:
     """Give a query parameter of a field: it has no null, and its words stand beside its schema."""
     schema = {key: value for key, value in field.items() if key not in {"description", "examples"}}
     schema.pop("default", None) if schema.get("default", 0) is None else None
@@ -173,14 +190,18 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
-    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch or _of_periods(route):
         names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
+def _of_periods(route: Route) -> bool:
+    return route.path.startswith("/v1/periods/")
+
+
 def _page(page: Page) -> Json:
     media = page.media.partition(";")[0]
-    schema = {} if page.answer is None else {"schema": _ref(page.answer.__name__)}
+    schema = {} if page.answer is None else {"schema": ref(page.answer.__name__)}
     answers: Json = {"200": {"description": page.summary + ".", "content": {media: schema}}}
     if page.name == "ready":
         answers["503"] = {"description": "Something is in the way.", "content": {media: schema}}
@@ -202,5 +223,6 @@ def _tag(path: str) -> str:
     return "reports" if path.startswith("/v1/reconcil") or path.split("/")[2] in _REPORTS else "accounts"
 
 
-def _ref(name: str) -> Json:
+def ref(name: str) -> Json:
+    """Point at a schema."""
     return {"$ref": _SCHEMAS.format(name=name)}

@@ -29,6 +29,10 @@ TAGS = [
     {"name": "holds", "description": "Reserve before a call, commit after it."},
     {"name": "accounts", "description": "Credit, charge and correct."},
     {"name": "reports", "description": "See what is there and how it came about."},
+    {
+        "name": "operators",
+        "description": "Keys, tenants, holds, audit: for keys with the scope admin.",
+    },
     {"name": "gateway", "description": "The gateway itself."},
 ]
 

@@ -21,7 +21,7 @@ class Route(NamedTuple):
 
     Attributes:
         name: its operation id.
-        method: GET with a query, or POST with a body.
+        method: GET with a query, POST or PUT with a body.
         path: with ``{reservation_id}`` where a hold is named.
         scopes: what the caller's key must allow.
         request: the struct of its body or query.
@@ -31,7 +31,7 @@ class Route(NamedTuple):
     """
 
     name: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str
     scopes: frozenset[Scope]
     request: type[requests.Request]
@@ -107,6 +107,33 @@ ROUTES: tuple[Route, ...] = (
         calls.reservations,
     ),
     Route("batch", "POST", "/v1/batch", _SPEND | _ALLOCATE, requests.Batch, shown.Batched, batches.carry_out),
+    Route(
+        "set_period_config",
+        "PUT",
+        "/v1/periods/config",
+        _ALLOCATE,
+        requests.SetPeriodConfig,
+        answers.PeriodConfig,
+        calls.set_period_config,
+    ),
+    Route(
+        "open_period",
+        "POST",
+        "/v1/periods/open",
+        _ALLOCATE,
+        requests.OpenPeriod,
+        answers.OpenedPeriod,
+        calls.open_period,
+    ),
+    Route(
+        "close_period",
+        "POST",
+        "/v1/periods/close",
+        _ALLOCATE,
+        requests.ClosePeriod,
+        answers.ClosedPeriod,
+        calls.close_period,
+    ),
     Route(
         "get_balance",
         "GET",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.admin import Desk, admin_paths
+from gateway.admin import Desk, admin_paths, described
 from gateway.api import Authenticator, NoKeys, api_app
 from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
@@ -30,6 +30,9 @@ METHODS = {
     "commit": "commit",
     "settle_release": "release",
     "extend": "extend",
+    "period_configured": "set_period_config",
+    "period_opened": "open_period",
+    "close_period": "close_period",
     "get_reservation": "get_reservation",
     "reservations": "list_reservations",
     "get_balance": "get_balance",
@@ -128,6 +131,7 @@ class Gateway:
             max_body_bytes=self.max_body_bytes,
             host=HOST,
             beside=partial(admin_paths, desk=self.desk()) if self.operators else None,
+            described=described() if self.operators else None,
         )
 
     def desk(self) -> Any:
@@ -176,6 +180,10 @@ class Gateway:
     async def post(self, path: str, body: Any = b"", **headers: str) -> Answer:
         """Post a body, with headers named by words (``x_actor_id``)."""
         return await self.ask("POST", path, body, [(n.replace("_", "-"), v) for n, v in headers.items()])
+
+    async def put(self, path: str, body: Any = b"", **headers: str) -> Answer:
+        """Put a body, with headers named by words."""
+        return await self.ask("PUT", path, body, [(n.replace("_", "-"), v) for n, v in headers.items()])
 
     async def get(self, target: str, **headers: str) -> Answer:
         """Get a path, with headers named by words."""

@@ -29,6 +29,7 @@ _COMMAND = re.compile(r"(?:^|[\s`/])quotagate ([a-z]+)((?: +[^\s`|;&)]+)*)", re.
 def test_every_route_has_its_place(gateway_url: str) -> None:
     paths = httpx2.get(f"{gateway_url}/openapi.json").json()["paths"]
     served = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    served = [route for route in served if " /admin/" not in route]  # those are in KEYS
     assert sorted(re.findall(r"^### `(\w+ /\S+)`$", HTTP, re.MULTILINE)) == sorted(served)
 
 

@@ -23,6 +23,7 @@ _METER = (
     "nonces",
     "report_verbs",
     "report_wording",
+    "period_verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
@@ -30,6 +31,7 @@ _ROOTS = (
     *(
         "comparing",
         "restoring",
+        "rolling",
         "tidying",
         "warming",
         "reconcile_command",
@@ -51,6 +53,7 @@ _BESIDE = (
     | {
         "key_seams": "protocols",
         "reconcile_seams": "protocols",
+        "period_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
         "service_links": "settings",

@@ -88,7 +88,7 @@ async def assert_booked_once(ask: Ask, scribe: Scribe) -> None:
 
 @pytest.mark.parametrize("table", ["ledger_2025_11", "open_holds", "settled_holds"])
 async def test_a_backend_killed_in_the_middle_of_copy(ledger: Ledger, ask: Ask, table: str) -> None:
-    await ask("SELECT meter.create_ledger_partition('2025-11-01')")
+    await ask("SELECT meter.create_partition(2025, 11)")
     relation = "ledger" if table.startswith("ledger") else table
     await ask(SLOW.format(table=table))
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from scribe import ALICE, START_MS, Ask, Scribe
+from tenants import make_roles
 
 from persistence.database import Database
 from persistence.ledger import Ledger
@@ -182,3 +183,27 @@ async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) ->
     for name in ("note_duplicates", "settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
         plan = await plan_of(large, statement(name), None, before=staged)
         assert whole_scans(plan) == [], f"{name}\n{plan}"
+
+
+async def test_row_level_security_costs_the_service_no_plan_and_a_tenant_no_scan(
+    large: Database, database_url: str
+) -> None:
+    """For the service the plan is the superuser's own; a tenant's has its condition, and the same indexes."""
+    await make_roles(database_url)
+    for name, values, of_tenant in (
+        ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}, False),
+        ("known_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}, False),
+        ("first_answers", {"namespaces": ["acme"] * 50, "names": [f"k{n}" for n in range(50)]}, False),
+        ("balances", {"namespace": "acme", **USER}, True),
+        ("ledger_page", LEDGER, True),
+        ("ledger_window_page", LEDGER | WINDOW, True),
+        ("user_usage", USER | USAGE, True),
+        ("holds_page", HOLDS | EVERY, True),
+    ):
+        plain = await plan_of(large, statement(name), values)
+        assert await plan_of(large, statement(name), values, b"SET LOCAL ROLE quotagate_service") == plain
+        if of_tenant:
+            tenant = b"SET LOCAL ROLE quotagate_app; SELECT meter.set_tenant('acme')"
+            plan = await plan_of(large, statement(name), values, tenant)
+            assert "meter.tenant" in plan
+            assert whole_scans(plan) == [], f"{name}\n{plan}"

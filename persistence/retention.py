@@ -1,0 +1,70 @@
+"""Makes the ledger's coming months ahead of time and drops the old ones, for as long as a flusher runs.
+
+What a month held is folded into checkpoints by the functions in the database; nothing is summed here. Any
+number may run at once: what one of them has done, the others find done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import structlog
+
+from gateway.errors import MeterUnavailableError
+from persistence.database import Database
+
+_log = structlog.get_logger("quotagate.retention")
+
+_MONTHS_AHEAD = 3
+_EVERY_S = 3600.0
+_FOLD_S = 6 * 3600.0  # a month of billions of lines is folded in one statement
+
+
+class Retention:
+    """Keeps the ledger's months.
+
+    Args:
+        database: the ledger's.
+        keep_months: how many whole months before this one are kept; None keeps all.
+        every_s: the pause between two looks.
+    """
+
+    def __init__(self, database: Database, *, keep_months: int | None, every_s: float = _EVERY_S) -> None:
+        self._database = database
+        self._keep_months = keep_months
+        self._every_s = every_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set. What is under way then is broken off: it leaves nothing behind."""
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            look = asyncio.create_task(self._look())
+            await asyncio.wait([stopped, look], return_when=asyncio.FIRST_COMPLETED)
+            look.cancel()
+            await asyncio.wait([look])
+            if not look.cancelled():
+                look.result()
+            await asyncio.wait([stopped], timeout=self._every_s)
+
+    async def keep(self) -> None:
+        """Make and drop what is due. Raises MeterUnavailableError."""
+        async with self._database.connection() as connection:
+            await connection.execute("SELECT meter.ensure_partitions(%s)", (_MONTHS_AHEAD,))
+        while self._keep_months is not None and (dropped := await self._drop_one(self._keep_months)):
+            _log.info("month_dropped", partition=dropped)
+
+    async def _look(self) -> None:
+        try:
+            await self.keep()
+        except (MeterUnavailableError, psycopg.Error) as error:
+            _log.warning("retention_waits", reason=" ".join(str(error).split()))
+
+    async def _drop_one(self, keep_months: int) -> str | None:
+        """Drop the oldest month, if it is old enough; give its name."""
+        async with self._database.transaction() as connection:
+            connection.bound_s = _FOLD_S
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            cursor = await connection.execute("SELECT meter.drop_old_partitions(%s, 1)", (keep_months,))
+            row = await cursor.fetchone()
+        return None if row is None else str(row[0])
