@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 from gateway.arguments import Arguments
@@ -121,7 +122,7 @@ class Told(NamedTuple):
             if word is not None and word != "":
                 part.name(name, word)
         _refuse_unknown(part, said, _TOLD)
-        return None if read.take(place, part) else cls(leg, words, str(amount))
+        return None if read.take(place, part) else cls(leg, words, _plain(amount or Decimal(0)))
 
 
 def read_told(read: Arguments, field: str, said: object) -> tuple[Told, ...]:
@@ -179,6 +180,11 @@ def _named(told: Told, legs: int, hold: Hold | None) -> list[int]:
     return [
         index for index, account in enumerate(accounts) if all(account[name] == word for name, word in wanted)
     ]
+
+
+def _plain(amount: Decimal) -> str:
+    """Write a number in the one way that all its spellings share, as far as it goes: 0.6 is 0.60."""
+    return str(Context(prec=len(amount.as_tuple().digits)).normalize(amount))
 
 
 def _refuse_unknown(part: Arguments, said: Mapping[str, Any], known: frozenset[str]) -> None:

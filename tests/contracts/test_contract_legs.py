@@ -194,6 +194,8 @@ async def test_a_repeat_with_its_key_gives_the_first_answer(funded: Any) -> None
     hold, told = first["reservation_id"], [{"unit": "usd", "amount": 2}]
     committed = await funded.commit(hold, 5, actuals=told, idempotency_key="c")
     assert await funded.commit(hold, 5, actuals=told, idempotency_key="c") == committed
+    spelled = [{"unit": "usd", "amount": Decimal("2.00")}]
+    assert await funded.commit(hold, 5, actuals=spelled, idempotency_key="c") == committed
     with pytest.raises(MeterConflictError):
         await funded.commit(hold, 5, actuals=[{"unit": "usd", "amount": 3}], idempotency_key="c")
 
