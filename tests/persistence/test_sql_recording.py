@@ -211,6 +211,7 @@ async def test_a_role_that_owns_nothing_may_record_and_read(database_url: str, i
     async with connected(database_url) as owner:
         await make_plain_role(owner, "plain_caller")
         await owner.execute("SET ROLE plain_caller")
+        await owner.execute("SELECT meter.set_tenant('default', true)")
         for verb, arguments in VERBS.items():
             await owner.execute(f"SELECT meter.{verb}({arguments})".encode())
         assert len(await rows(owner, "SELECT meter.operation(id) FROM meter.operations")) == len(VERBS)

@@ -115,6 +115,27 @@ def test_an_order_is_paid_and_its_customer_credited_or_neither(run: Run, site: S
     assert flusher.stop() == 0
 
 
+def test_periods_are_opened_and_closed_in_sql(run: Run, site: Site) -> None:
+    flusher = run("flush", **site.urls)
+    calls = {
+        "set_period_config": "'2026-01-01', 500, 10",
+        "open_period": "'2026-01-01'",
+        "close_period": "'2026-01-31'",
+    }
+    answers = []
+    for verb, rest in calls.items():
+        (operation,) = site.one(
+            f"SELECT meter.{verb}('alice', 'llm_call', 'tokens', NULL, {rest}, p_namespace => %s)",
+            site.namespace,
+        )
+        until(lambda asked=operation: site.one(OPERATION, asked)[0] != "pending", flusher)
+        answers.append(site.one(OPERATION, operation))
+    assert answers[:2] == [("done", None), ("done", {"balance": 500})]
+    assert answers[2] == ("done", {"expired": 490, "carried_over": 10, "new_balance": 10})
+    assert site.one(BALANCE, site.namespace) == (10,)
+    assert flusher.stop() == 0
+
+
 @pytest.mark.parametrize("forgets", ["nothing", "the key", "everything"])
 def test_a_worker_that_is_killed_before_it_could_tell_has_done_it_once(
     run: Run, site: Site, forgets: str
