@@ -49,6 +49,7 @@ from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_e
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
 from gateway.held import AsyncHeldBlock
+from gateway.limit_verbs import LimitVerbs
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
@@ -81,7 +82,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter(ReportVerbs):
+class Meter(ReportVerbs, LimitVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)

@@ -17,6 +17,7 @@ from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
+from gateway.domain.limits import Limit, Standings
 from gateway.report_seams import Overview
 
 NO_METADATA = msgspec.Raw()
@@ -41,12 +42,16 @@ NO_EXTRAS = Extras()
 
 
 class AccountState(NamedTuple):
-    """An account as the ledger knows it, with its open holds. Numbers are scaled integers."""
+    """An account as the ledger knows it, with its open holds. Numbers are scaled integers.
+
+    ``limits`` are the account's limits with what is used of them, as the scripts write them.
+    """
 
     account: str
     balance: int
     reserved: int
     holds: tuple[Hold, ...]
+    limits: str = ""
 
 
 class Call(NamedTuple):
@@ -106,6 +111,18 @@ class Decider(Protocol):
 
     async def standing(self, namespace: str, account: str) -> Standing:
         """Read one account."""
+        ...
+
+    async def set_limit(self, call: Call, account: str, limit: Limit) -> bool:
+        """Set a limit of the account, or change it; False when it was so already."""
+        ...
+
+    async def drop_limit(self, call: Call, account: str, name: str) -> bool:
+        """Drop a limit of the account; False when there was none of this name."""
+        ...
+
+    async def limits(self, namespace: str, account: str) -> Standings:
+        """Read the limits of one account."""
         ...
 
     async def look(self, namespace: str, hold_id: str) -> tuple[Hold, int] | None:

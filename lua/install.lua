@@ -1,4 +1,5 @@
 -- Puts accounts and their open holds into Redis as the ledger knows them, where Redis still knows nothing.
+-- `known` is 0 for an account the ledger does not have, 1 for one that it has, or in its place the account's limits.
 -- KEYS: meta journal due
 -- ARGV: epoch at namespace ticket absent_ms (account known balance reserved holds
 --       (id expires_ms terms body)...)...
@@ -33,6 +34,8 @@ while i <= #ARGV do
     if known == '0' then
       call('HSET', key, 'absent', '1')
       call('PEXPIRE', key, ARGV[5])
+    elseif known ~= '1' then
+      call('HSET', key, 'limits', known)
     end
   end
   if first_ms then

@@ -170,13 +170,13 @@ class Queries(OverviewQueries, Reports, StateSource):
             for namespace, account in wanted
         }
         rows = await self._rows(_LOAD_ACCOUNTS, **columns(keys))
-        legs = [row[4:] for row in rows if row[4] is not None]
+        legs = [row[5:] for row in rows if row[5] is not None]
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
-        for (namespace, account, balance, reserved), group in groupby(rows, key=lambda row: row[:4]):
+        for (namespace, account, balance, reserved, limits), group in groupby(rows, key=lambda row: row[:5]):
             named = keys[namespace, account]
-            holds = tuple(_holds((row[4:] for row in group if row[4] is not None), full))
-            states[named] = AccountState(named[1], balance, reserved, holds)
+            holds = tuple(_holds((row[5:] for row in group if row[5] is not None), full))
+            states[named] = AccountState(named[1], balance, reserved, holds, limits)
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.limits import limit_texts
 from gateway.domain.names import namespace_text
 from gateway.protocols import AccountState, Duplicate, FirstAnswer
 from gateway.store.keys import SCHEMA, ShardKeys
@@ -29,6 +30,7 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.accounts: dict[Named, tuple[int, int]] = {}
+        self.limits: dict[Named, str] = {}
         self.holds: dict[Named, Hold] = {}
         self.entries: list[Entry] = []
         self.queries: list[Sequence[Named]] = []
@@ -60,13 +62,18 @@ class FakeLedger:
                 after = leg.balance, leg.reserved
             assert after == (leg.balance, leg.reserved), f"broken chain at {entry} on {leg.account}"
             self.accounts[entry.namespace, leg.account] = after
+        for index, text in limit_texts(entry.limits).items():
+            self.limits[entry.namespace, entry.legs[index].account] = text
         self._apply_to_hold(entry)
 
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
         self.queries.append(wanted)
         return {
             (namespace, account): AccountState(
-                account, *self.accounts[namespace, account], self._open_holds(namespace, account)
+                account,
+                *self.accounts[namespace, account],
+                self._open_holds(namespace, account),
+                self.limits.get((namespace, account), ""),
             )
             for namespace, account in wanted
             if (namespace, account) in self.accounts

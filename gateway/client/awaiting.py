@@ -12,6 +12,7 @@ import httpx2
 from gateway.client.base import CONNECTIONS, BaseClient, answer_of
 from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
+from gateway.client.limiting import Limiting
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
 from gateway.client.reporting import Reporting
@@ -23,7 +24,9 @@ from gateway.held import AsyncHeldBlock
 T = TypeVar("T")
 
 
-class AsyncMeterClient(BaseClient[httpx2.AsyncClient], Spending, Holding, Reading, Reporting, Awaiting):
+class AsyncMeterClient(
+    BaseClient[httpx2.AsyncClient], Spending, Holding, Limiting, Reading, Reporting, Awaiting
+):
     """A gateway over HTTP, for asyncio; for the arguments see ``BaseClient``.
 
     Tasks may share it, and so may threads: each event loop gets connections of its own.

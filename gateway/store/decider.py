@@ -23,6 +23,7 @@ from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
+from gateway.store.limiter import Limiter
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
@@ -42,7 +43,7 @@ _SWEEP_ACCOUNTS = 100
 _CHANGED = frozenset({"DONE", "REPLAYED"})
 
 
-class RedisDecider:
+class RedisDecider(Limiter):
     """The verbs, over ``Calls``.
 
     Args:

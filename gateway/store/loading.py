@@ -88,7 +88,7 @@ def _named(path: str) -> Named:
 def _account_args(account: str, state: AccountState | None) -> list[Word]:
     if state is None:
         return [account, 0, 0, 0, 0]
-    args: list[Word] = [account, 1, state.balance, state.reserved, len(state.holds)]
+    args: list[Word] = [account, state.limits or 1, state.balance, state.reserved, len(state.holds)]
     for hold in state.holds:
         args += [hold.hold_id, hold.expires_ms, terms_text(hold), hold.body]
     return args

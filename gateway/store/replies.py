@@ -32,11 +32,12 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     """Read an entry: its id and head as a script wrote them, the caller's body, and its key.
 
     Raises ValueError for a head that no script writes: verb, time, namespace, hold, its expiry, whether
-    late, then for each leg account, amount, held, hold, balance and reserved. The key is fingerprint and
-    encoded key, or "" for a call without one.
+    late, then for each leg account, amount, held, hold, balance and reserved, and where limits changed one
+    more word. The key is fingerprint and encoded key, or "" for a call without one.
     """
     words = head.split(" ")
     verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
+    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
     keyed, undoes = _read_key(key, head) if key else (None, None)
     told = (
         read_position(identifier),
@@ -50,6 +51,7 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         body,
         keyed,
         undoes,
+        limits,
     )
     return _made(Entry, told)
 

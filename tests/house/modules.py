@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
 # Modules that stand beside the rooms: which room they are part of.
-_METER = ("meter", "arguments", "wording", "batch", "cursors", "nonces", "report_verbs", "report_wording")
+_METER = (
+    "meter",
+    "arguments",
+    "wording",
+    "batch",
+    "cursors",
+    "nonces",
+    "report_verbs",
+    "report_wording",
+    "limit_verbs",
+    "limit_wording",
+)
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
     *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),

@@ -1,5 +1,5 @@
 -- Accounts, each followed by the legs of its open holds: one row with nulls where it has none.
-SELECT known.namespace, known.account, known.balance, known.reserved,
+SELECT known.namespace, known.account, known.balance, known.reserved, coalesce(known.limits, ''),
        leg.namespace, leg.hold_id, 'active', leg.account, leg.amount, NULL::bigint, leg.created_at,
        leg.expires_at, NULL::timestamptz, false, leg.body::text
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, account)
