@@ -63,6 +63,12 @@ class Arguments:
         """Note a fault."""
         self._errors.append(FieldError(field, code, detail))
 
+    def take(self, place: str, part: Arguments) -> bool:
+        """Take over the faults of a part, each with the place of that; say whether there are any."""
+        for field, code, detail in part._errors:
+            self.fail(f"{place}.{field}", code, detail)
+        return bool(part._errors)
+
     def name(self, field: str, value: object, *, max_chars: int = 0, max_bytes: int = 0) -> None:
         """Check a required name."""
         error = name_error(field, value, max_chars=max_chars, max_bytes=max_bytes)

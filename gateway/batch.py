@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,8 @@ _VERBS = {
 async def run_batch(meter: Meter, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Carry out operations, each ``{"op": verb, ...the verb's arguments}``; give answers in input order.
 
-    A bad operation gives its problem document in place of an answer and spoils no other. Operations on one
-    account, or on one hold, are carried out in the order given; all else runs side by side, so what a hold
+    A bad operation gives its problem document in place of an answer and spoils no other. Operations on
+    the same account or hold are carried out in the order given; all else runs side by side, so what a hold
     gives back is not there for certain when a later operation of the same batch asks for it.
 
     Raises MeterValidationError when there are more than 1000 operations, or they are no list.
@@ -44,10 +43,7 @@ async def run_batch(meter: Meter, operations: Sequence[Mapping[str, Any]]) -> li
         detail = f"must be a list of at most {BATCH_MAX} operations"
         raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", detail)
     answers: list[Any] = [None] * len(operations)
-    lanes: dict[str, list[int]] = defaultdict(list)
-    for index, operation in enumerate(operations):
-        lanes[_lane(operation)].append(index)
-    await asyncio.gather(*(_run_lane(meter, operations, lane, answers) for lane in lanes.values()))
+    await asyncio.gather(*(_run_lane(meter, operations, lane, answers) for lane in _lanes(operations)))
     return answers
 
 
@@ -96,10 +92,32 @@ def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     return {name: found[name] for name in found if name not in _NOT_OF_ONE}
 
 
-def _lane(operation: object) -> str:
+def _lanes(operations: Sequence[object]) -> Sequence[Sequence[int]]:
+    """Give the operations that are to be carried out one after the other, for they share what they touch."""
+    lanes: dict[str, tuple[list[int], list[str]]] = {}
+    for index, operation in enumerate(operations):
+        names = _touched(operation)
+        indices, known = lanes.setdefault(names[0], ([], [names[0]]))
+        for name in names[1:]:
+            others, theirs = lanes.get(name, ([], [name]))
+            if others is not indices:
+                indices += others
+                known += theirs
+                lanes |= dict.fromkeys(theirs, (indices, known))
+        indices.append(index)
+    return [sorted(indices) for indices in {id(lane[0]): lane[0] for lane in lanes.values()}.values()]
+
+
+def _touched(operation: object) -> Sequence[str]:
+    """Name what an operation touches: its hold, or its accounts."""
     if not isinstance(operation, Mapping):
-        return ""
+        return [""]
     if "reservation_id" in operation:
-        return f"hold {operation['reservation_id']!r}"
-    account = [operation.get(part) or None for part in ("user_id", "event_type", "unit", "resource")]
-    return f"account {account!r}"
+        return [f"hold {operation['reservation_id']!r}"]
+    also = operation.get("also")
+    legs = [leg for leg in also if isinstance(leg, Mapping)] if isinstance(also, list | tuple) else []
+    return [_account({**operation, **leg}) for leg in ({}, *legs)]
+
+
+def _account(words: Mapping[str, Any]) -> str:
+    return f"account {[words.get(part) or None for part in ('user_id', 'event_type', 'unit', 'resource')]!r}"

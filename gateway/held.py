@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from gateway.domain.amounts import Amount
 from gateway.domain.answers import Committed, Reserved
@@ -19,6 +19,18 @@ T = TypeVar("T")
 
 # Of its time to live, how much a hold has left when it is renewed.
 _RENEW_AT = 0.5
+
+
+class Due(NamedTuple):
+    """What a hold is charged: its first leg, and single legs."""
+
+    amount: Amount
+    actuals: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What commit is told of single legs, where anything is."""
+        return {} if self.actuals is None else {"actuals": self.actuals}
 
 
 class Held:
@@ -36,24 +48,30 @@ class Held:
         self.granted = False
         self.reservation_id: str | None = None
         self.committed: Committed | None = None
-        self._held = amount
-        self._actual: Amount | None = None
+        self._held = Due(amount)
+        self._actual: Due | None = None
 
-    def actual(self, amount: Amount) -> None:
+    def actual(self, amount: Amount, actuals: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Say what was really used. The last word counts; it is charged at the end of the block.
+
+        ``actuals`` is what single legs are charged, as commit takes it.
 
         Raises MeterValidationError when the hold was denied: there is nothing to charge it to.
         """
         if not self.granted:
             raise MeterValidationError.one("hold", "VAL_NOT_GRANTED", "was denied, so nothing can be charged")
-        self._actual = amount
+        self._actual = Due(amount, actuals)
 
     def _begun(self, answer: Reserved) -> None:
         self.answer = answer
         self.granted = answer["granted"]
         self.reservation_id = answer["reservation_id"]
+        legs = answer.get("legs", ())
+        if legs:
+            held = [{"leg": index, "amount": leg["amount"]} for index, leg in enumerate(legs)]
+            self._held = Due(legs[0]["amount"], held)
 
-    def _due(self, error: BaseException | None) -> Amount | None:
+    def _due(self, error: BaseException | None) -> Due | None:
         """Give what to charge; None when the hold is to be released.
 
         What was reported was spent, whatever came after. A block that ends well and reports nothing has used
@@ -94,11 +112,11 @@ class HeldBlock(Held):
         except MeterError as fault:
             _tell(fault, error)
 
-    def _settle(self, reservation_id: str, due: Amount | None) -> None:
+    def _settle(self, reservation_id: str, due: Due | None) -> None:
         if due is None:
             self._meter.release(reservation_id)
         else:
-            self.committed = self._meter.commit(reservation_id, due)
+            self.committed = self._meter.commit(reservation_id, due.amount, **due.words)
 
     def _renew(self) -> None:
         # A failed renewal is tried again; should none succeed, the commit is a late one, and charges.
@@ -143,13 +161,13 @@ class AsyncHeldBlock(Held):
         except MeterError as fault:
             _tell(fault, error)
 
-    async def _settle(self, renewing: asyncio.Task[None], reservation_id: str, due: Amount | None) -> None:
+    async def _settle(self, renewing: asyncio.Task[None], reservation_id: str, due: Due | None) -> None:
         renewing.cancel()
         await asyncio.wait([renewing])
         if due is None:
             await self._meter.release(reservation_id)
         else:
-            self.committed = await self._meter.commit(reservation_id, due)
+            self.committed = await self._meter.commit(reservation_id, due.amount, **due.words)
 
     async def _renew(self) -> None:
         pause_s = self._ttl_seconds * _RENEW_AT

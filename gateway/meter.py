@@ -15,11 +15,13 @@ from gateway import wording
 from gateway.arguments import Arguments
 from gateway.batch import run_batch
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.domain import decisions
 from gateway.domain.amounts import Amount
 from gateway.domain.answers import (
     AccountBalance,
     Balance,
     Balances,
+    Checked,
     Committed,
     Consumed,
     Discrepancy,
@@ -34,21 +36,24 @@ from gateway.domain.answers import (
     Reservations,
     Reserved,
 )
-from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.durability import JOURNAL, Durability
 from gateway.domain.holds import (
     ACTIVE,
+    ALLOW,
     COMMITTED,
     EXPIRED,
     NO_HOLD,
     RELEASED,
     TTL_DEFAULT_SECONDS,
+    Overage,
     hold_id_of,
 )
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
 from gateway.held import AsyncHeldBlock
+from gateway.legs import Also, LegWords, Told, by_words, placed, read_legs, read_overage, read_told
 from gateway.limit_verbs import LimitVerbs
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
@@ -217,21 +222,43 @@ class Meter(ReportVerbs, LimitVerbs):
         idempotency_key: str | None = None,
         metadata: Metadata = None,
         *,
+        also: Also = None,
+        overage: Overage = ALLOW,
         durability: Durability | None = None,
     ) -> Reserved:
-        """Hold an amount while a call runs. Expires by itself after ``ttl_seconds`` (1 to 86400)."""
+        """Hold an amount while a call runs. Expires by itself after ``ttl_seconds`` (1 to 86400).
+
+        ``also`` names up to seven more accounts, all of which hold or none. ``overage`` is what becomes of a
+        commit of more than is held.
+        """
         read = Arguments()
-        scale = read.kind(event_type, unit)
-        scaled = read.positive("amount", amount, scale)
-        account = read.account(user_id, event_type, unit, resource)
+        legs, scales = read_legs(read, user_id, event_type, amount, unit, resource, also)
         ttl_ms = read.ttl_ms(ttl_seconds)
         extras = read.extras(metadata)
-        call = self._call(read, idempotency_key, ("reserve", account, scaled, ttl_ms), extras, durability)
-        hold_id = hold_id_of((scale,), nonce_hex())
-        decision = await self._observed(
-            "reserve", self._decider.reserve(call, hold_id, ttl_ms, ((account, scaled),))
-        )
-        return wording.reserved(decision, scaled, scale)
+        what: tuple[object, ...] = ("reserve", *legs[0], ttl_ms)
+        if also or overage != ALLOW:
+            what = (*what, legs[1:], read_overage(read, overage))
+        call = self._call(read, idempotency_key, what, extras, durability)
+        hold_id = hold_id_of(scales, nonce_hex(), overage)
+        decision = await self._observed("reserve", self._decider.reserve(call, hold_id, ttl_ms, legs))
+        return wording.reserved(decision, scales[0])
+
+    async def check(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        *,
+        also: Also = None,
+    ) -> Checked:
+        """Say what reserve would be told at this moment, and hold nothing."""
+        read = Arguments()
+        legs, _ = read_legs(read, user_id, event_type, amount, unit, resource, also)
+        read.done()
+        decision = await self._observed("check", self._decider.check(self.namespace, legs))
+        return wording.checked(decision, legs)
 
     def hold(
         self,
@@ -242,6 +269,9 @@ class Meter(ReportVerbs, LimitVerbs):
         resource: str | None = None,
         ttl_seconds: int = TTL_DEFAULT_SECONDS,
         metadata: Metadata = None,
+        *,
+        also: Also = None,
+        overage: Overage = ALLOW,
     ) -> AsyncHeldBlock:
         """Hold an amount for the length of an ``async with`` block, renew it, and settle it at the end.
 
@@ -252,7 +282,10 @@ class Meter(ReportVerbs, LimitVerbs):
             amount,
             ttl_seconds,
             lambda: self.reserve(
-                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+                *(user_id, event_type, amount, unit, resource, ttl_seconds),
+                metadata=metadata,
+                also=also,
+                overage=overage,
             ),
         )
 
@@ -263,20 +296,47 @@ class Meter(ReportVerbs, LimitVerbs):
         metadata: Metadata = None,
         idempotency_key: str | None = None,
         *,
+        actuals: Sequence[LegWords] | None = None,
         durability: Durability | None = None,
     ) -> Committed:
-        """Charge what was really used, more or less than was held, and drop the hold."""
+        """Charge what was really used, more or less than was held, and drop the hold.
+
+        ``actual_amount`` is for every leg in the first leg's unit that ``actuals`` does not name.
+        """
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        scale = scales[0] if scales else 0
-        actual = read.not_negative("actual_amount", actual_amount, scale if scales else 6)
+        actual = read.not_negative("actual_amount", actual_amount, scales[0] if scales else 6)
+        told = read_told(read, "actuals", actuals)
         extras = read.extras(metadata)
-        call = self._call(read, idempotency_key, ("commit", reservation_id, actual), extras, durability)
-        if scales is None and call.key is None:
+        call = self._call(
+            read, idempotency_key, ("commit", reservation_id, actual, *told), extras, durability
+        )
+        hold_id, amounts = await self._amounts("actuals", reservation_id, scales, actual, told)
+        if hold_id == NO_HOLD and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
-        hold_id, actuals = (reservation_id, (actual,) * len(scales)) if scales else (NO_HOLD, (actual,))
-        decision = await self._observed("commit", self._decider.commit(call, hold_id, actuals))
-        return wording.committed(decision, scale)
+        decision = await self._observed("commit", self._decider.commit(call, hold_id, amounts))
+        return wording.committed(decision, scales[0] if scales else 0, amounts)
+
+    async def _amounts(
+        self,
+        field: str,
+        reservation_id: str,
+        scales: Sequence[int] | None,
+        first: int,
+        told: Sequence[Told],
+        others: int | None = None,
+    ) -> tuple[str, tuple[int | None, ...]]:
+        """Give the hold to ask about and the amount of each leg; ``NO_HOLD`` where there is no such hold."""
+        if scales is None:
+            return NO_HOLD, (first,)
+        amounts = (first, *(others,) * (len(scales) - 1))
+        if not told:
+            return reservation_id, amounts
+        # The accounts of a hold never change, so what is seen of them now is true when the script runs.
+        found = await self._decider.look(self.namespace, reservation_id) if by_words(told) else None
+        if found is None and by_words(told):
+            return NO_HOLD, (first,)
+        return reservation_id, placed(field, told, amounts, scales, found and found[0])
 
     async def settle_release(
         self, reservation_id: str, idempotency_key: str | None = None, *, durability: Durability | None = None
@@ -303,24 +363,28 @@ class Meter(ReportVerbs, LimitVerbs):
         amount: Amount | None = None,
         idempotency_key: str | None = None,
         *,
+        amounts: Sequence[LegWords] | None = None,
         durability: Durability | None = None,
     ) -> Extended:
-        """Let a hold live ``ttl_seconds`` from now, if that is longer, or add ``amount`` to it, or both."""
+        """Let a hold live ``ttl_seconds`` from now, if that is longer, or add ``amount`` to it, or both.
+
+        ``amount`` is for every leg in the first leg's unit that ``amounts`` does not name.
+        """
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        scale = scales[0] if scales else 0
-        if ttl_seconds is None and amount is None:
+        if ttl_seconds is None and amount is None and not amounts:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
-        added = 0 if amount is None else read.positive("amount", amount, scale if scales else 6)
-        call = self._call(
-            read, idempotency_key, ("extend", reservation_id, ttl_ms, added), NO_EXTRAS, durability
-        )
-        if scales is None and call.key is None:
+        added = 0 if amount is None else read.positive("amount", amount, scales[0] if scales else 6)
+        told = read_told(read, "amounts", amounts)
+        what = ("extend", reservation_id, ttl_ms, added, *told)
+        call = self._call(read, idempotency_key, what, NO_EXTRAS, durability)
+        others = 0 if amount is None else None
+        hold_id, legs = await self._amounts("amounts", reservation_id, scales, added, told, others)
+        if hold_id == NO_HOLD and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
-        hold_id, legs = (reservation_id, (added,) * len(scales)) if scales else (NO_HOLD, (added,))
         decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
-        return wording.extended(decision, scale)
+        return wording.extended(decision, scales[0] if scales else 0)
 
     async def get_reservation(self, reservation_id: str) -> Reservation | None:
         """Give a hold, open or settled; None when the namespace has no such hold."""
@@ -556,6 +620,8 @@ class Meter(ReportVerbs, LimitVerbs):
 def _result_of(decision: object) -> str:
     if isinstance(decision, Done):
         return "replayed" if decision.replayed else "granted"
-    if isinstance(decision, Denied):
+    if isinstance(decision, Denied | Overrun) or (
+        isinstance(decision, decisions.Checked) and decision.denied
+    ):
         return "denied"
     return "settled" if isinstance(decision, Settled) else "ok"

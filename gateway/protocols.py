@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
@@ -95,8 +95,17 @@ class Decider(Protocol):
         """Hold an amount on each account, on all or none."""
         ...
 
-    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled:
-        """Charge the actual amount of each leg and drop the hold."""
+    async def check(self, namespace: str, legs: Sequence[tuple[str, int]]) -> Checked:
+        """Decide what reserve would, and hold nothing."""
+        ...
+
+    async def commit(
+        self, call: Call, hold_id: str, actuals: Sequence[int | None]
+    ) -> Done | Settled | Overrun:
+        """Charge the actual amount of each leg, None as the first, and drop the hold.
+
+        Raises MeterValidationError for None where the leg counts in another unit than the first.
+        """
         ...
 
     async def release(self, call: Call, hold_id: str) -> Done | Settled:
@@ -104,9 +113,12 @@ class Decider(Protocol):
         ...
 
     async def extend(
-        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
+        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int | None]
     ) -> Done | Denied | Settled:
-        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs, None as the first.
+
+        Raises MeterValidationError as commit does.
+        """
         ...
 
     async def standing(self, namespace: str, account: str) -> Standing:

@@ -27,11 +27,13 @@ from gateway.domain.answers import (
     Reserved,
     SettledReason,
 )
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.answers import Checked as CheckedAnswer
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.entries import entry_id
-from gateway.domain.holds import Hold
+from gateway.domain.holds import Hold, hold_overage
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
+from gateway.leg_wording import charged_legs, denial, denied_by, standing_leg, standing_legs
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
 from gateway.reconcile_seams import ReportRow
 
@@ -52,9 +54,8 @@ def consumed(decision: Done | Denied, scale: int) -> Consumed:
         return {
             "success": False,
             "balance": to_decimal(decision.balance, scale),
-            "available": to_decimal(decision.balance - decision.reserved, scale),
             "entry_id": None,
-            "reason": "balance",
+            **denial(decision),
         }
     leg = decision.entry.legs[0]
     return {
@@ -65,21 +66,20 @@ def consumed(decision: Done | Denied, scale: int) -> Consumed:
     }
 
 
-def reserved(decision: Done | Denied, amount: int, scale: int) -> Reserved:
+def reserved(decision: Done | Denied, scale: int) -> Reserved:
     """Say what reserve did, or why not and when it is worth asking again."""
     if isinstance(decision, Denied):
-        return {
+        refused = {
             "granted": False,
             "reservation_id": None,
-            "balance": to_decimal(decision.balance, scale),
-            "available": to_decimal(decision.balance - decision.reserved, scale),
+            "balance": to_decimal(decision.balance, unit_scale(decision.account)),
             "expires_at": None,
             "entry_id": None,
-            "reason": "balance",
-            "retry_after": _retry_after_s(decision, amount),
         }
-    leg = decision.entry.legs[0]
-    return {
+        return cast("Reserved", {**refused, **denial(decision)})
+    legs = decision.entry.legs
+    leg = legs[0]
+    answer: Reserved = {
         "granted": True,
         "reservation_id": decision.entry.hold_id,
         "balance": to_decimal(leg.balance, scale),
@@ -87,28 +87,42 @@ def reserved(decision: Done | Denied, amount: int, scale: int) -> Reserved:
         "expires_at": _expiry(decision.entry.expires_ms),
         "entry_id": None,
     }
+    if len(legs) > 1:
+        answer["legs"] = standing_legs(legs)
+    return answer
 
 
-def _retry_after_s(denied: Denied, amount: int) -> float | None:
-    """Give the seconds until the account's first hold may expire, if what is held would be enough."""
-    if denied.balance < amount or denied.next_ms == 0:
-        return None
-    return max(denied.next_ms - denied.now_ms, 1) / 1000
-
-
-def committed(decision: Done | Settled, scale: int) -> Committed:
-    """Say what commit did."""
-    if isinstance(decision, Settled):
+def checked(decision: Checked, legs: Sequence[tuple[str, int]]) -> CheckedAnswer:
+    """Say what reserve would have been told."""
+    said = [
+        standing_leg(account, amount, *has)
+        for (account, amount), has in zip(legs, decision.legs, strict=True)
+    ]
+    denied = decision.denied
+    if denied is None:
+        first = said[0]
         return {
-            "success": False,
-            "consumed": None,
-            "released": None,
-            "reserved_amount": None,
-            "balance": None,
-            "entry_id": None,
-            "reason": cast("SettledReason", decision.status),
+            "granted": True,
+            "balance": first["balance"],
+            "available": first["available"],
+            "legs": said,
         }
-    leg = decision.entry.legs[0]
+    return {
+        "granted": False,
+        "balance": to_decimal(denied.balance, unit_scale(denied.account)),
+        "legs": said,
+        **denial(denied),
+    }
+
+
+def committed(
+    decision: Done | Settled | Overrun, scale: int, actuals: Sequence[int | None] = (0,)
+) -> Committed:
+    """Say what commit did; ``actuals`` is what each leg was to be charged, None as the first."""
+    if not isinstance(decision, Done):
+        return _uncommitted(decision)
+    legs = decision.entry.legs
+    leg = legs[0]
     answer: Committed = {
         "success": True,
         "consumed": to_decimal(-leg.amount, scale),
@@ -119,6 +133,31 @@ def committed(decision: Done | Settled, scale: int) -> Committed:
     }
     if decision.entry.late:
         answer["late"] = True
+    uncharged = (actuals[0] or 0) + leg.amount
+    if uncharged > 0:
+        answer["uncharged"] = to_decimal(uncharged, scale)
+    if len(legs) > 1:
+        answer["legs"] = charged_legs(legs, actuals, decision.entry.position)
+    return answer
+
+
+def _uncommitted(decision: Settled | Overrun) -> Committed:
+    answer: Committed = {
+        "success": False,
+        "consumed": None,
+        "released": None,
+        "reserved_amount": None,
+        "balance": None,
+        "entry_id": None,
+    }
+    if isinstance(decision, Settled):
+        answer["reason"] = cast("SettledReason", decision.status)
+        return answer
+    scale = unit_scale(decision.account)
+    answer["reason"] = "overage"
+    answer["reserved_amount"] = to_decimal(decision.held, scale)
+    answer["denied_by"] = denied_by(decision.leg, decision.account)
+    answer["needed"] = to_decimal(decision.actual, scale)
     return answer
 
 
@@ -132,22 +171,26 @@ def released(decision: Done | Settled) -> Released:
 def extended(decision: Done | Denied | Settled, scale: int) -> Extended:
     """Say what extend did."""
     if isinstance(decision, Done):
-        leg = decision.entry.legs[0]
-        return {
+        legs = decision.entry.legs
+        leg = legs[0]
+        answer: Extended = {
             "extended": True,
             "expires_at": rfc3339(decision.entry.expires_ms),
             "reserved_amount": to_decimal(leg.hold, scale),
             "available": to_decimal(leg.balance - leg.reserved, scale),
         }
-    available = None
+        if len(legs) > 1:
+            answer["legs"] = standing_legs(legs)
+        return answer
     if isinstance(decision, Denied):
-        available = to_decimal(decision.balance - decision.reserved, scale)
+        refused = {"extended": False, "expires_at": None, "reserved_amount": None}
+        return cast("Extended", {**refused, **denial(decision)})
     return {
         "extended": False,
         "expires_at": None,
         "reserved_amount": None,
-        "available": available,
-        "reason": "balance" if isinstance(decision, Denied) else decision.status,
+        "available": None,
+        "reason": cast("SettledReason", decision.status),
     }
 
 
@@ -221,6 +264,7 @@ def reservation(hold: Hold, now_ms: int) -> Reservation:
         "unit": first["unit"],
         "resource": first["resource"],
         "legs": legs,
+        "overage": hold_overage(hold.hold_id),
         "created_at": rfc3339(hold.created_ms),
         "expires_at": rfc3339(hold.expires_ms),
         "settled_at": None if hold.settled_ms is None else rfc3339(hold.settled_ms),
@@ -263,6 +307,11 @@ def reconciliation(row: ReportRow) -> Reconciliation:
         "repaired": row.repaired,
         "discrepancies": [discrepancy(mismatch) for mismatch in row.findings],
     }
+
+
+def unit_scale(account_text: str) -> int:
+    """Give the scale of an account's unit."""
+    return scale_of(parse_account(account_text).unit)
 
 
 def _leg(account_text: str, amount: int, charged: int | None) -> Leg:

@@ -1,10 +1,11 @@
 -- Lengthens a hold, never shortens it, and enlarges its legs as far as they have something available.
 -- KEYS: meta journal due hold [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body added...
--- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | SETTLED posted status
---          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+-- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
+--          | SETTLED posted status | UNIT posted leg account | REPLAYED posted id head
+--          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one added amount for each leg
--- USES: guard replay accounts hold expiry decide deny write remember
+-- USES: guard replay accounts hold expiry decide same flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
@@ -15,12 +16,23 @@
 local body, account, short = ARGV[8], nil, nil
 if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS an extension has one amount for each leg') end
 if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
+--@same
 for i, leg in ipairs(hold.legs) do
   local added = tonumber(ARGV[8 + i])
   account = leg.account
-  if added > 0 and added > account.balance - account.reserved then short = i; break end
-  if account.reserved + added > MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, account.name} end
+  if added > 0 and added > account.balance - account.reserved then
+    short = short or {}
+    short[#short + 1] = {leg = i, account = account, needed = added, own = leg.amount, hold = hold}
+  elseif account.reserved + added > MAX_AMOUNT then
+    answer = answer or {'OVERFLOW', posted, account.name}
+  end
 end
+local spends, requests, making, checked = limited and {}, 0, nil, true
+for i = 1, limited and #hold.legs or 0 do
+  spends[i] = {leg = i, account = hold.legs[i].account, amount = tonumber(ARGV[8 + i])}
+end
+--@flow
+--@spend
 --@deny
 local expires_text = text(math.max(tonumber(hold.expires_text), now + tonumber(ARGV[7])))
 local terms = expires_text .. ' ' .. hold.created_text
@@ -35,6 +47,7 @@ if not answer then
     terms = terms .. ' ' .. account.name .. ' ' .. size_text
   end
 end
+--@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
 for _, leg in ipairs(hold.legs) do call('ZADD', prefix .. 'holds:' .. leg.account.path, expires_text, hold.id) end

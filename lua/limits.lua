@@ -11,6 +11,6 @@
 local account, body, seen = touch(ARGV[3], ARGV[4]), '', nil
 --@expiry
 --@decide
-local open = call('ZCOUNT', prefix .. 'holds:' .. account.path, '(' .. now_text, '+inf')
+local open = call('ZCOUNT', prefix .. 'holds:' .. account.path, text(now + 1), '+inf')
 answer = answer or {'LIMITS', posted, now_text, text(open), account.limits or ''}
 --@write

@@ -1,27 +1,25 @@
 -- Makes a hold over one or more accounts, on all of them or on none.
 -- KEYS: meta journal due hold [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body (account amount)...
--- RETURNS: DONE posted id head | DENIED posted leg balance reserved next_ms now | REPLAYED posted id head
---          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+-- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
+--          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN
 -- ERRORS: LEGS, when an account is named twice
--- USES: guard replay accounts expiry decide deny write remember
+-- USES: guard replay accounts legs expiry decide fit flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
 --@accounts
-local body, legs = ARGV[8], (#ARGV - 8) / 2
-for i = 9, #ARGV, 2 do touch(ARGV[3], ARGV[i]) end
-if #touched + #absent ~= legs then return redis.error_reply('LEGS a hold has each account once') end
+local body, base = ARGV[8], 8
+--@legs
 --@expiry
 --@decide
-local account, short
-for i = 1, legs do
-  account = touched[i] -- what else an expiry touched comes after the legs
-  local amount = tonumber(ARGV[8 + 2 * i])
-  if amount > account.balance - account.reserved then short = i; break end
-  account.reserved = account.reserved + amount
-  if account.reserved > MAX_AMOUNT then answer = {'OVERFLOW', posted, account.name}; break end
+--@fit
+local spends, requests, making, checked = limited and {}, 1, 1, true
+for i = 1, limited and legs or 0 do
+  spends[i] = {leg = i, account = touched[i], amount = tonumber(ARGV[base + 2 * i])}
 end
+--@flow
+--@spend
 --@deny
 local expires_ms = now + tonumber(ARGV[7])
 local expires_text = text(expires_ms)
@@ -40,8 +38,10 @@ if not answer then
     terms = terms .. ' ' .. account.name .. ' ' .. amount_text
   end
 end
+--@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
 if body ~= '' then call('HSET', KEYS[4], 'body', body) end
+if uncounted ~= '' then call('HSET', KEYS[4], 'uncounted', uncounted) end
 for i = 1, legs do call('ZADD', prefix .. 'holds:' .. touched[i].path, expires_text, ARGV[6]) end
 --@remember

@@ -17,11 +17,23 @@ HoldName = tuple[str, str]
 
 
 class Short(NamedTuple):
-    """A leg has not enough available: which, and what its account has."""
+    """A leg has not enough available: which, what its account has, what was needed, when all legs may fit."""
 
     leg: int
+    account: str
     balance: int
     reserved: int
+    needed: int
+    wait_ms: int | None
+
+
+class Over(NamedTuple):
+    """A commit of more than a leg holds, of a hold that denies that: which leg, what it holds, how much."""
+
+    leg: int
+    account: str
+    held: int
+    actual: int
 
 
 class Closed(NamedTuple):
@@ -61,7 +73,7 @@ class Change(NamedTuple):
     legs: tuple[Moved, ...]
 
 
-Answer = Change | Short | Closed | TooLarge | Clash
+Answer = Change | Short | Over | Closed | TooLarge | Clash
 
 
 @dataclass
@@ -86,6 +98,7 @@ class Held:
     status: str = "active"
     late: bool = False
     charged: list[int] | None = None
+    overage: str = "allow"
     settled_ms: int | None = None
 
 
@@ -129,11 +142,17 @@ class Model:
         self._expire(ns, [account])
         money = self.money(ns, account)
         if check and amount > money.available:
-            return Short(0, money.balance, money.reserved)
+            return self._short(ns, [(account, amount)])  # type: ignore[return-value]  # for it does not fit
         return self._move("consume", ns, account, -amount, key, what)
 
     def reserve(
-        self, ns: str, hold_id: str, ttl_ms: int, legs: Sequence[tuple[str, int]], key: str = ""
+        self,
+        ns: str,
+        hold_id: str,
+        ttl_ms: int,
+        legs: Sequence[tuple[str, int]],
+        key: str = "",
+        overage: str = "allow",
     ) -> Answer:
         what = ("reserve", ttl_ms, tuple(legs))
         if (before := self._before(ns, key, what)) is not None:
@@ -141,7 +160,7 @@ class Model:
         self._expire(ns, [account for account, _ in legs])
         if (short := self._short(ns, legs)) is not None:
             return short
-        hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms)
+        hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms, overage=overage)
         self.holds[ns, hold_id] = hold
         return self._write(
             "reserve", ns, [(account, 0, amount) for account, amount in legs], key, what, hold_id, hold
@@ -159,6 +178,15 @@ class Model:
         late = hold.status == "expired"
         if hold.status != "active" and not (late and charge_late):
             return Closed(hold.status)
+        if hold.overage == "deny":
+            for leg, ((account, held), actual) in enumerate(zip(hold.legs, actuals, strict=True)):
+                if actual > held:
+                    return Over(leg, account, held, actual)
+        if hold.overage == "cap":
+            actuals = [
+                min(actual, max(held, self.money(ns, account).available + (0 if late else held)))
+                for (account, held), actual in zip(hold.legs, actuals, strict=True)
+            ]
         for (account, _), actual in zip(hold.legs, actuals, strict=True):
             if self.money(ns, account).balance - actual < -LARGEST:
                 return TooLarge(account)
@@ -187,12 +215,17 @@ class Model:
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
         more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
-        short = self._short(ns, more, nothing_fits=True)
+        short = self._short(ns, more, own=(hold_id, hold))
         if short is not None:
             return short
         hold.expires_ms = max(hold.expires_ms, self.now_ms + ttl_ms)
         hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
         return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
+
+    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | None:
+        """Say what reserve would, and hold nothing."""
+        self._expire(ns, [account for account, _ in legs])
+        return self._short(ns, legs)
 
     def standing(self, ns: str, account: str) -> Money:
         self._expire(ns, [account])
@@ -225,12 +258,33 @@ class Model:
         first, answer = self.answers[ns, key]
         return answer if first == what else Clash()
 
-    def _short(self, ns: str, legs: Sequence[tuple[str, int]], *, nothing_fits: bool = False) -> Short | None:
+    def _short(
+        self, ns: str, legs: Sequence[tuple[str, int]], own: tuple[str, Held] | None = None
+    ) -> Short | None:
+        """Find what does not fit; of the hold ``own`` the legs are to be enlarged, or left as they are."""
+        shorts = []
         for index, (account, amount) in enumerate(legs):
             money = self.money(ns, account)
-            if amount > money.available and not (nothing_fits and amount == 0):
-                return Short(index, money.balance, money.reserved)
-        return None
+            if amount > money.available and not (own and amount == 0):
+                held = own[1].legs[index][1] if own else 0
+                wait_ms = self._wait(ns, account, own) if amount <= money.balance - held else None
+                shorts.append(Short(index, account, money.balance, money.reserved, amount, wait_ms))
+        waits = [short.wait_ms for short in shorts]
+        known = [wait for wait in waits if wait is not None]
+        return (
+            shorts[0]._replace(wait_ms=max(known) if len(known) == len(waits) else None) if shorts else None
+        )
+
+    def _wait(self, ns: str, account: str, own: tuple[str, Held] | None) -> int | None:
+        """Give the time until the account's next hold expires."""
+        ends = [
+            hold.expires_ms
+            for (owner, hold_id), hold in self.holds.items()
+            if (owner, hold.status) == (ns, "active")
+            and account in (name for name, _ in hold.legs)
+            and not (own and own[0] == hold_id)
+        ]
+        return min(ends) - self.now_ms if ends else None
 
     def _touched_hold(self, ns: str, hold_id: str) -> Held | None:
         hold = self.holds.get((ns, hold_id))

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, json
 from msgspec.structs import asdict
 
+from gateway.api.calls import plain_legs
 from gateway.api.fields import MAX_OPERATIONS
 from gateway.api.reading import BodyReader, exact, malformed, members_of
 from gateway.api.requests import Batch, Operation, Request
@@ -18,6 +19,7 @@ from gateway.errors import MeterValidationError, problem_of
 
 Tried = Sequence[Request | Problem]
 
+_LISTS = frozenset({"also", "actuals", "amounts"})
 _OPERATIONS: dict[str, BodyReader[Request]] = {
     str(shape.__struct_config__.tag): BodyReader(shape) for shape in get_args(Operation)
 }
@@ -69,7 +71,10 @@ async def carry_out(meter: Meter, operations: Tried) -> dict[str, Any]:
 
 
 def _named(operation: Request) -> dict[str, Any]:
-    return {"op": operation.__struct_config__.tag, **asdict(operation)}
+    named = {"op": operation.__struct_config__.tag, **asdict(operation)}
+    for field in _LISTS & named.keys():
+        named[field] = plain_legs(named[field])
+    return named
 
 
 def _tried(raw: Raw) -> Request | Problem:

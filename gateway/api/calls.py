@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from msgspec import UNSET, structs
 
 from gateway.api import requests
 from gateway.api.seams import Meter
 from gateway.api.shown import Swept
 from gateway.domain import answers, limit_answers
 from gateway.errors import MeterValidationError
+
+
+def plain_legs(legs: Sequence[requests.AlsoLeg | requests.ToldLeg] | None) -> list[dict[str, Any]] | None:
+    """Give the legs as the meter takes them, with the words that were said."""
+    if legs is None:
+        return None
+    return [{name: word for name, word in structs.asdict(leg).items() if word is not UNSET} for leg in legs]
 
 
 def allocate(meter: Meter, body: requests.Allocate) -> Awaitable[answers.Posted]:
@@ -65,12 +75,26 @@ def reserve(meter: Meter, body: requests.Reserve) -> Awaitable[answers.Reserved]
         body.ttl_seconds,
         body.idempotency_key,
         body.metadata,
+        also=plain_legs(body.also),
+        overage=body.overage,
     )
+
+
+def check(meter: Meter, body: requests.Check) -> Awaitable[answers.Checked]:
+    """See whether a hold would be granted."""
+    also = plain_legs(body.also)
+    return meter.check(body.user_id, body.event_type, body.amount, body.unit, body.resource, also=also)
 
 
 def commit(meter: Meter, hold_id: str, body: requests.Commit) -> Awaitable[answers.Committed]:
     """Charge and drop a hold."""
-    return meter.commit(hold_id, body.actual_amount, body.metadata, body.idempotency_key)
+    return meter.commit(
+        hold_id,
+        body.actual_amount,
+        body.metadata,
+        body.idempotency_key,
+        actuals=plain_legs(body.actuals),
+    )
 
 
 def release(meter: Meter, hold_id: str, body: requests.Release) -> Awaitable[answers.Released]:
@@ -80,7 +104,8 @@ def release(meter: Meter, hold_id: str, body: requests.Release) -> Awaitable[ans
 
 def extend(meter: Meter, hold_id: str, body: requests.Extend) -> Awaitable[answers.Extended]:
     """Lengthen or enlarge a hold."""
-    return meter.extend(hold_id, body.ttl_seconds, body.amount, body.idempotency_key)
+    amounts = plain_legs(body.amounts)
+    return meter.extend(hold_id, body.ttl_seconds, body.amount, body.idempotency_key, amounts=amounts)
 
 
 async def reservation(meter: Meter, hold_id: str, _query: requests.Nothing) -> answers.Reservation:

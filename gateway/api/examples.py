@@ -20,6 +20,7 @@ _KIND = {"event_type": "llm_call", "unit": "tokens", "resource": "claude-sonnet"
 _ACCOUNT = {"user_id": "alice", **_KIND}
 _NOW = "2026-03-01T12:00:00.000Z"
 _STANDING = {"balance": 100000, "reserved": 4000, "available": 96000}
+_HAS = {"balance": 100000, "available": 96000}
 _ACTOR = {"actor_id": "agent:support-bot", "request_id": "req-7", "on_behalf_of": None, "reason": None}
 _RESERVATION = {
     "reservation_id": _HOLD,
@@ -28,6 +29,7 @@ _RESERVATION = {
     "consumed": None,
     **_ACCOUNT,
     "legs": [{**_ACCOUNT, "amount": 4000, "consumed": None}],
+    "overage": "allow",
     "created_at": _NOW,
     "expires_at": "2026-03-01T12:05:00.000Z",
     "settled_at": None,
@@ -111,14 +113,34 @@ EXAMPLES: dict[str, Example] = {
     "reserve": Example(
         "Hold quota",
         "Holds quota while a call runs whose cost is known only afterwards. A denied reserve is 200 with "
-        "`granted: false` and a `reason`. What is neither committed nor released expires by itself.",
+        "`granted: false` and a `reason`. What is neither committed nor released expires by itself. `also` "
+        "names more accounts, which hold with the first, all of them or none.",
         {**_ACCOUNT, "amount": 4000, "ttl_seconds": 300, "metadata": {"model": "claude-sonnet"}},
         _GRANTED,
     ),
+    "check": Example(
+        "Ask without holding",
+        "Tells what a reserve of the same legs would be told at this moment, and holds nothing.",
+        {**_ACCOUNT, "amount": 4000, "also": [{"user_id": None}]},
+        {
+            "granted": False,
+            "balance": 5000,
+            "available": 1000,
+            "legs": [
+                {**_ACCOUNT, "amount": 4000, **_HAS},
+                {**_ACCOUNT, "user_id": None, "amount": 4000, "balance": 5000, "available": 1000},
+            ],
+            "reason": "balance",
+            "denied_by": {"leg": 1, **_ACCOUNT, "user_id": None, "limit": None},
+            "needed": 4000,
+            "retry_after": 12.5,
+        },
+    ),
     "commit": Example(
         "Charge what was used",
-        "Charges the actual amount and drops the hold. More than was held is charged as well; zero frees the "
-        "hold and writes no entry. A hold that is not open answers 200 with `success: false` and a `reason`.",
+        "Charges the actual amount and drops the hold. More than was held is charged as well, unless the "
+        "hold's `overage` says otherwise; zero frees the hold and writes no entry. A hold that is not open "
+        "answers 200 with `success: false` and a `reason`.",
         {"actual_amount": 2347},
         _COMMITTED,
     ),

@@ -12,7 +12,7 @@ from gateway.api.routes import HOLD, RESERVATIONS
 _BEFORE_HOLD = RESERVATIONS + "/"
 _AFTER_HOLD = HOLD + "/"
 # An id of a hold that is spelled otherwise may need decoding; the router sees to it.
-_HOLD_TARGET = re.compile(rb"%s(rsv_[0-9]{1,8}_[0-9a-f]{24})/([a-z]+)" % _BEFORE_HOLD.encode())
+_HOLD_TARGET = re.compile(rb"%s(rsv_[0-9]{1,8}[cd]?_[0-9a-f]{24})/([a-z]+)" % _BEFORE_HOLD.encode())
 
 
 class FastLane:

@@ -13,8 +13,10 @@ from msgspec import Meta
 
 from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
+from gateway.domain.entries import MAX_LEGS
 
 MAX_OPERATIONS = 1000
+MAX_ALSO = MAX_LEGS - 1
 MAX_PAGE = 10_000
 
 _FORBIDDEN = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
@@ -95,7 +97,7 @@ SignedAmount = Annotated[
 ActualAmount = Annotated[
     Any,
     Meta(
-        description="What was really used: zero or more, and more than the hold is charged as well.",
+        description="What was really used: zero or more. Of more than is held, what `overage` says.",
         examples=[2347],
         extra_json_schema={**_AMOUNT, "minimum": 0},
     ),
@@ -111,6 +113,58 @@ AddedAmount = Annotated[
             "exclusiveMinimum": 0,
             "maximum": MAX_SCALED,
         },
+    ),
+]
+
+LegAmount = Annotated[
+    Any,
+    Meta(
+        description="How much of this account: the first leg's number when absent or null.",
+        examples=[0.06],
+        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+ToldAmount = Annotated[
+    Any,
+    Meta(
+        description="How much of this leg: zero or more.",
+        examples=[0.0123],
+        extra_json_schema={**_AMOUNT, "minimum": 0},
+    ),
+]
+
+LegIndex = Annotated[
+    Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_ALSO})] | None,
+    Meta(description="Which leg: 0 is the first, 1 the first of `also`.", examples=[1]),
+]
+
+ALSO = Meta(
+    description="More accounts that hold with the first, all of them or none: at most seven.",
+    examples=[[{"user_id": None}, {"unit": "usd", "amount": 0.06}]],
+    extra_json_schema={"maxItems": MAX_ALSO},
+)
+
+ACTUALS = Meta(
+    description="What single legs are charged. Any other leg is charged `actual_amount`, if it counts in the "
+    "first leg's unit; a leg in another unit must be named.",
+    examples=[[{"leg": 1, "amount": 0.0123}]],
+    extra_json_schema={"maxItems": MAX_LEGS},
+)
+
+AMOUNTS = Meta(
+    description="How much more to hold on single legs. To any other leg `amount` is added, if it counts in "
+    "the first leg's unit; a leg in another unit must then be named.",
+    examples=[[{"leg": 1, "amount": 0.02}]],
+    extra_json_schema={"maxItems": MAX_LEGS},
+)
+
+Overage = Annotated[
+    Literal["allow", "cap", "deny"],
+    Meta(
+        description="What becomes of a commit of more than is held: `allow` charges all of it, `cap` what is "
+        "left, and with `deny` it fails and the hold stays.",
+        examples=["cap"],
     ),
 ]
 

@@ -18,6 +18,7 @@ from gateway.api.service import Page
 from gateway.domain import answers, limit_answers
 from gateway.domain.answers import Problem
 from gateway.domain.fields import FieldError
+from gateway.domain.names import Account
 
 _SCHEMAS = "#/components/schemas/{name}"
 _WITH_BODY = frozenset({"POST", "PUT"})
@@ -29,6 +30,11 @@ _REPORTS = frozenset(
 _SOMETHING_TO_EXTEND = [
     {"properties": {"ttl_seconds": {"type": "integer"}}, "required": ["ttl_seconds"]},
     {"properties": {"amount": {"type": "number"}}, "required": ["amount"]},
+    {"properties": {"amounts": {"type": "array", "minItems": 1}}, "required": ["amounts"]},
+]
+_NAMING_A_LEG = [
+    {"properties": {"leg": {"type": "integer"}}, "required": ["leg"]},
+    {"anyOf": [{"required": [word]} for word in Account._fields]},
 ]
 
 Json = dict[str, Any]
@@ -70,6 +76,7 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
         shape = vars(answers).get(name) or vars(limit_answers).get(name) or vars(shown).get(name)
         if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
             schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
+    plain["ToldLeg"]["oneOf"] = _NAMING_A_LEG
     for name in ("Extend", "ExtendOperation"):
         plain[name]["anyOf"] = _SOMETHING_TO_EXTEND
     plain["Problem"]["properties"]["errors"]["items"] = _ref("FieldError")
@@ -192,10 +199,10 @@ def _page(page: Page) -> Json:
 
 
 def _tag(path: str) -> str:
-    for prefix, tag in (("/v1/reservations", "holds"), ("/v1/batch", "holds"), ("/v1/reconcile", "reports")):
+    for prefix in ("/v1/reservations", "/v1/check", "/v1/batch"):
         if path.startswith(prefix):
-            return tag
-    return "reports" if path.split("/")[2] in _REPORTS else "accounts"
+            return "holds"
+    return "reports" if path.startswith("/v1/reconcil") or path.split("/")[2] in _REPORTS else "accounts"
 
 
 def _ref(name: str) -> Json:

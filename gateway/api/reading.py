@@ -6,8 +6,9 @@ field by field, so that its sender learns everything at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -83,7 +84,7 @@ class BodyReader(Generic[R]):
             elif field.required:
                 values[name] = missing(field)
         strange = [name for name in members if name not in self._fields and name != self._tag]
-        faults = [value for value in values.values() if isinstance(value, FieldError)]
+        faults = [fault for value in values.values() for fault in _faults_of(value)]
         faults += [unknown(name) for name in strange[:MAX_LISTED]]
         if not faults:
             return self._shape(**values)
@@ -120,6 +121,23 @@ def malformed(error: Exception) -> MeterValidationError:
     return MeterValidationError(sentence, "malformed_json", 400)
 
 
+class _Faults(tuple[FieldError, ...]):
+    """The faults of a list's items."""
+
+    __slots__ = ()
+
+
+def _faults_of(value: object) -> Sequence[FieldError]:
+    if isinstance(value, FieldError):
+        return (value,)
+    return value if isinstance(value, _Faults) else ()
+
+
+@cache
+def _reader_of(shape: type[Request]) -> BodyReader[Request]:
+    return BodyReader(shape)
+
+
 def _value(field: Field, raw: Raw) -> Any:
     """Decode one member; give its fault when that is what it has."""
     try:
@@ -133,8 +151,29 @@ def _value(field: Field, raw: Raw) -> Any:
     return value
 
 
+def _items(field: Field, shape: type[Request], raw: Raw) -> Any:
+    """Give the items of a list of objects, or all their faults, each with its place."""
+    try:
+        listed = json.decode(raw, type=list[Raw])
+    except ValidationError:
+        return mistyped(field, _untyped(raw))
+    found: list[Request] = []
+    faults: list[FieldError] = []
+    for index, item in enumerate(listed):
+        place = f"{field.name}[{index}]"
+        try:
+            found.append(_reader_of(shape).inspect(json.decode(item, type=dict[str, Raw])))
+        except ValidationError:
+            faults.append(FieldError(place, "VAL_LEG_INVALID_TYPE", "must be an object"))
+        except MeterValidationError as error:
+            faults += [fault._replace(field=f"{place}.{fault.field}") for fault in error.errors]
+    return _Faults(faults) if faults else found
+
+
 def _other(field: Field, raw: Raw) -> Any:
     """Say what is wrong with a member of another type. Nothing is with 300.0: JSON calls it an integer."""
+    if field.items is not None:
+        return _items(field, field.items, raw)
     try:
         value = _untyped(raw)
     except ValidationError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.api import fields
 from gateway.domain.holds import TTL_DEFAULT_SECONDS
@@ -18,6 +18,35 @@ _NUMBERS = (int, Decimal)
 
 class Request(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     """What every body and query is: a flat object that refuses fields it does not know."""
+
+
+class AlsoLeg(Request, kw_only=True):
+    """One more account of a hold. What it does not say is as in the first leg."""
+
+    user_id: fields.UserId | UnsetType = UNSET
+    event_type: fields.EventType | UnsetType = UNSET
+    unit: fields.Unit | UnsetType = UNSET
+    resource: fields.Resource | UnsetType = UNSET
+    amount: fields.LegAmount = None
+
+    def __post_init__(self) -> None:
+        if self.amount is not None and type(self.amount) not in _NUMBERS:
+            raise TypeError("amount must be a number")
+
+
+class ToldLeg(Request, kw_only=True):
+    """An amount for one leg, which is named by its index or by words of its account that no other leg has."""
+
+    leg: fields.LegIndex = None
+    user_id: fields.UserId | UnsetType = UNSET
+    event_type: fields.EventType | UnsetType = UNSET
+    unit: fields.Unit | UnsetType = UNSET
+    resource: fields.Resource | UnsetType = UNSET
+    amount: fields.ToldAmount
+
+    def __post_init__(self) -> None:
+        if type(self.amount) not in _NUMBERS:
+            raise TypeError("amount must be a number")
 
 
 class _Entry(Request, kw_only=True):
@@ -62,14 +91,23 @@ class Reserve(_Entry, kw_only=True):
     """Hold quota for a call whose cost is known only afterwards."""
 
     ttl_seconds: fields.Ttl = TTL_DEFAULT_SECONDS
+    also: Annotated[list[AlsoLeg] | None, fields.ALSO] = None
+    overage: fields.Overage = "allow"
     idempotency_key: fields.IdempotencyKey = None
     metadata: fields.Metadata = None
+
+
+class Check(_Entry, kw_only=True):
+    """Ask what a reserve would be told, and hold nothing."""
+
+    also: Annotated[list[AlsoLeg] | None, fields.ALSO] = None
 
 
 class Commit(Request, kw_only=True):
     """Charge what was really used and drop the hold."""
 
     actual_amount: fields.ActualAmount
+    actuals: Annotated[list[ToldLeg] | None, fields.ACTUALS] = None
     metadata: fields.Metadata = None
     idempotency_key: fields.IdempotencyKey = None
 
@@ -89,6 +127,7 @@ class Extend(Request, kw_only=True):
 
     ttl_seconds: fields.NewTtl = None
     amount: fields.AddedAmount = None
+    amounts: Annotated[list[ToldLeg] | None, fields.AMOUNTS] = None
     idempotency_key: fields.IdempotencyKey = None
 
     def __post_init__(self) -> None:

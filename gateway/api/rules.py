@@ -28,7 +28,7 @@ def refusal(faults: Sequence[FieldError], values: Mapping[str, Any]) -> MeterVal
 def _broken(values: Mapping[str, Any]) -> list[FieldError]:
     named = {part: values.get(part) for part in _ACCOUNT}
     faults = [fault for fault in account_errors(**named) if fault.field in values]
-    if "unit" in values and "amount" in values:
+    if "unit" in values and values.get("amount") is not None:
         scaled = to_scaled("amount", values["amount"], scale_of(values["unit"]))
         if isinstance(scaled, FieldError):
             faults.append(scaled)

@@ -12,6 +12,7 @@ from gateway.domain.answers import (
     AuditEvents,
     Balance,
     Balances,
+    Checked,
     Committed,
     Consumed,
     Extended,
@@ -28,6 +29,7 @@ from gateway.domain.answers import (
     Usages,
 )
 from gateway.domain.durability import Durability
+from gateway.domain.holds import ALLOW, Overage
 from gateway.domain.limit_answers import AccountLimits, Decision
 from gateway.domain.limits import Per
 from gateway.protocols import Actor
@@ -35,6 +37,7 @@ from gateway.shard_seams import Readiness
 
 Number = int | Decimal
 Metadata = Mapping[str, Any] | None
+Legs = Sequence[Mapping[str, Any]] | None
 
 
 class Meter(Protocol):
@@ -101,8 +104,24 @@ class Meter(Protocol):
         ttl_seconds: int = 300,
         idempotency_key: str | None = None,
         metadata: Metadata = None,
+        *,
+        also: Legs = None,
+        overage: Overage = ALLOW,
     ) -> Awaitable[Reserved]:
         """Make a hold."""
+        ...
+
+    def check(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Number,
+        unit: str,
+        resource: str | None = None,
+        *,
+        also: Legs = None,
+    ) -> Awaitable[Checked]:
+        """Say what reserve would be told."""
         ...
 
     def commit(
@@ -111,6 +130,8 @@ class Meter(Protocol):
         actual_amount: Number,
         metadata: Metadata = None,
         idempotency_key: str | None = None,
+        *,
+        actuals: Legs = None,
     ) -> Awaitable[Committed]:
         """Charge what was used and drop the hold."""
         ...
@@ -125,6 +146,8 @@ class Meter(Protocol):
         ttl_seconds: int | None = None,
         amount: Number | None = None,
         idempotency_key: str | None = None,
+        *,
+        amounts: Legs = None,
     ) -> Awaitable[Extended]:
         """Lengthen or enlarge the hold."""
         ...

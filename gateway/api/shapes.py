@@ -37,6 +37,7 @@ _CODES = {
     "start_time": "VAL_START_TIME_INVALID",
     "end_time": "VAL_END_TIME_INVALID",
     "at": "VAL_AT_INVALID",
+    "overage": "VAL_OVERAGE_INVALID",
 }
 
 
@@ -50,6 +51,7 @@ class Field(NamedTuple):
         kind: its msgspec type, null aside; ``AnyType`` stands for an amount.
         words: what it must be, for people.
         decode: reads it from JSON, alone.
+        items: of a list of objects: their struct.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Field(NamedTuple):
     kind: type[inspect.Type]
     words: str
     decode: Callable[[Any], Any]
+    items: type[Any] | None = None
 
     @property
     def is_amount(self) -> bool:
@@ -107,12 +110,14 @@ def unknown(name: str) -> FieldError:
 
 
 def _field(name: str, required: bool, kind: inspect.Type, decode: Callable[[Any], Any]) -> Field:
-    members = [_bare(member) for member in _members(_bare(kind))]
+    members = [_bare(inner) for member in _members(_bare(kind)) for inner in _members(_bare(member))]
     nullable = any(isinstance(member, inspect.NoneType) for member in members)
     said = next(member for member in members if not isinstance(member, inspect.NoneType))
     if isinstance(said, inspect.AnyType):
         nullable = not required  # an amount that may be left out may be null as well
-    return Field(name, required, nullable, type(said), _words(said), decode)
+    items = _bare(said.item_type) if isinstance(said, inspect.ListType) else None
+    of = items.cls if isinstance(items, inspect.StructType) else None
+    return Field(name, required, nullable, type(said), _words(said), decode, of)
 
 
 def _words(kind: inspect.Type) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Awaiting
 from gateway.domain.amounts import Amount
+from gateway.domain.holds import Overage
 from gateway.held import AsyncHeldBlock
 
 T = TypeVar("T")
@@ -68,6 +69,9 @@ class AsyncMeterClient(
         resource: str | None = None,
         ttl_seconds: int = 300,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        also: Sequence[Mapping[str, Any]] | None = None,
+        overage: Overage = "allow",
     ) -> AsyncHeldBlock:
         """Hold quota for the length of an ``async with`` block, and settle it at the end.
 
@@ -83,10 +87,12 @@ class AsyncMeterClient(
             resource: the resource metered; None and "" are one.
             ttl_seconds: how long the hold outlives a process that dies in the block.
             metadata: a JSON object to keep with the hold.
+            also: more accounts that hold with the first, as for reserve.
+            overage: what becomes of a charge of more than is held, as for reserve.
 
         Returns:
             The block's hold: ``granted``, ``reservation_id``, ``answer`` (what reserve said),
-            ``actual(amount)`` and, afterwards, ``committed``.
+            ``actual(amount, actuals)`` and, afterwards, ``committed``.
 
         Raises:
             MeterValidationError: a field breaks a rule; ``errors`` names each.
@@ -97,7 +103,10 @@ class AsyncMeterClient(
             amount,
             ttl_seconds,
             lambda: self.reserve(
-                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+                *(user_id, event_type, amount, unit, resource, ttl_seconds),
+                metadata=metadata,
+                also=also,
+                overage=overage,
             ),
         )
 

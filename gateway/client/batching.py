@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from gateway.client.calls import Reader, new_key, reader
-from gateway.client.values import anything, document, encoded, number_or_text
+from gateway.client.values import anything, document, encoded, legs, number_or_text
 from gateway.domain.answers import Committed, Consumed, Extended, Posted, Problem, Released, Reserved
 
 BatchResult = Posted | Consumed | Reserved | Committed | Released | Extended | Problem
 
 _AMOUNTS = ("amount", "actual_amount")
+_LEGS = ("also", "actuals", "amounts")
 
 _answers: dict[str, Reader[Any]] = {
     "allocate": reader(Posted),
@@ -59,6 +60,8 @@ def operation(at: int, wanted: object) -> msgspec.Raw:
     for field in _AMOUNTS:
         if field in body:
             body[field] = number_or_text(body[field])
+    for field in _LEGS:
+        body |= legs(field, body.get(field))
     if isinstance(body.get("metadata"), Mapping):
         body["metadata"] = document(f"{where}.metadata", body["metadata"])
     return msgspec.Raw(encoded(body, f"{where}."))

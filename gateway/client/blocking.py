@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -17,6 +17,7 @@ from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
 from gateway.client.verb import Blocking
 from gateway.domain.amounts import Amount
+from gateway.domain.holds import Overage
 from gateway.held import HeldBlock
 
 T = TypeVar("T")
@@ -64,6 +65,9 @@ class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Limiting, Readin
         resource: str | None = None,
         ttl_seconds: int = 300,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        also: Sequence[Mapping[str, Any]] | None = None,
+        overage: Overage = "allow",
     ) -> HeldBlock:
         """Hold quota for the length of a ``with`` block, and settle it at the end.
 
@@ -79,10 +83,12 @@ class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Limiting, Readin
             resource: the resource metered; None and "" are one.
             ttl_seconds: how long the hold outlives a process that dies in the block.
             metadata: a JSON object to keep with the hold.
+            also: more accounts that hold with the first, as for reserve.
+            overage: what becomes of a charge of more than is held, as for reserve.
 
         Returns:
             The block's hold: ``granted``, ``reservation_id``, ``answer`` (what reserve said),
-            ``actual(amount)`` and, afterwards, ``committed``.
+            ``actual(amount, actuals)`` and, afterwards, ``committed``.
 
         Raises:
             MeterValidationError: a field breaks a rule; ``errors`` names each.
@@ -93,7 +99,10 @@ class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Limiting, Readin
             amount,
             ttl_seconds,
             lambda: self.reserve(
-                user_id, event_type, amount, unit, resource, ttl_seconds=ttl_seconds, metadata=metadata
+                *(user_id, event_type, amount, unit, resource, ttl_seconds),
+                metadata=metadata,
+                also=also,
+                overage=overage,
             ),
         )
 

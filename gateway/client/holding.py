@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from gateway.client.calls import Call, change, get, given, post, reader
 from gateway.client.spending import account
-from gateway.client.values import document, number, query, segment
+from gateway.client.values import document, legs, number, query, segment
 from gateway.client.verb import verb
 from gateway.domain.amounts import Amount
 from gateway.domain.answers import (
+    Checked,
     Committed,
     Extended,
     HoldStatus,
@@ -20,6 +21,7 @@ from gateway.domain.answers import (
     Reserved,
 )
 from gateway.domain.durability import Durability
+from gateway.domain.holds import Overage
 
 
 class _Count(TypedDict):
@@ -27,6 +29,7 @@ class _Count(TypedDict):
 
 
 _reserved = reader(Reserved)
+_checked = reader(Checked)
 _committed = reader(Committed)
 _released = reader(Released)
 _extended = reader(Extended)
@@ -50,6 +53,8 @@ class Holding:
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
+        also: Sequence[Mapping[str, Any]] | None = None,
+        overage: Overage = "allow",
         durability: Durability | None = None,
     ) -> Call[Reserved]:
         """Hold quota for work whose cost is known only afterwards.
@@ -63,12 +68,17 @@ class Holding:
             ttl_seconds: when the hold expires by itself, 1 to 86400 seconds from now.
             idempotency_key: the same key gives the first answer again and holds nothing more.
             metadata: a JSON object to keep with the hold.
+            also: up to seven more accounts that hold with the first, all of them or none: of each what
+                differs of ``user_id``, ``event_type``, ``unit``, ``resource`` and ``amount``.
+            overage: what becomes of a commit of more than is held: ``allow`` charges all of it, ``cap`` what
+                is left, and with ``deny`` it fails and the hold stays.
             durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``granted``, ``reservation_id``, ``balance``, ``available`` after, ``expires_at``, and
-            ``entry_id``, always None, for a hold is not a ledger entry. Denied, ``granted`` is False,
-            ``reservation_id`` and ``expires_at`` are None, ``reason`` and ``retry_after`` say why and when.
+            ``entry_id``, always None, for a hold is not a ledger entry; with ``also``, ``legs``. Denied,
+            ``granted`` is False, ``reservation_id`` and ``expires_at`` are None; ``reason``, ``denied_by``,
+            ``needed``, ``available`` and ``retry_after`` say why and when it is worth asking again.
 
         Raises:
             MeterValidationError: a field breaks a rule; ``errors`` names each.
@@ -77,8 +87,42 @@ class Holding:
         """
         body = account(user_id, event_type, unit, resource)
         body |= {"amount": number("amount", amount), "ttl_seconds": ttl_seconds}
-        body |= _metadata(metadata)
+        body |= _metadata(metadata) | legs("also", also)
+        if overage != "allow":
+            body["overage"] = overage
         return change("/v1/reservations", _reserved, body, idempotency_key, durability)
+
+    @verb
+    def check(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        *,
+        also: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Call[Checked]:
+        """Ask what a reserve would be told at this moment, and hold nothing.
+
+        Args:
+            user_id: whose account; None is the namespace's pool.
+            event_type: what is metered.
+            amount: how much would be held, in ``unit``; more than zero.
+            unit: the unit of measurement.
+            resource: the resource metered; None and "" are one.
+            also: the other accounts, as for reserve.
+
+        Returns:
+            ``granted``, ``balance`` and ``available``, and ``legs`` with what each account has. Denied, it
+            says why and when as reserve does.
+
+        Raises:
+            MeterValidationError: a field breaks a rule; ``errors`` names each.
+            MeterUnavailableError: nobody can say.
+        """
+        body = account(user_id, event_type, unit, resource) | {"amount": number("amount", amount)}
+        return post("/v1/check", _checked, body | legs("also", also), None)
 
     @verb
     def commit(
@@ -88,21 +132,26 @@ class Holding:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         *,
+        actuals: Sequence[Mapping[str, Any]] | None = None,
         durability: Durability | None = None,
     ) -> Call[Committed]:
         """Charge what was really used and drop the hold.
 
         Args:
             reservation_id: the hold.
-            actual_amount: what was used, zero or more; it may exceed the hold, and is charged whole.
+            actual_amount: what was used, zero or more; beyond the hold, the hold's ``overage`` counts.
             metadata: a JSON object to keep with the entry.
             idempotency_key: the same key gives the first answer again and charges nothing more.
+            actuals: what single legs are charged: of each ``amount``, and ``leg``, its index, or words of its
+                account. ``actual_amount`` is for all others in the first leg's unit; a leg in another unit
+                must be named.
             durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
             ``success``, ``consumed``, ``released``, ``reserved_amount``, ``balance`` after, ``entry_id``
-            (None when nothing was charged); ``late`` when the hold had expired. For a hold that is unknown
-            or settled, ``success`` is False and ``reason`` says which.
+            (None when nothing was charged); ``late`` when the hold had expired; ``uncharged`` when a cap left
+            something out; of a hold with several legs, ``legs``. For a hold that is unknown or settled, or
+            that does not allow so much, ``success`` is False and ``reason`` says which.
 
         Raises:
             MeterValidationError: a field breaks a rule; ``errors`` names each.
@@ -110,6 +159,7 @@ class Holding:
             MeterUnavailableError: no outcome is known; the same key gives it later.
         """
         body = {"actual_amount": number("actual_amount", actual_amount)} | _metadata(metadata)
+        body |= legs("actuals", actuals)
         return change(f"{_path(reservation_id)}/commit", _committed, body, idempotency_key, durability)
 
     @verb
@@ -140,6 +190,7 @@ class Holding:
         amount: Amount | None = None,
         idempotency_key: str | None = None,
         *,
+        amounts: Sequence[Mapping[str, Any]] | None = None,
         durability: Durability | None = None,
     ) -> Call[Extended]:
         """Lengthen a hold, enlarge it, or both.
@@ -149,11 +200,13 @@ class Holding:
             ttl_seconds: the hold expires this many seconds from now, 1 to 86400; unchanged when None.
             amount: how much to add to the hold, more than zero; unchanged when None.
             idempotency_key: the same key gives the first answer again and adds nothing more.
+            amounts: how much to add to single legs, as ``actuals`` of commit names them.
             durability: how durable it is to be before this returns; the client's when None.
 
         Returns:
-            ``extended``, ``expires_at``, ``reserved_amount``, ``available`` after. When ``extended`` is
-            False the hold is as it was, and ``reason`` says why.
+            ``extended``, ``expires_at``, ``reserved_amount``, ``available`` after; of a hold with several
+            legs, ``legs``. When ``extended`` is False the hold is as it was, and ``reason`` says why, and of
+            a denial what reserve says.
 
         Raises:
             MeterValidationError: a field breaks a rule; ``errors`` names each.
@@ -161,6 +214,7 @@ class Holding:
             MeterUnavailableError: no outcome is known; the same key gives it later.
         """
         body = given(ttl_seconds=ttl_seconds, amount=None if amount is None else number("amount", amount))
+        body |= legs("amounts", amounts)
         return change(f"{_path(reservation_id)}/extend", _extended, body, idempotency_key, durability)
 
     @verb

@@ -51,7 +51,13 @@ class Limiting:
             MeterValidationError: a field breaks a rule, or the account has 16 limits; ``errors`` names each.
             MeterUnavailableError: no outcome is known; setting it again does no harm.
         """
-        body = {"user_id": user_id, "event_type": event_type, "unit": unit, "name": name, "per": per}
+        body: dict[str, object] = {
+            "user_id": user_id,
+            "event_type": event_type,
+            "unit": unit,
+            "name": name,
+            "per": per,
+        }
         body |= given(resource=resource, window_seconds=window_seconds)
         content = encoded({**body, "limit": number("limit", limit), "shadow": shadow})
         return Call("PUT", "/v1/limits", _limits, content, changes=True)

@@ -6,7 +6,7 @@ Nothing is judged that the gateway can judge: only what JSON or a header cannot 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -47,6 +47,21 @@ def number_or_text(value: object) -> object:
     if exact is None:
         return value
     return msgspec.Raw(str(exact).encode()) if exact.is_finite() else str(exact)
+
+
+def legs(field: str, listed: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """Give the part of a body that lists legs, their amounts as exact numbers; nothing for None."""
+    if listed is None:
+        return {}
+    if not isinstance(listed, list | tuple):
+        return {field: listed}
+    return {field: [_leg(leg) for leg in listed]}
+
+
+def _leg(leg: object) -> object:
+    if not isinstance(leg, Mapping) or "amount" not in leg:
+        return leg
+    return {**leg, "amount": number_or_text(leg["amount"])}
 
 
 def moment(field: str, value: datetime) -> str:

@@ -11,6 +11,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
 SettledReason = Literal["not_found", "committed", "released", "expired"]
+DenialReason = Literal["balance", "limit", "concurrency"]
+CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
+ExtendReason = Literal["not_found", "committed", "released", "expired", "balance", "limit", "concurrency"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -21,18 +24,49 @@ class Posted(TypedDict):
     entry_id: int
 
 
+class DeniedBy(TypedDict):
+    """What refused: an account, by the index of its leg and by name, or the limit of it that is named."""
+
+    leg: int
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    limit: str | None
+
+
 class Consumed(TypedDict):
-    """Answer to consume. ``entry_id`` is None when it was denied."""
+    """Answer to consume. ``entry_id`` is None when it was denied; for what else a denial says see reserve."""
 
     success: bool
     balance: Decimal
     available: Decimal
     entry_id: int | None
-    reason: NotRequired[str]
+    reason: NotRequired[DenialReason]
+    denied_by: NotRequired[DeniedBy]
+    needed: NotRequired[Decimal]
+    retry_after: NotRequired[float | None]
+
+
+class StandingLeg(TypedDict):
+    """One account of a hold that is asked for: the amount, and what the account has."""
+
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    amount: Decimal
+    balance: Decimal
+    available: Decimal
 
 
 class Reserved(TypedDict):
-    """Answer to reserve. ``entry_id`` is always None: a hold is not a ledger entry."""
+    """Answer to reserve. ``entry_id`` is always None: a hold is not a ledger entry.
+
+    ``balance`` and ``available`` are those of the first leg; ``legs`` has all, where there are more.
+    Denied, they are those of what ``denied_by`` names, ``needed`` is what that would have had to give, and
+    ``retry_after`` the seconds after which all may fit at the soonest: None when waiting does not help.
+    """
 
     granted: bool
     reservation_id: str | None
@@ -40,12 +74,48 @@ class Reserved(TypedDict):
     available: Decimal
     expires_at: str | None
     entry_id: None
-    reason: NotRequired[str]
+    legs: NotRequired[list[StandingLeg]]
+    reason: NotRequired[DenialReason]
+    denied_by: NotRequired[DeniedBy]
+    needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
 
 
+class Checked(TypedDict):
+    """Answer to check: what reserve would have been told. ``legs`` has every leg, granted or not."""
+
+    granted: bool
+    balance: Decimal
+    available: Decimal
+    legs: list[StandingLeg]
+    reason: NotRequired[DenialReason]
+    denied_by: NotRequired[DeniedBy]
+    needed: NotRequired[Decimal]
+    retry_after: NotRequired[float | None]
+
+
+class ChargedLeg(TypedDict):
+    """One account of a hold that was committed. ``uncharged`` is what a cap left out."""
+
+    user_id: str | None
+    event_type: str
+    unit: str
+    resource: str | None
+    consumed: Decimal
+    released: Decimal
+    reserved_amount: Decimal
+    balance: Decimal
+    entry_id: int | None
+    uncharged: NotRequired[Decimal]
+
+
 class Committed(TypedDict):
-    """Answer to commit. When ``success`` is false, ``reason`` says why and the amounts are None."""
+    """Answer to commit. The amounts are those of the first leg; ``legs`` has all, where there are more.
+
+    When ``success`` is false, ``reason`` says why and the amounts are None. Of a commit of more than is
+    held, which the hold does not allow (``overage``), ``denied_by`` names the leg, ``reserved_amount`` is
+    what it holds and ``needed`` what was to be charged. ``uncharged`` is what a cap left out.
+    """
 
     success: bool
     consumed: Decimal | None
@@ -54,7 +124,11 @@ class Committed(TypedDict):
     balance: Decimal | None
     entry_id: int | None
     late: NotRequired[bool]
-    reason: NotRequired[SettledReason]
+    uncharged: NotRequired[Decimal]
+    legs: NotRequired[list[ChargedLeg]]
+    reason: NotRequired[CommitReason]
+    denied_by: NotRequired[DeniedBy]
+    needed: NotRequired[Decimal]
 
 
 class Released(TypedDict):
@@ -65,13 +139,21 @@ class Released(TypedDict):
 
 
 class Extended(TypedDict):
-    """Answer to extend. When ``extended`` is false the hold is unchanged and ``reason`` says why."""
+    """Answer to extend. When ``extended`` is false the hold is unchanged and ``reason`` says why.
+
+    The amounts are those of the first leg; ``legs`` has all, where there are more. For what else a denial
+    says see reserve.
+    """
 
     extended: bool
     expires_at: str | None
     reserved_amount: Decimal | None
     available: Decimal | None
-    reason: NotRequired[str]
+    legs: NotRequired[list[StandingLeg]]
+    reason: NotRequired[ExtendReason]
+    denied_by: NotRequired[DeniedBy]
+    needed: NotRequired[Decimal]
+    retry_after: NotRequired[float | None]
 
 
 class Leg(TypedDict):
@@ -86,7 +168,10 @@ class Leg(TypedDict):
 
 
 class Reservation(TypedDict):
-    """One hold, whole. ``amount`` and ``consumed`` are those of the first leg."""
+    """One hold, whole. ``amount`` and ``consumed`` are those of the first leg, ``legs`` has every leg.
+
+    ``overage`` is what becomes of a commit of more than is held.
+    """
 
     reservation_id: str
     status: HoldStatus
@@ -97,6 +182,7 @@ class Reservation(TypedDict):
     unit: str
     resource: str | None
     legs: list[Leg]
+    overage: Literal["allow", "cap", "deny"]
     created_at: str
     expires_at: str
     settled_at: str | None

@@ -14,22 +14,66 @@ class Done(NamedTuple):
     replayed: bool
 
 
+# What can refuse: too little is available, a rate is used up, too many holds are open.
+BALANCE = "balance"
+LIMIT = "limit"
+CONCURRENCY = "concurrency"
+
+
 class Denied(NamedTuple):
-    """A leg has not enough available. Nothing was changed.
+    """A leg does not fit. Nothing was changed.
 
     Attributes:
         leg: index of the first leg that does not fit.
-        balance: what that leg's account has, scaled.
+        account: that leg's account, as text.
+        balance: what that account has, scaled.
         reserved: what of it is held, scaled.
-        next_ms: when the account's first hold may expire, at the earliest; 0 without holds.
-        now_ms: the shard's clock.
+        available: what is left of what refused: of the account's balance, or of one of its limits.
+        needed: what of that the leg would have taken.
+        wait_ms: after how long all legs may fit, at the soonest; None when waiting does not help.
+        reason: what refused: balance, limit or concurrency.
+        limit: the name of the limit that refused; None for the balance.
+        whole: whether available and needed are numbers of requests or holds, and no amounts.
     """
 
     leg: int
+    account: str
     balance: int
     reserved: int
-    next_ms: int
-    now_ms: int
+    available: int
+    needed: int
+    wait_ms: int | None
+    reason: str = BALANCE
+    limit: str | None = None
+    whole: bool = False
+
+
+class Overrun(NamedTuple):
+    """A commit of more than a leg holds, where the hold's rule is to refuse that. Nothing was changed.
+
+    Attributes:
+        leg: index of the first such leg.
+        account: that leg's account, as text.
+        held: what the leg holds, scaled.
+        actual: what was to be charged, scaled.
+    """
+
+    leg: int
+    account: str
+    held: int
+    actual: int
+
+
+class Checked(NamedTuple):
+    """What a reserve would have been told. Nothing was held.
+
+    Attributes:
+        denied: what is in its way; None when it would have been granted.
+        legs: of each leg, what its account has and what of it is held, scaled.
+    """
+
+    denied: Denied | None
+    legs: tuple[tuple[int, int], ...]
 
 
 class Settled(NamedTuple):

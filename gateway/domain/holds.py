@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 ACTIVE = "active"
 COMMITTED = "committed"
@@ -17,19 +17,34 @@ TTL_MAX_SECONDS = 86_400
 TTL_DEFAULT_SECONDS = 300
 
 
+# What becomes of a commit of more than is held: all of it is charged, what is left is, or it fails.
+Overage = Literal["allow", "cap", "deny"]
+
+ALLOW: Overage = "allow"
+OVERAGES: tuple[Overage, ...] = get_args(Overage)
+_LETTERS: dict[Overage, str] = {"allow": "", "cap": "c", "deny": "d"}
+_OVERAGES = {letter: overage for overage, letter in _LETTERS.items()}
+
 # A hold's id carries the scale of each of its legs, so that a commit, which names neither account nor
-# unit, can be read exactly. An id with other scales is another id, and no such hold exists.
-_HOLD_ID = re.compile(r"rsv_([0-9]{1,8})_[0-9a-f]{24}")
+# unit, can be read exactly; and the rule for a commit of more than is held, so that no store has to keep it.
+# An id with others is another id, and no such hold exists.
+_HOLD_ID = re.compile(r"rsv_([0-9]{1,8})([cd]?)_[0-9a-f]{24}")
 
 
-def hold_id_of(scales: Sequence[int], nonce_hex: str) -> str:
-    """Make a hold's id from its legs' scales and 24 hexadecimal digits of chance."""
-    return _prefix(tuple(scales)) + nonce_hex
+def hold_id_of(scales: Sequence[int], nonce_hex: str, overage: Overage = ALLOW) -> str:
+    """Make a hold's id from its legs' scales, its rule, and 24 hexadecimal digits of chance."""
+    return _prefix(tuple(scales), overage) + nonce_hex
 
 
 @lru_cache(maxsize=1024)
-def _prefix(scales: tuple[int, ...]) -> str:
-    return f"rsv_{''.join(map(str, scales))}_"
+def _prefix(scales: tuple[int, ...], overage: Overage) -> str:
+    return f"rsv_{''.join(map(str, scales))}{_LETTERS[overage]}_"
+
+
+def hold_overage(hold_id: str) -> Overage:
+    """Give the hold's rule for a commit of more than is held."""
+    match = _HOLD_ID.fullmatch(hold_id)
+    return _OVERAGES[match[2]] if match else ALLOW
 
 
 def hold_scales(hold_id: str) -> tuple[int, ...] | None:

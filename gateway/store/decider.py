@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import structlog
 
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
-from gateway.domain.holds import Hold
+from gateway.domain.holds import ALLOW, OVERAGES, Hold, hold_overage
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -28,9 +28,11 @@ from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
     Reply,
+    read_checked,
     read_denied,
     read_done,
     read_hold,
+    read_overrun,
     read_position,
     read_settled,
     read_standing,
@@ -41,6 +43,9 @@ _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
 _CHANGED = frozenset({"DONE", "REPLAYED"})
+# A leg's amount where that is the first leg's.
+_SAME = "="
+_LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
 
 
 class RedisDecider(Limiter):
@@ -75,7 +80,10 @@ class RedisDecider(Limiter):
         self._assurance = Assurance(self._watch, witnesses, durability_bound_s)
         self._backlog = Backlog(calls, journal_max_entries, journal_max_bytes)
         self._seen_ms = seen_ms
-        self._late_commit = late_commit
+        # What a commit does when it is late, and when it is of more than is held.
+        self._policies = {
+            overage: late_commit if overage == ALLOW else f"{late_commit} {overage}" for overage in OVERAGES
+        }
 
     async def open(self) -> None:
         """Fence the server before the first call. Raises MeterUnavailableError."""
@@ -105,9 +113,19 @@ class RedisDecider(Limiter):
         reply = await self._change("reserve", call, hold_id, hold_id, ttl_ms, call.body, *flat)
         return read_denied(reply) if reply[0] == "DENIED" else read_done(reply, call.body)
 
-    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled:
-        """Charge the actual amount of each leg and drop the hold."""
-        reply = await self._change("commit", call, hold_id, hold_id, self._late_commit, call.body, *actuals)
+    async def check(self, namespace: str, legs: Sequence[tuple[str, int]]) -> Checked:
+        """Decide what reserve would, and hold nothing."""
+        reply = await self._read("check", namespace, *(word for leg in legs for word in leg))
+        return read_checked(reply, len(legs))
+
+    async def commit(
+        self, call: Call, hold_id: str, actuals: Sequence[int | None]
+    ) -> Done | Settled | Overrun:
+        """Charge the actual amount of each leg, None as the first, and drop the hold."""
+        policy = self._policies[hold_overage(hold_id)]
+        reply = await self._change("commit", call, hold_id, hold_id, policy, call.body, *_words(actuals))
+        if reply[0] == "OVERAGE":
+            return read_overrun(reply)
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
 
     async def release(self, call: Call, hold_id: str) -> Done | Settled:
@@ -116,10 +134,10 @@ class RedisDecider(Limiter):
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
 
     async def extend(
-        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
+        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int | None]
     ) -> Done | Denied | Settled:
-        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
-        reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *added)
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to each leg, None as first."""
+        reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *_words(added))
         if reply[0] == "DENIED":
             return read_denied(reply)
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
@@ -227,6 +245,8 @@ class RedisDecider(Limiter):
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
             raise overflow("actual_amount" if verb == "commit" else "amount", reply[2])
+        elif reply[0] == "UNIT":
+            raise _untold(_LIST_FIELDS[verb], int(reply[2]) - 1, reply[3])
         return reply
 
 
@@ -236,3 +256,15 @@ def overflow(field: str, account: str) -> MeterValidationError:
     return MeterValidationError.one(
         field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
     )
+
+
+def _untold(field: str, leg: int, account: str) -> MeterValidationError:
+    """Make the error for a leg whose amount nobody can know from the first leg's."""
+    unit = parse_account(account).unit
+    return MeterValidationError.one(
+        field, "VAL_LEG_UNTOLD", f"must say the amount of leg {leg}, which is counted in {unit}"
+    )
+
+
+def _words(amounts: Sequence[int | None]) -> Sequence[Word]:
+    return [_SAME if amount is None else amount for amount in amounts]

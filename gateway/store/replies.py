@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from gateway.domain.decisions import Denied, Done, Settled, Standing
+from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
 from gateway.domain.names import parse_namespace
@@ -14,7 +14,10 @@ from gateway.domain.names import parse_namespace
 UNDO = "duplicate"
 
 _LEG_WORDS = 6
+_WHOLE = frozenset({"r", "c"})  # limits per requests and open holds, which are no amounts
 _HEAD_WORDS = 6
+_DENIED_WORDS = 11
+_FITS_WORDS = 2
 
 # A tuple of names is made by a Python function of its own, which took half of the time of reading an entry.
 _made = tuple.__new__
@@ -63,7 +66,33 @@ def read_done(reply: Reply, body: bytes) -> Done:
 
 def read_denied(reply: Reply) -> Denied:
     """Read DENIED."""
-    return Denied(int(reply[2]) - 1, int(reply[3]), int(reply[4]), int(reply[5]), int(reply[6]))
+    _, _, leg, account, balance, reserved, available, needed, wait_ms, reason, limit = reply[:_DENIED_WORDS]
+    per, _, name = limit.partition(":")
+    return Denied(
+        int(leg) - 1,
+        account,
+        int(balance),
+        int(reserved),
+        int(available),
+        int(needed),
+        int(wait_ms) if wait_ms else None,
+        reason,
+        unquote(name) or None,
+        whole=per in _WHOLE,
+    )
+
+
+def read_overrun(reply: Reply) -> Overrun:
+    """Read OVERAGE."""
+    return Overrun(int(reply[2]) - 1, reply[3], int(reply[4]), int(reply[5]))
+
+
+def read_checked(reply: Reply, legs: int) -> Checked:
+    """Read FITS, and DENIED as check says it: what the accounts of so many legs have comes last."""
+    denied = read_denied(reply) if reply[0] == "DENIED" else None
+    start = _DENIED_WORDS if denied else _FITS_WORDS
+    numbers = [int(word) for word in reply[start : start + 2 * legs]]
+    return Checked(denied, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 def read_settled(reply: Reply) -> Settled:

@@ -1,6 +1,24 @@
--- Turns the leg that is short into the answer. `account` is that leg's account.
--- USES: guard expiry decide
+-- Turns what does not fit into the answer. `short` is a list, in which each lack has leg, account and needed; one that
+-- is not of the balance also has reason, limit (per:name), available and helps_ms (when that has enough again, or nil).
+-- ANSWERS: DENIED posted leg account balance reserved available needed wait_ms reason limit; wait_ms is '' when
+--          waiting does not help
+-- USES: guard accounts expiry decide
 if short and not answer then
-  answer = {'DENIED', posted, text(short), account.balance_text, account.reserved_text,
-    text(account.next_ms or 0), now_text}
+  local first, wait_ms = short[1], 1
+  for i = 1, #short do
+    local lack, helps_ms = short[i], short[i].helps_ms
+    -- The soonest time that may help, for what comes back by itself: here holds that expire, where all of them are
+    -- enough. The hold that is to be enlarged does not count, for with it goes what it asks for.
+    if not lack.reason and lack.needed <= lack.account.balance - (lack.own or 0) then
+      local rows = call('ZRANGE', prefix .. 'holds:' .. lack.account.path, text(now + 1), '+inf', 'BYSCORE',
+        'LIMIT', 0, 2, 'WITHSCORES')
+      helps_ms = tonumber((lack.hold and rows[1] == lack.hold.id) and rows[4] or rows[2])
+    end
+    -- A hold has all its legs or none, so the last of them to fit says when to ask again.
+    wait_ms = wait_ms and helps_ms and math.max(wait_ms, helps_ms - now)
+  end
+  local account = first.account
+  answer = {'DENIED', posted, text(first.leg), account.name, account.balance_text, account.reserved_text,
+    text(first.available or account.balance - account.reserved), text(first.needed), wait_ms and text(wait_ms) or '',
+    first.reason or 'balance', first.limit or ''}
 end

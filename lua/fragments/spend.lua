@@ -13,7 +13,7 @@ for i = 1, limited and not answer and #spends or 0 do
     local needed = per == 'a' and spends[i].amount or per == 'r' and requests or per == 'c' and making or 0
     level, at, rest, shadowed = tonumber(level), tonumber(at), tonumber(rest), tonumber(shadowed)
     if needed > 0 and per == 'c' then
-      level, at = call('ZCOUNT', prefix .. 'holds:' .. account.path, '(' .. now_text, '+inf'), now
+      level, at = call('ZCOUNT', prefix .. 'holds:' .. account.path, text(now + 1), '+inf'), now
       full = checked and level >= limit
     elseif needed > 0 then
       level, at, rest = flow(limit, window, level, at, rest, now)
@@ -27,13 +27,13 @@ for i = 1, limited and not answer and #spends or 0 do
     elseif full then
       local helps_ms
       if per == 'c' then
-        local rows = call('ZRANGE', prefix .. 'holds:' .. account.path, '(' .. now_text, '+inf', 'BYSCORE',
+        local rows = call('ZRANGE', prefix .. 'holds:' .. account.path, text(now + 1), '+inf', 'BYSCORE',
           'LIMIT', text(level - limit), 1, 'WITHSCORES')
         helps_ms = tonumber(rows[2])
       elseif needed <= limit then
         -- A double says when to a tick or two; `flow` says it exactly.
         local tick, span = spans(window)
-        local ticks = math.max(math.floor((level + needed - limit) / limit * span) - 2, 0)
+        local ticks = math.max(math.floor((level + needed - limit) / limit * span - rest / limit) - 2, 0)
         while ticks * tick < LONGEST_MS and not helps_ms do
           ticks = ticks + 1
           local then_ms = at + ticks * tick
@@ -41,7 +41,8 @@ for i = 1, limited and not answer and #spends or 0 do
         end
       end
       local lack = {
-        leg = leg, account = account, needed = needed, reason = per == 'c' and 'concurrency' or 'limit', limit = name,
+        leg = leg, account = account, needed = needed, reason = per == 'c' and 'concurrency' or 'limit',
+        limit = per .. ':' .. name,
         available = math.max(limit - level, 0), helps_ms = helps_ms,
       }
       lacks[#lacks + 1] = lack

@@ -11,6 +11,7 @@ import pytest
 
 RESERVED = {"granted", "reservation_id", "balance", "available", "expires_at", "entry_id"}
 COMMITTED = {"success", "consumed", "released", "reserved_amount", "balance", "entry_id"}
+DENIAL = {"reason", "denied_by", "needed", "retry_after"}
 EXTENDED = {"extended", "expires_at", "reserved_amount", "available"}
 RESERVATION = {
     "reservation_id",
@@ -22,6 +23,7 @@ RESERVATION = {
     "unit",
     "resource",
     "legs",
+    "overage",
     "created_at",
     "expires_at",
     "settled_at",
@@ -57,6 +59,9 @@ async def expired(meter: Any, reservation_id: str) -> None:
             await asyncio.sleep(0.05)
 
 
+WHOSE = {"user_id": "ann", "event_type": "llm_call", "unit": "tokens", "resource": None}
+
+
 @pytest.fixture
 async def funded(meter: Any) -> Any:
     """The facade, with 100 tokens for ann."""
@@ -84,7 +89,9 @@ async def test_reserve_takes_its_ttl(funded: Any) -> None:
 async def test_reserve_denies_what_is_not_available(funded: Any) -> None:
     await held(funded, 60)
     denied = await funded.reserve("ann", "llm_call", 41, "tokens")
-    assert set(denied) - {"retry_after"} == RESERVED | {"reason"}
+    assert set(denied) == RESERVED | DENIAL
+    assert denied["denied_by"] == {**WHOSE, "leg": 0, "limit": None}
+    assert (denied["needed"], 290 < denied["retry_after"] <= 300) == (41, True)
     assert denied["granted"] is False
     assert denied["reason"] == "balance"
     assert denied["reservation_id"] is denied["expires_at"] is denied["entry_id"] is None
@@ -186,7 +193,7 @@ async def test_extend_enlarges_and_commit_settles_the_whole(funded: Any) -> None
 async def test_extend_is_denied_beyond_what_is_available_and_changes_nothing(funded: Any) -> None:
     hold = await funded.reserve("ann", "llm_call", 40, "tokens")
     denied = await funded.extend(hold["reservation_id"], ttl_seconds=3600, amount=61)
-    assert set(denied) == EXTENDED | {"reason"}
+    assert set(denied) == EXTENDED | DENIAL
     assert (denied["extended"], denied["reason"]) == (False, "balance")
     assert (await funded.get_reservation(hold["reservation_id"]))["expires_at"] == hold["expires_at"]
     assert await numbers(funded) == (100, 40, 60)

@@ -15,6 +15,7 @@ VERBS = [
     "allocate",
     "audit_events",
     "batch",
+    "check",
     "clear_actor",
     "commit",
     "consume",

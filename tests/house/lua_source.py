@@ -66,9 +66,12 @@ class Header(NamedTuple):
         return Shape(len(fixed.split()), len(optional[1].split()) if optional else 0, size)
 
     def replies(self) -> dict[str, int]:
-        """Give each reply's first word, and its length where the header spells it out, else 0."""
+        """Give each reply's first word, and its length where the header spells out one, else 0."""
         alternatives = [alternative.split() for alternative in self.rows["RETURNS"].split("|")]
-        return {words[0]: len(words) if len(words) > 1 else 0 for words in alternatives}
+        return {
+            words[0]: len(words) if len(words) > 1 and not words[-1].endswith("...") else 0
+            for words in alternatives
+        }
 
 
 def header(text: str) -> Header:

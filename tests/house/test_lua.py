@@ -13,7 +13,10 @@ from lua_source import BUILT_IN, free_names, header, key_arguments, parts, steps
 from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
+from gateway.domain.holds import hold_id_of
+from gateway.domain.limits import Limit
 from gateway.domain.names import shard_of
+from gateway.errors import MeterValidationError
 from gateway.protocols import Call
 from gateway.reconcile_seams import Repair
 from gateway.store.auditor import RedisAuditor
@@ -192,8 +195,20 @@ class Recorder:
         await self._link.close()
 
 
+async def _several_legs(decider: RedisDecider, legs: list[tuple[str, int]]) -> None:
+    """Ask what only a hold of several legs, or of another rule, is told."""
+    call, hold_id = Call("acme", None, "", b""), hold_id_of([0, 0], "0" * 24, "deny")
+    await decider.check("acme", legs)
+    await decider.check("acme", [(legs[0][0], 1000)])
+    await decider.reserve(call, hold_id, 1000, legs)
+    await decider.commit(call, hold_id, [2, 1])
+    for verb in (decider.commit(call, hold_id, [1, None]), decider.extend(call, hold_id, 2000, [1, None])):
+        with pytest.raises(MeterValidationError):
+            await verb
+
+
 @pytest.fixture(scope="module")
-async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
+async def recorded() -> dict[str, list[tuple[int, int, Any]]]:  # noqa: PLR0915 - one story, told in order
     """Every script as the store calls it: with and without keys, one leg and two, found and not found."""
     texts = scripts(shebang=False)
     link = Recorder(FakeServer().link())
@@ -222,6 +237,8 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.release(call[8], f"c{key}")
         await decider.release(call[8]._replace(key=None), f"c{key}")
+    await _several_legs(decider, [(one, 1), (two, 1)])
+    await _limit(decider, one)
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")
@@ -252,6 +269,14 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         await calls.run("leave", shard, "", "", ("1", "3", "0", *path), repeatable=True)
     await Inspector(calls).view(shard, Position(1, 3), [("acme", one), ("acme", "x:y:z:")], [("acme", "bk")])
     return link.calls
+
+
+async def _limit(decider: RedisDecider, account: str) -> None:
+    for key in (None, "limit"):
+        call = Call("acme", key, "f" if key else "", b"")
+        await decider.set_limit(call, account, Limit("minute", "amount", 1000, 60_000, shadow=False))
+    await decider.drop_limit(Call("acme", None, "", b""), account, "day")
+    await decider.limits("acme", account)
 
 
 @pytest.mark.parametrize("verb", verbs())

@@ -48,7 +48,17 @@ PUBLIC = {
 # What the source API calls them; each facade has them all.
 VERBS = frozenset(
     [
-        *("allocate", "consume", "adjust", "reserve", "commit", "release", "extend", "get_reservation"),
+        *(
+            "allocate",
+            "consume",
+            "adjust",
+            "reserve",
+            "check",
+            "commit",
+            "release",
+            "extend",
+            "get_reservation",
+        ),
         *("list_reservations", "get_balance", "get_user_balances", "get_ledger", "reconcile", "batch"),
         *("get_usage", "get_namespace_usage", "get_stats", "get_account", "get_audit_events"),
         *("release_expired_reservations", "set_actor", "clear_actor", "hold"),

@@ -22,6 +22,17 @@ ENTRY = entry_id(Position(1, 5))
 SETTLED = ["not_found", "committed", "released", "expired"]
 
 
+def denial(needed: int, retry_after: float | None = None) -> dict[str, Any]:
+    """What a denial on the account says beside the balance."""
+    words = {"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": None}
+    return {
+        "reason": "balance",
+        "denied_by": {"leg": 0, **words, "limit": None},
+        "needed": needed,
+        "retry_after": retry_after,
+    }
+
+
 async def test_allocate_and_adjust(meter: Meter, script: Script) -> None:
     script.answers |= {
         "allocate": done("allocate", 5, 0, 0, 105, 7),
@@ -41,7 +52,7 @@ async def test_amounts_go_in_and_come_out_in_the_scale_of_their_unit(meter: Mete
 
 
 async def test_consume(meter: Meter, script: Script) -> None:
-    script.answers |= {"consume": [done("consume", -5, 0, 0, 95, 20), Denied(0, 10, 8, 0, AT_MS)]}
+    script.answers |= {"consume": [done("consume", -5, 0, 0, 95, 20), Denied(0, ACCOUNT, 10, 8, 2, 5, None)]}
     assert await meter.consume(*WHOSE, 5, "tokens") == {
         "success": True,
         "balance": 95,
@@ -54,7 +65,7 @@ async def test_consume(meter: Meter, script: Script) -> None:
         "balance": 10,
         "available": 2,
         "entry_id": None,
-        "reason": "balance",
+        **denial(5),
     }
     assert script.asked[1][2:] == (ACCOUNT, 5, True)
 
@@ -81,12 +92,9 @@ async def test_reserve(meter: Meter, script: Script) -> None:
 @pytest.mark.parametrize(
     ("denied", "retry_after"),
     [
-        (Denied(0, 100, 95, AT_MS + 2500, AT_MS), 2.5),
-        (Denied(0, 100, 95, AT_MS, AT_MS), 0.001),
-        (Denied(0, 100, 95, AT_MS - 9, AT_MS), 0.001),
-        (Denied(0, 10, 5, AT_MS + 2500, AT_MS), 2.5),
-        (Denied(0, 9, 5, AT_MS + 2500, AT_MS), None),
-        (Denied(0, 9, 0, 0, AT_MS), None),
+        (Denied(0, ACCOUNT, 100, 95, 5, 10, 2500), 2.5),
+        (Denied(0, ACCOUNT, 100, 95, 5, 10, 1), 0.001),
+        (Denied(0, ACCOUNT, 9, 5, 4, 10, None), None),
     ],
 )
 async def test_a_denied_reserve_says_when_to_come_back(
@@ -100,8 +108,7 @@ async def test_a_denied_reserve_says_when_to_come_back(
         "available": denied.balance - denied.reserved,
         "expires_at": None,
         "entry_id": None,
-        "reason": "balance",
-        "retry_after": retry_after,
+        **denial(10, retry_after),
     }
 
 
@@ -158,7 +165,7 @@ async def test_a_text_that_is_no_holds_id_is_not_found_and_asks_nobody(
 async def test_release_and_extend(meter: Meter, script: Script) -> None:
     script.answers |= {
         "release": done("release", 0, -10, 10, 100, 0, hold_id=HOLD),
-        "extend": [done("extend", 0, 5, 15, 100, 15, hold_id=HOLD), Denied(0, 100, 98, 0, AT_MS)],
+        "extend": [done("extend", 0, 5, 15, 100, 15, hold_id=HOLD), Denied(0, ACCOUNT, 100, 98, 2, 5, None)],
     }
     assert await meter.settle_release(HOLD) == {"released": True}
     assert await meter.release(HOLD) is True
@@ -174,7 +181,7 @@ async def test_release_and_extend(meter: Meter, script: Script) -> None:
         "expires_at": None,
         "reserved_amount": None,
         "available": 2,
-        "reason": "balance",
+        **denial(5),
     }
     assert script.asked[-1][2:] == (HOLD, 60_000, (5,))
 
@@ -211,6 +218,7 @@ async def test_a_reservation(meter: Meter, script: Script) -> None:
         "event_type": "llm_call",
         "unit": "tokens",
         "resource": None,
+        "overage": "allow",
         "created_at": AT,
         "expires_at": "2026-03-01T12:00:01.000Z",
         "settled_at": "2026-03-01T12:00:00.500Z",
@@ -243,7 +251,7 @@ async def test_what_came_of_a_call_is_observed(meter: Meter, script: Script, not
     replayed = done("allocate", 5, 0, 0, 5, 0)._replace(replayed=True)
     script.answers |= {
         "allocate": [done("allocate", 5, 0, 0, 5, 0), replayed, MeterConflictError("no")],
-        "consume": Denied(0, 1, 0, 0, AT_MS),
+        "consume": Denied(0, ACCOUNT, 1, 0, 1, 5, None),
         "release": Settled("expired"),
         "standing": Standing(1, 0, AT_MS),
         "expire": 3,

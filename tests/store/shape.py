@@ -25,8 +25,8 @@ _TYPES = {
 }
 _FIELDS = {
     "meta": {"epoch", "posted", "last_ms", "schema", "mark", "ledger", "closed", "closing"},
-    "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended"},
-    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq"},
+    "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended", "limits"},
+    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq", "uncounted"},
 }
 _STATUSES = {"committed", "released", "expired", "absent"}
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desk import START_MS, A, B, Desk
+from desk import A, B, Desk
 
 from gateway.store.errors import RefusedError
 from gateway.store.keys import SCHEMA
@@ -162,4 +162,6 @@ class TestOpening:
 
 async def test_the_time_of_a_hold_is_told_when_something_is_denied(held: Desk) -> None:
     reply = await held.reserve("more", [(A, LARGEST)])
-    assert reply == ["DENIED", "-1", "1", "100", "10", str(START_MS + 60_000), str(START_MS)]
+    assert reply == ["DENIED", "-1", "1", A, "100", "10", "90", str(LARGEST), "", "balance", ""]
+    reply = await held.reserve("more", [(A, 100)])
+    assert reply[8:] == ["60000", "balance", ""]

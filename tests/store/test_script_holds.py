@@ -46,7 +46,8 @@ async def test_a_leg_that_is_short_denies_the_whole_hold(desk: Desk, short: int)
     legs: list[tuple[str, str | int | bytes]] = [(A, 60), (B, 59), (C, 58)]
     legs[short] = (legs[short][0], int(legs[short][1]) + 1)
     denied = read_denied(await desk.reserve("h", legs))
-    assert denied == (short, 100, 40 + short, START_MS + 5000, START_MS)
+    numbers = (100, 40 + short, 60 - short, 61 - short, 5000)
+    assert denied == (short, legs[short][0], *numbers, "balance", None)
     assert await desk.everything() == before
     legs[short] = (legs[short][0], int(legs[short][1]) - 1)
     assert (await desk.reserve("h", legs))[0] == "DONE"
@@ -54,7 +55,7 @@ async def test_a_leg_that_is_short_denies_the_whole_hold(desk: Desk, short: int)
 
 async def test_a_denial_without_holds_says_so(desk: Desk) -> None:
     await desk.known(A, balance=-3)
-    assert read_denied(await desk.reserve("h", [(A, 1)])) == (0, -3, 0, 0, START_MS)
+    assert read_denied(await desk.reserve("h", [(A, 1)])) == (0, A, -3, 0, -3, 1, None, "balance", None)
 
 
 async def test_one_account_in_two_legs_is_refused(desk: Desk) -> None:
@@ -157,8 +158,8 @@ async def test_extend_adds_to_the_hold_as_far_as_there_is_something(desk: Desk) 
     done = read_done(await desk.extend("h", 0, 90, 0), b"")
     assert done.entry.legs == ((A, 0, 90, 100, 100, 100), (B, 0, 0, 20, 100, 20))
     before = await desk.everything()
-    assert read_denied(await desk.extend("h", 90_000, 1, 5))[:3] == (0, 100, 100)
-    assert read_denied(await desk.extend("h", 90_000, 0, 81))[:3] == (1, 100, 20)
+    assert read_denied(await desk.extend("h", 90_000, 1, 5))[:4] == (0, A, 100, 100)
+    assert read_denied(await desk.extend("h", 90_000, 0, 81))[:4] == (1, B, 100, 20)
     assert await desk.everything() == before
     assert read_done(await desk.commit("h", 100, 20), b"").entry.legs == (
         (A, -100, -100, 100, 0, 0),
@@ -171,7 +172,7 @@ async def test_a_hold_may_be_lengthened_on_an_overdrawn_account(desk: Desk) -> N
     await desk.reserve("h", [(A, 10)])
     await desk.consume(A, 50)
     assert (await desk.extend("h", 90_000, 0))[0] == "DONE"
-    assert read_denied(await desk.extend("h", 0, 1))[:3] == (0, -40, 10)
+    assert read_denied(await desk.extend("h", 0, 1))[:4] == (0, A, -40, 10)
 
 
 @pytest.mark.parametrize("swept", [True, False])

@@ -22,6 +22,8 @@ from hypothesis.stateful import (
 from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
+from gateway.domain.holds import Overage, hold_id_of
+
 LARGEST = 2**53 - 1
 LONG = os.environ.get("QUOTAGATE_WALKS") == "long"
 
@@ -107,18 +109,24 @@ class Walk(RuleBasedStateMachine):
             answer = self.model.adjust(ns, account, amount, key)
             self.both("adjust", ns, key, (account, amount), answer, account, amount)
 
-    @rule(ns=namespaces, parts=legs, ttl_ms=ttls, key=keys)
-    def reserve(self, ns: str, parts: list[tuple[str, int]], ttl_ms: int, key: str) -> None:
-        self.done.append((self.reserve, (ns, parts, ttl_ms, key)))
-        hold_id = f"h{next(self.numbers)}"
-        answer = self.model.reserve(ns, hold_id, ttl_ms, parts, key)
+    @rule(
+        ns=namespaces,
+        parts=legs,
+        ttl_ms=ttls,
+        overage=st.sampled_from(["allow", "allow", "cap", "deny"]),
+        key=keys,
+    )
+    def reserve(self, ns: str, parts: list[tuple[str, int]], ttl_ms: int, overage: Overage, key: str) -> None:
+        self.done.append((self.reserve, (ns, parts, ttl_ms, overage, key)))
+        hold_id = hold_id_of([0], f"{next(self.numbers):024x}", overage)
+        answer = self.model.reserve(ns, hold_id, ttl_ms, parts, key, overage)
         self.both("reserve", ns, key, (ttl_ms, parts), answer, hold_id, ttl_ms, parts)
 
     @rule(ns=namespaces, account=accounts, less=st.sampled_from([-1, 0, 1, 30]), ttl_ms=ttls)
     def reserve_about_all_there_is(self, ns: str, account: str, less: int, ttl_ms: int) -> None:
         money = self.model.money(ns, account)
         if 1 <= money.available - less <= LARGEST:
-            self.reserve(ns, [(account, money.available - less)], ttl_ms, "")
+            self.reserve(ns, [(account, money.available - less)], ttl_ms, "allow", "")
 
     @precondition(lambda self: self.model.holds)
     @rule(pick=picks, part=st.integers(0, 3), other=amounts, key=keys)
@@ -166,6 +174,10 @@ class Walk(RuleBasedStateMachine):
         """Do again exactly what was done before: with its key a replay, without one a second time."""
         method, args = self.done[-1 - back % len(self.done)]
         method(*args)
+
+    @rule(ns=namespaces, parts=legs)
+    def ask_whether_it_fits(self, ns: str, parts: list[tuple[str, int]]) -> None:
+        self.walker.would_fit(ns, parts)
 
     @rule(what=st.sampled_from(["standing", "sweep", "audit", "look", "nothing"]), ns=namespaces, pick=picks)
     def read(self, what: str, ns: str, pick: int) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
-from model import Change, Clash, Closed, Held, Model, Short, TooLarge
+from model import Change, Clash, Closed, Held, Model, Over, Short, TooLarge
 from servers_under_test import ServerUnderTest
 from shape import check_shape
 
-from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
@@ -117,8 +117,9 @@ class Walker:
             assert decision.replayed == (not new), decision
         elif isinstance(answer, Short):
             assert isinstance(decision, Denied), f"{decision}, not {answer}"
-            assert (decision.leg, decision.balance, decision.reserved) == answer
-            assert decision.now_ms == self.model.now_ms
+            assert short_of(decision) == answer
+        elif isinstance(answer, Over):
+            assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
             assert decision == Settled(answer.status)
         elif isinstance(answer, TooLarge):
@@ -185,6 +186,15 @@ class Walker:
         money = self.model.standing(ns, account)
         standing = self.run(self.decider.standing(ns, account))
         assert standing == (money.balance, money.reserved, self.model.now_ms)
+        self.check()
+
+    def would_fit(self, ns: str, legs: Sequence[tuple[str, int]]) -> None:
+        """Ask what a reserve would be told."""
+        short = self.model.check(ns, legs)
+        checked = self.run(self.decider.check(ns, legs))
+        assert (checked.denied and short_of(checked.denied)) == short
+        has = [self.model.money(ns, account) for account, _ in legs]
+        assert checked.legs == tuple((money.balance, money.reserved) for money in has)
         self.check()
 
     def look(self, ns: str, hold_id: str) -> None:
@@ -327,6 +337,14 @@ def change_of(entry: Entry) -> Change:
     """Say an entry as the model does."""
     legs = tuple((leg.account, leg.amount, leg.held, leg.balance, leg.reserved) for leg in entry.legs)
     return Change(entry.verb, entry.at_ms, entry.hold_id, entry.expires_ms, entry.late, legs)  # type: ignore[arg-type]
+
+
+def short_of(denied: Denied) -> Short:
+    """Say a denial as the model does."""
+    assert denied.available == denied.balance - denied.reserved
+    assert (denied.reason, denied.limit) == ("balance", None)
+    leg, account, balance, reserved, _, needed, wait_ms, _, _ = denied
+    return Short(leg, account, balance, reserved, needed, wait_ms)
 
 
 def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
