@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from gateway import limit_wording
 from gateway.arguments import Arguments
 from gateway.domain.amounts import Amount
+from gateway.domain.decisions import Denied, Done
 from gateway.domain.durability import Durability
 from gateway.domain.limit_answers import AccountLimits, Decision
 from gateway.domain.limits import (
@@ -20,9 +22,11 @@ from gateway.domain.limits import (
     WINDOW_MIN_SECONDS,
     Limit,
     Per,
+    limit_texts,
+    read_limits,
 )
 from gateway.matching import behind
-from gateway.protocols import NO_EXTRAS, Call, Decider, Extras
+from gateway.protocols import NO_EXTRAS, Call, Decider, Extras, Observer
 from gateway.report_seams import DecidedRow, Overview
 
 Answer = TypeVar("Answer")
@@ -129,6 +133,22 @@ class LimitVerbs(ABC):
     async def _account_limits(self, account: str) -> AccountLimits:
         standings = await self._observed("limits", self._decider.limits(self.namespace, account))
         return limit_wording.account_limits(account, standings)
+
+
+def note_refusals(observer: Observer, verb: str, decision: Denied | Done) -> None:
+    """Let the observer know what was refused, or would have been by shadow limits."""
+    if isinstance(decision, Denied):
+        observer.refused(verb, decision.reason)
+    elif not decision.replayed:
+        texts = limit_texts(decision.entry.limits).values()
+        passed = Counter(
+            CONCURRENCY if state.limit.per == CONCURRENCY else "limit"
+            for text in texts
+            for state in read_limits(text)
+            if state.passed_by
+        )
+        for reason, count in passed.items():
+            observer.refused(verb, reason, count, shadow=True)
 
 
 def _window_ms(read: Arguments, per: str, window_seconds: Any) -> int:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from gateway.domain.amounts import scale_of, to_decimal
-from gateway.domain.limit_answers import AccountLimit, AccountLimits, DecidedLeg, DecidedLimit, Decision
+from gateway.domain.entries import Entry
+from gateway.domain.limit_answers import (
+    AccountLimit,
+    AccountLimits,
+    DecidedLeg,
+    DecidedLimit,
+    Decision,
+    LegLimit,
+)
 from gateway.domain.limits import AMOUNT, CONCURRENCY, LimitState, Standings, limit_texts, read_limits
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
@@ -28,18 +36,16 @@ def account_limits(account_text: str, standings: Standings) -> AccountLimits:
     }
 
 
-def seen_limits(account_text: str, limits: str, now_ms: int, *, made: bool) -> list[AccountLimit]:
-    """Say the limits that an entry left behind; ``made`` says whether it made a hold, which is open now."""
-    unit = parse_account(account_text).unit
-    return [_limit(state, unit, now_ms, state.level + made) for state in read_limits(limits)]
-
-
-def limits_of_legs(limits: str, accounts: Sequence[str], now_ms: int, *, made: bool) -> list[AccountLimit]:
-    """Say the limits that an entry left behind on all of its legs."""
+def leg_limits(entry: Entry) -> list[LegLimit]:
+    """Say the limits of its legs as an entry left them; a hold that it made is open now."""
+    made = entry.verb == "reserve"
     return [
-        said
-        for leg, text in limit_texts(limits).items()
-        for said in seen_limits(accounts[leg], text, now_ms, made=made)
+        {
+            **_limit(state, parse_account(entry.legs[leg].account).unit, entry.at_ms, state.level + made),
+            "leg": leg,
+        }
+        for leg, text in limit_texts(entry.limits).items()
+        for state in read_limits(text)
     ]
 
 

@@ -315,6 +315,10 @@ class Observer(Protocol):
         """One call of the meter ended: result is granted, denied, ok, replayed, settled or an error code."""
         ...
 
+    def refused(self, verb: str, reason: str, count: int = 1, *, shadow: bool = False) -> None:
+        """Something was denied, for the reason; or ``count`` shadow limits would have refused it."""
+        ...
+
     def round_trip(self, calls: int, seconds: float) -> None:
         """One batch of ``calls`` script calls shared a round trip of ``seconds``."""
         ...

@@ -9,6 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gateway.domain.limit_answers import LegLimit
+
 HoldStatus = Literal["active", "committed", "released", "expired"]
 SettledReason = Literal["not_found", "committed", "released", "expired"]
 DenialReason = Literal["balance", "limit", "concurrency"]
@@ -42,6 +44,7 @@ class Consumed(TypedDict):
     balance: Decimal
     available: Decimal
     entry_id: int | None
+    limits: NotRequired[list[LegLimit]]
     reason: NotRequired[DenialReason]
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
@@ -75,6 +78,7 @@ class Reserved(TypedDict):
     expires_at: str | None
     entry_id: None
     legs: NotRequired[list[StandingLeg]]
+    limits: NotRequired[list[LegLimit]]
     reason: NotRequired[DenialReason]
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]

@@ -30,6 +30,12 @@ class AccountLimit(TypedDict):
     shadow_refusals: int
 
 
+class LegLimit(AccountLimit):
+    """A limit of the account of one leg of an operation, as that left it. ``leg`` is the leg's index."""
+
+    leg: int
+
+
 class AccountLimits(TypedDict):
     """The limits of one account, by name, at ``as_of``."""
 

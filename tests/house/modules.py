@@ -39,6 +39,7 @@ _ROOTS = (
         "proxying",
         "proxy_command",
         "key_commands",
+        "limit_commands",
         "key_work",
         "operators",
         "peppers",
