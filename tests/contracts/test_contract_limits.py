@@ -1,4 +1,4 @@
-"""Limits and decisions, over every facade: what is refused and why, what is given back, what is told later."""
+"""Limits and decisions, over every facade: what is refused, what is given back, what is told later."""
 
 from __future__ import annotations
 
