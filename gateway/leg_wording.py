@@ -70,17 +70,15 @@ def standing_legs(legs: Sequence[LegState]) -> list[StandingLeg]:
     return [standing_leg(leg.account, leg.hold, leg.balance, leg.reserved) for leg in legs]
 
 
-def charged_legs(
-    legs: Sequence[LegState], actuals: Sequence[int | None], position: Position
-) -> list[ChargedLeg]:
-    """Say the legs of a committed hold; ``actuals`` is what each was to be charged, None as the first."""
+def charged_legs(legs: Sequence[LegState], actuals: Sequence[int], position: Position) -> list[ChargedLeg]:
+    """Say the legs of a committed hold; ``actuals`` is what each was to be charged."""
     return [
-        _charged_leg(leg, actuals[0] if actual is None else actual, entry_id(position, index))
+        _charged_leg(leg, actual, entry_id(position, index))
         for index, (leg, actual) in enumerate(zip(legs, actuals, strict=True))
     ]
 
 
-def _charged_leg(leg: LegState, actual: int | None, entry: int) -> ChargedLeg:
+def _charged_leg(leg: LegState, actual: int, entry: int) -> ChargedLeg:
     account = parse_account(leg.account)
     scale = scale_of(account.unit)
     said: ChargedLeg = {
@@ -94,6 +92,6 @@ def _charged_leg(leg: LegState, actual: int | None, entry: int) -> ChargedLeg:
         "balance": to_decimal(leg.balance, scale),
         "entry_id": entry if leg.amount else None,
     }
-    if actual is not None and actual > -leg.amount:
+    if actual > -leg.amount:
         said["uncharged"] = to_decimal(actual + leg.amount, scale)
     return said

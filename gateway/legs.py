@@ -146,10 +146,10 @@ def by_words(told: Sequence[Told]) -> bool:
 def placed(
     field: str,
     told: Sequence[Told],
-    amounts: Sequence[int | None],
+    amounts: Sequence[int],
     scales: Sequence[int],
     hold: Hold | None,
-) -> tuple[int | None, ...]:
+) -> tuple[int, ...]:
     """Give the amount of each leg: where one was told that, otherwise what ``amounts`` has.
 
     Raises MeterValidationError naming each that names no leg, or no amount of its unit.

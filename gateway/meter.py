@@ -47,6 +47,7 @@ from gateway.domain.holds import (
     RELEASED,
     TTL_DEFAULT_SECONDS,
     Overage,
+    Shared,
     hold_id_of,
 )
 from gateway.domain.names import ACTOR_MAX_BYTES, USER_ID_MAX_BYTES, namespace_error, shard_of
@@ -324,12 +325,11 @@ class Meter(ReportVerbs, LimitVerbs):
         scales: Sequence[int] | None,
         first: int,
         told: Sequence[Told],
-        others: int | None = None,
-    ) -> tuple[str, tuple[int | None, ...]]:
+    ) -> tuple[str, tuple[int, ...]]:
         """Give the hold to ask about and the amount of each leg; ``NO_HOLD`` where there is no such hold."""
         if scales is None:
             return NO_HOLD, (first,)
-        amounts = (first, *(others,) * (len(scales) - 1))
+        amounts = (first, *(Shared(first),) * (len(scales) - 1)) if first else (0,) * len(scales)
         if not told:
             return reservation_id, amounts
         # The accounts of a hold never change, so what is seen of them now is true when the script runs.
@@ -379,8 +379,7 @@ class Meter(ReportVerbs, LimitVerbs):
         told = read_told(read, "amounts", amounts)
         what = ("extend", reservation_id, ttl_ms, added, *told)
         call = self._call(read, idempotency_key, what, NO_EXTRAS, durability)
-        others = 0 if amount is None else None
-        hold_id, legs = await self._amounts("amounts", reservation_id, scales, added, told, others)
+        hold_id, legs = await self._amounts("amounts", reservation_id, scales, added, told)
         if hold_id == NO_HOLD and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
         decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))

@@ -99,12 +99,10 @@ class Decider(Protocol):
         """Decide what reserve would, and hold nothing."""
         ...
 
-    async def commit(
-        self, call: Call, hold_id: str, actuals: Sequence[int | None]
-    ) -> Done | Settled | Overrun:
-        """Charge the actual amount of each leg, None as the first, and drop the hold.
+    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled | Overrun:
+        """Charge the actual amount of each leg and drop the hold.
 
-        Raises MeterValidationError for None where the leg counts in another unit than the first.
+        Raises MeterValidationError for an amount that is ``Shared`` by a leg in another unit than the first.
         """
         ...
 
@@ -113,9 +111,9 @@ class Decider(Protocol):
         ...
 
     async def extend(
-        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int | None]
+        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
     ) -> Done | Denied | Settled:
-        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs, None as the first.
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs.
 
         Raises MeterValidationError as commit does.
         """

@@ -117,10 +117,8 @@ def checked(decision: Checked, legs: Sequence[tuple[str, int]]) -> CheckedAnswer
     }
 
 
-def committed(
-    decision: Done | Settled | Overrun, scale: int, actuals: Sequence[int | None] = (0,)
-) -> Committed:
-    """Say what commit did; ``actuals`` is what each leg was to be charged, None as the first."""
+def committed(decision: Done | Settled | Overrun, scale: int, actuals: Sequence[int] = (0,)) -> Committed:
+    """Say what commit did; ``actuals`` is what each leg was to be charged."""
     if not isinstance(decision, Done):
         return _uncommitted(decision)
     legs = decision.entry.legs
@@ -135,7 +133,7 @@ def committed(
     }
     if decision.entry.late:
         answer["late"] = True
-    uncharged = (actuals[0] or 0) + leg.amount
+    uncharged = actuals[0] + leg.amount
     if uncharged > 0:
         answer["uncharged"] = to_decimal(uncharged, scale)
     if len(legs) > 1:

@@ -79,7 +79,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "reserve", "POST", RESERVATIONS, _SPEND, requests.Reserve, answers.Reserved, calls.reserve, hot=True
     ),
-    Route("check", "POST", "/v1/check", _READ, requests.Check, answers.Checked, calls.check, hot=True),
+    Route("check", "POST", "/v1/check", _SPEND, requests.Check, answers.Checked, calls.check, hot=True),
     Route(
         "commit", "POST", HOLD + "/commit", _SPEND, requests.Commit, answers.Committed, calls.commit, hot=True
     ),

@@ -41,6 +41,10 @@ _CODES = {
 }
 
 
+# Of a leg these may be left out, for then they are the first leg's; to be null is another thing.
+_NEVER_NULL = frozenset({"event_type", "unit"})
+
+
 class Field(NamedTuple):
     """One field of a request.
 
@@ -91,7 +95,7 @@ def missing(field: Field) -> FieldError:
 
 def mistyped(field: Field, value: object) -> FieldError:
     """Give the fault of a field that is of another type."""
-    if value is None and field.required:
+    if value is None and (field.required or field.name in _NEVER_NULL):
         return missing(field)
     code = "VAL_INVALID_NUMBER" if field.is_amount else _CODES.get(field.name)
     code = code or f"VAL_{field.name.upper()}_INVALID_TYPE"

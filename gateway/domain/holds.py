@@ -57,6 +57,10 @@ def hold_scales(hold_id: str) -> tuple[int, ...] | None:
 NO_HOLD = hold_id_of((0,), "0" * 24)
 
 
+class Shared(int):
+    """An amount that was told of the hold as a whole: no leg in another unit than the first takes it."""
+
+
 class HoldLeg(NamedTuple):
     """One account of a hold: its text, the amount held, and what was charged when it was committed."""
 

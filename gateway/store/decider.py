@@ -15,7 +15,7 @@ import structlog
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
-from gateway.domain.holds import ALLOW, OVERAGES, Hold, hold_overage
+from gateway.domain.holds import ALLOW, OVERAGES, Hold, Shared, hold_overage
 from gateway.domain.names import namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -43,8 +43,6 @@ _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
 _CHANGED = frozenset({"DONE", "REPLAYED"})
-# A leg's amount where that is the first leg's.
-_SAME = "="
 _LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
 
 
@@ -118,10 +116,8 @@ class RedisDecider(Limiter):
         reply = await self._read("check", namespace, *(word for leg in legs for word in leg))
         return read_checked(reply, len(legs))
 
-    async def commit(
-        self, call: Call, hold_id: str, actuals: Sequence[int | None]
-    ) -> Done | Settled | Overrun:
-        """Charge the actual amount of each leg, None as the first, and drop the hold."""
+    async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled | Overrun:
+        """Charge the actual amount of each leg and drop the hold."""
         policy = self._policies[hold_overage(hold_id)]
         reply = await self._change("commit", call, hold_id, hold_id, policy, call.body, *_words(actuals))
         if reply[0] == "OVERAGE":
@@ -134,9 +130,9 @@ class RedisDecider(Limiter):
         return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
 
     async def extend(
-        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int | None]
+        self, call: Call, hold_id: str, ttl_ms: int, added: Sequence[int]
     ) -> Done | Denied | Settled:
-        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to each leg, None as first."""
+        """Let the hold live ``ttl_ms`` from now, if that is longer, and add to its legs."""
         reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *_words(added))
         if reply[0] == "DENIED":
             return read_denied(reply)
@@ -266,5 +262,5 @@ def _untold(field: str, leg: int, account: str) -> MeterValidationError:
     )
 
 
-def _words(amounts: Sequence[int | None]) -> Sequence[Word]:
-    return [_SAME if amount is None else amount for amount in amounts]
+def _words(amounts: Sequence[int]) -> Sequence[Word]:
+    return [f"={amount:d}" if isinstance(amount, Shared) else amount for amount in amounts]

@@ -26,6 +26,7 @@ METHODS = {
     "consume": "consume",
     "adjust": "adjust",
     "reserve": "reserve",
+    "check": "check",
     "commit": "commit",
     "settle_release": "release",
     "extend": "extend",
@@ -64,8 +65,9 @@ class FakeMeter:
         return self
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        async def call(*arguments: Any) -> Any:
-            self.calls.append((verb, *arguments))
+        async def call(*arguments: Any, **named: Any) -> Any:
+            said = {name: value for name, value in named.items() if value is not None and value != "allow"}
+            self.calls.append((verb, *arguments, said) if said else (verb, *arguments))
             if self.hold is not None:
                 await self.hold.wait()
             if self.error is not None:

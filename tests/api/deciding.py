@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.domain.decisions import Done, Standing
+from gateway.domain.decisions import Checked, Done, Standing
 from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, Hold, HoldLeg
 from gateway.domain.names import account_text
@@ -28,6 +28,10 @@ def _done(verb: str, hold_id: str, *legs: LegState) -> Done:
     return Done(Entry(Position(1, 1), verb, AT_MS, "default", hold_id, AT_MS + 1000, False, legs, b""), False)
 
 
+def _leg(size: int) -> LegState:
+    return LegState(ACCOUNT, -size, 0, size, 0, 0)
+
+
 class Agreeable:
     """Both sides of a meter's backend."""
 
@@ -44,13 +48,13 @@ class Agreeable:
         return _done("reserve", hold_id, *(LegState(text, 0, size, size, size, size) for text, size in legs))
 
     async def commit(self, _call: Any, hold_id: str, actuals: Sequence[int]) -> Done:
-        return _done("commit", hold_id, *(LegState(ACCOUNT, -size, -size, size, 0, 0) for size in actuals))
+        return _done("commit", hold_id, *(_leg(size) for size in actuals))
 
     async def release(self, _call: Any, hold_id: str) -> Done:
         return _done("release", hold_id, LegState(ACCOUNT, 0, -1, 1, 1, 0))
 
     async def extend(self, _call: Any, hold_id: str, _ttl_ms: int, added: Sequence[int]) -> Done:
-        return _done("extend", hold_id, *(LegState(ACCOUNT, 0, size, size, size, size) for size in added))
+        return _done("extend", hold_id, *(_leg(size) for size in added))
 
     async def standing(self, _namespace: str, _account: str) -> Standing:
         return Standing(7, 3, AT_MS)
@@ -71,7 +75,10 @@ class Agreeable:
     async def note_report(self, *_: Any, **__: Any) -> None:
         return None
 
-    async def check(self, *_: Any) -> dict[str, Any]:
+    async def check(self, _: str, asked: Any) -> Any:
+        """Stand for both: a decider is asked of legs, a ledger of accounts."""
+        if isinstance(asked, tuple):
+            return Checked(None, tuple((size, 0) for _, size in asked))
         return {}
 
     async def head(self, _shard: int) -> Position:

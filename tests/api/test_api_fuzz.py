@@ -31,6 +31,8 @@ GETS = [route for route in ROUTES if route.method == "GET"]
 # What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, objects have a size and
 # cursors a place.
 BEYOND_SCHEMA = {"VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_CURSOR_INVALID"}
+# Legs are told apart by what they say and do not say; a hold's id says how many it has.
+BEYOND_SCHEMA |= {"VAL_LEG_DUPLICATE", "VAL_LEG_UNKNOWN", "VAL_LEG_AMBIGUOUS"}
 BYTE_BOUNDS = {"VAL_USER_ID_TOO_LONG", "VAL_RESOURCE_TOO_LONG", "VAL_IDEMPOTENCY_KEY_TOO_LONG"}
 
 quick = settings(
@@ -66,12 +68,24 @@ objects = st.dictionaries(letters, trees, max_size=3)
 anything = st.one_of(leaves, times, trees, objects)
 
 
+LEG_MEMBERS = {
+    "leg": st.one_of(st.integers(-1, 2), leaves),
+    **{word: st.one_of(names, names, leaves) for word in ("user_id", "event_type", "unit", "resource")},
+    "amount": st.one_of(numbers, numbers, leaves),
+    "colour": leaves,
+}
+
+
 def likely(field: str) -> st.SearchStrategy[Any]:
     """Values that a field may well take."""
     if field in {"amount", "actual_amount", "ttl_seconds", "reference_id"}:
         return numbers
     if field == "event_time":
         return times
+    if field in {"also", "actuals", "amounts"}:
+        return st.lists(st.fixed_dictionaries({}, optional=LEG_MEMBERS), max_size=3)
+    if field == "overage":
+        return st.sampled_from(["allow", "cap", "deny"])
     return {"metadata": objects, "check_balance": st.booleans()}.get(field, names)
 
 

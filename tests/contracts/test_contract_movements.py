@@ -45,7 +45,7 @@ async def test_consume_without_check_may_go_below_zero(meter: Any) -> None:
 async def test_consume_with_check_denies_what_exceeds_the_balance(meter: Any) -> None:
     await meter.allocate("ann", "llm_call", 10, "tokens")
     denied = await meter.consume("ann", "llm_call", 11, "tokens", check_balance=True)
-    assert set(denied) == CONSUMED | {"reason"}
+    assert set(denied) == CONSUMED | {"reason", "denied_by", "needed", "retry_after"}
     assert denied["success"] is False
     assert denied["reason"] == "balance"
     assert denied["entry_id"] is None

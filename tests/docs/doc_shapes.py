@@ -8,7 +8,7 @@ from typing import Any
 
 # Ids, times and cursors are told by their shape. An entry's id is epoch and sequence: thirteen digits.
 _SHAPES = (
-    (re.compile(r"rsv_[0-9]+_[0-9a-f]{24}"), "HOLD"),
+    (re.compile(r"rsv_[0-9]+[cd]?_[0-9a-f]{24}"), "HOLD"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"), "TIME"),
     (re.compile(r"\b[1-9]\d{12,13}\b"), "ENTRY"),
     (re.compile(r"\b[0-9a-f]{12}-[0-9a-f]+\b"), "REQUEST"),

@@ -13,7 +13,7 @@ from lua_source import BUILT_IN, free_names, header, key_arguments, parts, steps
 from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
-from gateway.domain.holds import hold_id_of
+from gateway.domain.holds import Shared, hold_id_of
 from gateway.domain.limits import Limit
 from gateway.domain.names import shard_of
 from gateway.errors import MeterValidationError
@@ -202,7 +202,10 @@ async def _several_legs(decider: RedisDecider, legs: list[tuple[str, int]]) -> N
     await decider.check("acme", [(legs[0][0], 1000)])
     await decider.reserve(call, hold_id, 1000, legs)
     await decider.commit(call, hold_id, [2, 1])
-    for verb in (decider.commit(call, hold_id, [1, None]), decider.extend(call, hold_id, 2000, [1, None])):
+    for verb in (
+        decider.commit(call, hold_id, [1, Shared(1)]),
+        decider.extend(call, hold_id, 2000, [1, Shared(1)]),
+    ):
         with pytest.raises(MeterValidationError):
             await verb
 
