@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # Whose examples are run. Every other document may show commands to read, as ``console``.
 EXECUTED = (
     *("README.md", "docs/http.md", "docs/keys.md", "docs/sdk.md"),
-    *("docs/llm.md", "docs/middleware.md", "docs/operations.md"),
+    *("docs/limits.md", "docs/llm.md", "docs/middleware.md", "docs/operations.md"),
 )
 
 _FENCE = re.compile(r"^```(\w*) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
