@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from limit_model import Rate, Rates
+
 LARGEST = 2**53 - 1
 
 AccountName = tuple[str, str]
@@ -24,6 +26,13 @@ class Short(NamedTuple):
     balance: int
     reserved: int
     needed: int
+    wait_ms: int | None
+
+
+class Refused(NamedTuple):
+    """Limits have no room: which, by leg and name, and when there is; None for never."""
+
+    limits: frozenset[tuple[int, str]]
     wait_ms: int | None
 
 
@@ -73,7 +82,7 @@ class Change(NamedTuple):
     legs: tuple[Moved, ...]
 
 
-Answer = Change | Short | Over | Closed | TooLarge | Clash
+Answer = Change | Short | Refused | Over | Closed | TooLarge | Clash
 
 
 @dataclass
@@ -111,6 +120,7 @@ class Model:
     holds: dict[HoldName, Held] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[object, Change]] = field(default_factory=dict)
     changes: list[tuple[str, Change]] = field(default_factory=list)
+    rates: Rates = field(default_factory=Rates)
     _last_ms: int = 0
 
     @property
@@ -141,9 +151,15 @@ class Model:
             return before
         self._expire(ns, [account])
         money = self.money(ns, account)
+        refused = self._refused(ns, [(account, amount)]) if check else None
         if check and amount > money.available:
-            return self._short(ns, [(account, amount)])  # type: ignore[return-value]  # for it does not fit
-        return self._move("consume", ns, account, -amount, key, what)
+            return _both(self._short(ns, [(account, amount)]), refused)  # type: ignore[return-value]
+        if refused is not None:
+            return refused
+        answer = self._move("consume", ns, account, -amount, key, what)
+        if isinstance(answer, Change):
+            self.rates.count(ns, [(account, amount)], answer.at_ms)
+        return answer
 
     def reserve(
         self,
@@ -158,8 +174,10 @@ class Model:
         if (before := self._before(ns, key, what)) is not None:
             return before
         self._expire(ns, [account for account, _ in legs])
-        if (short := self._short(ns, legs)) is not None:
-            return short
+        refused = self._refused(ns, legs)
+        if (denied := _both(self._short(ns, legs), refused)) is not None:
+            return denied
+        self.rates.count(ns, legs, self.now_ms)
         hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms, overage=overage)
         self.holds[ns, hold_id] = hold
         return self._write(
@@ -190,6 +208,8 @@ class Model:
         for (account, _), actual in zip(hold.legs, actuals, strict=True):
             if self.money(ns, account).balance - actual < -LARGEST:
                 return TooLarge(account)
+        unused = [held - actual for (_, held), actual in zip(hold.legs, actuals, strict=True)]
+        self.rates.give_back(ns, hold.legs, unused, hold.created_ms, self.now_ms)
         hold.status, hold.late, hold.charged, hold.settled_ms = "committed", late, list(actuals), self.now_ms
         moves = [
             (account, -actual, 0 if late else -held)
@@ -204,6 +224,8 @@ class Model:
         hold = self._touched_hold(ns, hold_id)
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
+        held = [amount for _, amount in hold.legs]
+        self.rates.give_back(ns, hold.legs, held, hold.created_ms, self.now_ms)
         hold.status, hold.settled_ms = "released", self.now_ms
         return self._write("release", ns, [(a, 0, -held) for a, held in hold.legs], key, what, hold_id, hold)
 
@@ -215,9 +237,10 @@ class Model:
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
         more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
-        short = self._short(ns, more, own=(hold_id, hold))
-        if short is not None:
-            return short
+        denied = _both(self._short(ns, more, own=(hold_id, hold)), self._refused(ns, more))
+        if denied is not None:
+            return denied
+        self.rates.count(ns, more, self.now_ms)
         hold.expires_ms = max(hold.expires_ms, self.now_ms + ttl_ms)
         hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
         return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
@@ -226,6 +249,24 @@ class Model:
         """Say what reserve would, and hold nothing."""
         self._expire(ns, [account for account, _ in legs])
         return self._short(ns, legs)
+
+    def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
+        """Set a rate per amount, or change it; False when it was so already."""
+        self._expire(ns, [account])
+        now_ms = self.now_ms
+        if not self.rates.set(ns, account, name, Rate(limit, window_ms, since_ms=now_ms + 1), now_ms):
+            return False
+        self._write("limit", ns, [(account, 0, 0)], "", None)
+        self._last_ms = now_ms + 1
+        return True
+
+    def _refused(self, ns: str, legs: Sequence[tuple[str, int]]) -> Refused | None:
+        found = self.rates.refusals(ns, legs, self.now_ms)
+        if not found:
+            return None
+        waits = list(found.values())
+        wait_ms = None if None in waits else max(1, *(wait for wait in waits if wait is not None))
+        return Refused(frozenset(found), wait_ms)
 
     def standing(self, ns: str, account: str) -> Money:
         self._expire(ns, [account])
@@ -335,3 +376,11 @@ class Model:
         if key:
             self.answers[ns, key] = what, change
         return change
+
+
+def _both(short: Short | None, refused: Refused | None) -> Short | Refused | None:
+    """Say what denies: a balance before limits, and the time after which neither does."""
+    if short is None or refused is None:
+        return short or refused
+    waits = short.wait_ms, refused.wait_ms
+    return short._replace(wait_ms=None if None in waits else max(wait for wait in waits if wait is not None))

@@ -22,6 +22,13 @@ from gateway.domain.names import Account
 
 _SCHEMAS = "#/components/schemas/{name}"
 _WITH_BODY = frozenset({"POST", "PUT"})
+_RATE_OR_CONCURRENCY = [
+    {
+        "properties": {"per": {"enum": ["requests", "amount"]}, "window_seconds": {"type": "integer"}},
+        "required": ["window_seconds"],
+    },
+    {"properties": {"per": {"const": "concurrency"}, "window_seconds": {"type": "null"}}},
+]
 _ALWAYS = ("401", "403", "422", "500", "503")
 _ACTING = ("X-Namespace", "X-Request-Id", "X-Actor-Id", "X-On-Behalf-Of", "X-Actor-Reason")
 _REPORTS = frozenset(
@@ -79,6 +86,7 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
     plain["ToldLeg"]["oneOf"] = _NAMING_A_LEG
     for name in ("Extend", "ExtendOperation"):
         plain[name]["anyOf"] = _SOMETHING_TO_EXTEND
+    plain["SetLimit"]["anyOf"] = _RATE_OR_CONCURRENCY
     plain["Problem"]["properties"]["errors"]["items"] = _ref("FieldError")
     plain["FieldError"] = {
         "type": "object",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
-from model import Change, Clash, Closed, Held, Model, Over, Short, TooLarge
+from model import Change, Clash, Closed, Held, Model, Over, Refused, Short, TooLarge
 from servers_under_test import ServerUnderTest
 from shape import check_shape
 
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
+from gateway.domain.limits import Limit, read_limits
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -115,6 +118,10 @@ class Walker:
             assert decision.entry.namespace == ns
             new = bool(self._new) and self._new[-1] == (ns, answer)
             assert decision.replayed == (not new), decision
+        elif isinstance(answer, Refused):
+            assert isinstance(decision, Denied), f"{decision}, not {answer}"
+            assert (decision.leg, decision.limit) in answer.limits
+            assert (decision.reason, decision.wait_ms) == ("limit", answer.wait_ms)
         elif isinstance(answer, Short):
             assert isinstance(decision, Denied), f"{decision}, not {answer}"
             assert short_of(decision) == answer
@@ -131,6 +138,12 @@ class Walker:
     @property
     def _new(self) -> Sequence[tuple[str, Change]]:
         return self.model.changes[len(self.checked.entries) :]
+
+    def set_limit(self, ns: str, account: str, limit: Limit) -> None:
+        """Set a rate on both."""
+        answer = self.model.set_limit(ns, account, limit.name, limit.limit, limit.window_ms)
+        assert self.run(self.decider.set_limit(Call(ns, None, "", b""), account, limit)) == answer
+        self.check()
 
     # Comparing everything.
 
@@ -161,9 +174,17 @@ class Walker:
         assert self.checked.accounts.get((ns, account), (0, 0)) == expected
         key, path = self.keys.prefix, path_of(ns, account)
         row, listed = await asyncio.gather(
-            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved"),
+            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "limits"),
             self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
         )
+        told = row[2] if row[0] is not None else self.ledger.limits.get((ns, account))
+        states = {state.limit.name: state for state in read_limits(told or "")}
+        known = self.model.rates.of(ns, account)
+        assert states.keys() == known.keys()
+        for name, rate in known.items():
+            state, flown = states[name], replace(rate)
+            flown.flow(self.model.now_ms)
+            assert state.used_at(self.model.now_ms) == math.ceil(flown.used), (state, rate)
         if row[0] is None:
             assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
@@ -343,7 +364,7 @@ def short_of(denied: Denied) -> Short:
     """Say a denial as the model does."""
     assert denied.available == denied.balance - denied.reserved
     assert (denied.reason, denied.limit) == ("balance", None)
-    leg, account, balance, reserved, _, needed, wait_ms, _, _ = denied
+    leg, account, balance, reserved, _, needed, wait_ms, *_ = denied
     return Short(leg, account, balance, reserved, needed, wait_ms)
 
 
