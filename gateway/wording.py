@@ -52,8 +52,14 @@ def posted(done: Done, scale: int) -> Posted:
 def consumed(decision: Done | Denied, scale: int) -> Consumed:
     """Say what consume did."""
     if isinstance(decision, Denied):
-        refused = {"success": False, "balance": to_decimal(decision.balance, scale), "entry_id": None}
-        return cast("Consumed", {**refused, **denial(decision)})
+        said = denial(decision)
+        refused = {
+            "success": False,
+            "balance": to_decimal(decision.balance, scale),
+            "available": said["available"],
+            "entry_id": None,
+        }
+        return cast("Consumed", {**refused, **said})
     leg = decision.entry.legs[0]
     answer: Consumed = {
         "success": True,
@@ -69,14 +75,16 @@ def consumed(decision: Done | Denied, scale: int) -> Consumed:
 def reserved(decision: Done | Denied, scale: int) -> Reserved:
     """Say what reserve did, or why not and when it is worth asking again."""
     if isinstance(decision, Denied):
+        said = denial(decision)
         refused = {
             "granted": False,
             "reservation_id": None,
             "balance": to_decimal(decision.balance, unit_scale(decision.account)),
+            "available": said["available"],
             "expires_at": None,
             "entry_id": None,
         }
-        return cast("Reserved", {**refused, **denial(decision)})
+        return cast("Reserved", {**refused, **said})
     legs = decision.entry.legs
     leg = legs[0]
     answer: Reserved = {
@@ -100,8 +108,7 @@ def checked(decision: Checked, legs: Sequence[tuple[str, int]]) -> CheckedAnswer
         standing_leg(account, amount, *has)
         for (account, amount), has in zip(legs, decision.legs, strict=True)
     ]
-    denied = decision.denied
-    if denied is None:
+    if decision.denied is None:
         first = said[0]
         return {
             "granted": True,
@@ -109,11 +116,13 @@ def checked(decision: Checked, legs: Sequence[tuple[str, int]]) -> CheckedAnswer
             "available": first["available"],
             "legs": said,
         }
+    refusal = denial(decision.denied)
     return {
         "granted": False,
-        "balance": to_decimal(denied.balance, unit_scale(denied.account)),
+        "balance": to_decimal(decision.denied.balance, unit_scale(decision.denied.account)),
+        "available": refusal["available"],
         "legs": said,
-        **denial(denied),
+        **refusal,
     }
 
 

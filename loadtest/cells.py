@@ -12,13 +12,16 @@ SCRIPTS, METER, HTTP, ECHO = "scripts", "meter", "http", "echo"
 LIMITS, POSTGRES, POSTGRES_RELAXED = "limits", "postgres", "postgres, commits do not wait for the disk"
 RESERVE, CHECK, PAIR = "reserve", "check", "reserve + commit"
 DURABLE = "reserve, by durability"
+LEGS = "reserve, by legs"
+LEG_COUNTS = (1, 3, 8)
 CLOSED, OPEN = "closed", "open"
 
 
 class Cell(NamedTuple):
     """One thing to measure: who does what, on how many accounts, for how many clients, in which loop.
 
-    ``durability`` is a label of durability.LEVELS.
+    ``durability`` is a label of durability.LEVELS. Of several ``legs`` all but the first are accounts that
+    everybody shares.
     """
 
     subject: str
@@ -28,6 +31,7 @@ class Cell(NamedTuple):
     loop: str = CLOSED
     keyed: bool = False
     durability: str = "journal"
+    legs: int = 1
 
     def beside(self, subject: str) -> Cell:
         """Give the same cell of another subject."""
@@ -52,3 +56,5 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
             yield from (Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))
     for label in LEVELS:
         yield Cell(METER, DURABLE, sizes.accounts, sizes.durable_clients, durability=label)
+    for legs in LEG_COUNTS:
+        yield Cell(METER, LEGS, sizes.accounts, sizes.durable_clients, legs=legs)

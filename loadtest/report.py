@@ -16,6 +16,7 @@ from loadtest.cells import (
     DURABLE,
     ECHO,
     HTTP,
+    LEGS,
     LIMITS,
     METER,
     OPEN,
@@ -51,6 +52,7 @@ def show(summary: Summary, verdicts: Sequence[Verdict]) -> None:
         _latency(summary),
         _peers(summary),
         _durability(summary),
+        _legs(summary),
         _spent(summary),
         _layers(summary),
         _memory(summary),
@@ -141,6 +143,24 @@ def _durability(summary: Summary) -> _Section:
             share = summary.ratio(row.cell, row.cell._replace(durability="journal"))
             section.table.add_row(
                 row.durability,
+                _accounts(row),
+                str(row.clients),
+                _rate(row),
+                "-" if share is None else f"{share:.3f}",
+                _ms(row.p50_ms),
+                _ms(row.p99_ms),
+            )
+    return section
+
+
+def _legs(summary: Summary) -> _Section:
+    title = "A reserve through the Meter by number of legs, closed loop; latency in ms"
+    section = _section(title, "legs", "on", "clients", "per second", "of one leg", "p50", "p99")
+    for row in summary.rows:
+        if row.verb == LEGS:
+            share = summary.ratio(row.cell, row.cell._replace(legs=1))
+            section.table.add_row(
+                str(row.legs),
                 _accounts(row),
                 str(row.clients),
                 _rate(row),

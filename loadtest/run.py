@@ -19,6 +19,7 @@ from loadtest.cells import (
     DURABLE,
     ECHO,
     HTTP,
+    LEGS,
     LIMITS,
     METER,
     OPEN,
@@ -38,7 +39,7 @@ from loadtest.tally import Figures, Window
 # An open loop offers this share of what the closed loop before it could do.
 OPEN_SHARE = 0.5
 
-_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve"}
+_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve", LEGS: "reserve"}
 _SCRIPT_CONNECTIONS = 4
 
 Tell = Callable[[str], None]
@@ -128,8 +129,9 @@ def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed
     window = Window(cell.clients, sizes.warm_seconds, seconds, offered)
     namespace = f"load-{seed}"
     job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
+    fund = {"namespace": f"load-{seed}", "accounts": cell.accounts, "legs": cell.legs}
     if cell.subject in {SCRIPTS, METER, HTTP}:
-        scene.workers["meter"].do(verb="fund", namespace=namespace, accounts=cell.accounts)
+        scene.workers["meter"].do(verb="fund", **fund)
         scene.drained(namespace)
     before = scene.spent()
     figures = msgspec.convert(_LOADS[cell.subject](scene, cell, job | {"namespace": namespace}), Figures)
@@ -148,7 +150,7 @@ def _load_scripts(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
 
 def _load_meter(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
     level = LEVELS[cell.durability].durability
-    return scene.workers["meter"].do(verb=_VERBS[cell.verb], durability=level, **job)
+    return scene.workers["meter"].do(verb=_VERBS[cell.verb], durability=level, legs=cell.legs, **job)
 
 
 def _load_http(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:

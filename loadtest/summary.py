@@ -25,6 +25,7 @@ class Row(msgspec.Struct, kw_only=True):
     loop: str
     keyed: bool
     durability: str
+    legs: int
     rate: float
     offered: float | None
     p50_ms: float | None

@@ -72,25 +72,33 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
             made = meters(job["namespace"])
             names = users(job["accounts"])
             if job["verb"] == "fund":
-                await asyncio.gather(*(made.allocate(name, EVENT, PLENTY, UNIT) for name in names))
+                funded = [*names, *(leg["user_id"] for leg in shared_legs(job["legs"]))]
+                await asyncio.gather(*(made.allocate(name, EVENT, PLENTY, UNIT) for name in funded))
                 return None
             made = made.with_durability(job["durability"])
-            act = _careful(_VERBS[job["verb"]](made, names, keyed=job["keyed"]))
+            also = shared_legs(job["legs"])
+            act = _careful(_VERBS[job["verb"]](made, names, also, keyed=job["keyed"]))
             return await tasks.load(act, msgspec.convert(job["window"], Window), job["seed"])
 
         yield perform
 
 
-def _reserves(made: Meter, names: list[str], *, keyed: bool) -> tasks.Act:
+def shared_legs(legs: int) -> list[dict[str, str]]:
+    """Give the legs beside the first, which all calls have in common."""
+    return [{"user_id": f"shared-{number}"} for number in range(1, legs)]
+
+
+def _reserves(made: Meter, names: list[str], also: list[dict[str, str]], *, keyed: bool) -> tasks.Act:
     async def act(number: int) -> bool:
         key = f"load-{number}" if keyed else None
-        answer = await made.reserve(names[number % len(names)], EVENT, 1, UNIT, idempotency_key=key)
+        name = names[number % len(names)]
+        answer = await made.reserve(name, EVENT, 1, UNIT, idempotency_key=key, also=also or None)
         return answer["granted"]
 
     return act
 
 
-def _pairs(made: Meter, names: list[str], *, keyed: bool) -> tasks.Act:
+def _pairs(made: Meter, names: list[str], _also: list[dict[str, str]], *, keyed: bool) -> tasks.Act:
     async def act(number: int) -> bool:
         key = f"load-{number}" if keyed else None
         held = await made.reserve(names[number % len(names)], EVENT, 2, UNIT, idempotency_key=key)
@@ -100,7 +108,7 @@ def _pairs(made: Meter, names: list[str], *, keyed: bool) -> tasks.Act:
     return act
 
 
-def _checks(made: Meter, names: list[str], *, keyed: bool) -> tasks.Act:
+def _checks(made: Meter, names: list[str], _also: list[dict[str, str]], *, keyed: bool) -> tasks.Act:
     async def act(number: int) -> bool:
         key = f"load-{number}" if keyed else None
         name = names[number % len(names)]

@@ -152,14 +152,10 @@ def _value(field: Field, raw: Raw) -> Any:
 
 
 def _items(field: Field, shape: type[Request], raw: Raw) -> Any:
-    """Give the items of a list of objects, or all their faults, each with its place."""
-    try:
-        listed = json.decode(raw, type=list[Raw])
-    except ValidationError:
-        return mistyped(field, _untyped(raw))
+    """Give the items of a list that is to be one of objects, or all their faults, each with its place."""
     found: list[Request] = []
     faults: list[FieldError] = []
-    for index, item in enumerate(listed):
+    for index, item in enumerate(json.decode(raw, type=list[Raw])):
         place = f"{field.name}[{index}]"
         try:
             found.append(_reader_of(shape).inspect(json.decode(item, type=dict[str, Raw])))
@@ -172,7 +168,7 @@ def _items(field: Field, shape: type[Request], raw: Raw) -> Any:
 
 def _other(field: Field, raw: Raw) -> Any:
     """Say what is wrong with a member of another type. Nothing is with 300.0: JSON calls it an integer."""
-    if field.items is not None:
+    if field.items is not None and bytes(raw).startswith(b"["):
         return _items(field, field.items, raw)
     try:
         value = _untyped(raw)

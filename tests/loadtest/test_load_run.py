@@ -40,6 +40,7 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
         "Latency of a reserve",
         "Beside what else",
         "by durability",
+        "by number of legs",
         "Bytes of Redis",
         "Targets",
     ):
