@@ -245,10 +245,10 @@ class Model:
         hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
         return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
 
-    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | None:
+    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | Refused | None:
         """Say what reserve would, and hold nothing."""
         self._expire(ns, [account for account, _ in legs])
-        return self._short(ns, legs)
+        return _both(self._short(ns, legs), self._refused(ns, legs))
 
     def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
         """Set a rate per amount, or change it; False when it was so already."""

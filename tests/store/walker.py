@@ -119,13 +119,8 @@ class Walker:
             assert decision.entry.namespace == ns
             new = bool(self._new) and self._new[-1] == (ns, answer)
             assert decision.replayed == (not new), decision
-        elif isinstance(answer, Refused):
-            assert isinstance(decision, Denied), f"{decision}, not {answer}"
-            assert (decision.leg, decision.limit) in answer.limits
-            assert (decision.reason, decision.wait_ms) == ("limit", answer.wait_ms)
-        elif isinstance(answer, Short):
-            assert isinstance(decision, Denied), f"{decision}, not {answer}"
-            assert short_of(decision) == answer
+        elif isinstance(answer, Short | Refused):
+            self._compare_denied(decision, answer)
         elif isinstance(answer, Over):
             assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
@@ -139,6 +134,14 @@ class Walker:
     @property
     def _new(self) -> Sequence[tuple[str, Change]]:
         return self.model.changes[len(self.checked.entries) :]
+
+    def _compare_denied(self, decision: Any, answer: Short | Refused) -> None:
+        assert isinstance(decision, Denied), f"{decision}, not {answer}"
+        if isinstance(answer, Short):
+            assert short_of(decision) == answer
+        else:
+            assert (decision.leg, decision.limit) in answer.limits
+            assert (decision.reason, decision.wait_ms) == ("limit", answer.wait_ms)
 
     def set_limit(self, ns: str, account: str, limit: Limit) -> None:
         """Set a rate on both."""
@@ -214,7 +217,10 @@ class Walker:
         """Ask what a reserve would be told."""
         short = self.model.check(ns, legs)
         checked = self.run(self.decider.check(ns, legs))
-        assert (checked.denied and short_of(checked.denied)) == short
+        if short is None:
+            assert checked.denied is None
+        else:
+            self._compare_denied(checked.denied, short)
         has = [self.model.money(ns, account) for account, _ in legs]
         assert checked.legs == tuple((money.balance, money.reserved) for money in has)
         self.check()
