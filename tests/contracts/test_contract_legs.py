@@ -318,3 +318,14 @@ async def test_a_block_settles_every_leg(funded: Any) -> None:
         hold.actual(5, [{"unit": "usd", "amount": 9}])
     assert hold.committed["legs"][2]["uncharged"] == 5
     assert await standing(funded, ANN, TEAM, COST) == [(85, 0), (185, 0), (0, 0)]
+
+
+async def test_redis_and_the_ledger_agree_on_every_leg(funded: Any) -> None:
+    also = [{"user_id": "team"}, {"unit": "usd", "amount": 1}]
+    holds = [(await held(funded, 10, *also))["reservation_id"] for _ in range(3)]
+    await funded.commit(holds[0], 4, actuals=[{"leg": 2, "amount": 0.5}])
+    await funded.release(holds[1])
+    assert await funded.reconcile() == []
+    statuses = {one["status"]: one for one in (await funded.list_reservations())["reservations"]}
+    assert [leg["consumed"] for leg in statuses["committed"]["legs"]] == [4, 4, Decimal("0.5")]
+    assert [len(statuses[word]["legs"]) for word in ("active", "released")] == [3, 3]
