@@ -100,7 +100,8 @@ class Store(NamedTuple):
     async def _tidy(self, settings: Settings) -> None:
         """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
-        await keep_tidy(leaver, Expirer(self.decider, Walks(self.database)))
+        expirer = Expirer(self.decider, Walks(self.database), overdue_ms=settings.overdue_hold_ms)
+        await keep_tidy(leaver, expirer)
 
 
 @asynccontextmanager

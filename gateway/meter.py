@@ -534,7 +534,7 @@ class Meter(ReportVerbs, LimitVerbs):
         """Compare accounts with the ledger, each at one place of the journal, and repair them if asked to."""
         asked = read_orders(repair, trust, deep, limit, cursor, self._actor)
         caught_up, as_of = await self._wait_for_ledger()
-        if not caught_up:
+        if not caught_up and await self._backend.reconciler.gap(self.namespace) is None:
             raise behind()
         return await reconciled(self._backend.reconciler, self.namespace, asked, as_of)
 

@@ -58,6 +58,10 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
         timeout_seconds: Annotated[
             float, typer.Option(min=0.001, help="How long the upstream may be silent.")
         ] = 600,
+        metrics_path: Annotated[
+            str | None,
+            typer.Option(help="A path that shows measurements instead of being passed on, e.g. /metrics."),
+        ] = None,
     ) -> None:
         """Stand in front of a model provider: refuse what quota does not cover, charge what calls cost.
 
@@ -71,6 +75,6 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
         options = ProxyOptions(
             *(upstream, host, port, gateway, settings.api_key, namespace, user, user_header),
             *(event_type, unit, resource, other_cost, tuple(free or ()), weights, prices, on_unavailable),
-            *(ask_usage, ttl_seconds, timeout_seconds, settings.drain_seconds),
+            *(ask_usage, ttl_seconds, timeout_seconds, settings.drain_seconds, metrics_path),
         )
         run(run_proxy(options, lambda line: typer.echo(line, err=True)))

@@ -23,6 +23,7 @@ from gateway.middleware.asking import AskUsage
 from gateway.middleware.costs import FREE
 from gateway.middleware.forwarding import Forwarder, UpstreamBrokeOffError
 from gateway.middleware.requests import App, Receive, Scope, Send
+from gateway.middleware.scraping import MetricsAt
 from gateway.settings import SettingsError, is_loopback
 
 _log = structlog.get_logger("quotagate.proxy")
@@ -56,6 +57,7 @@ class ProxyOptions(NamedTuple):
         ttl_seconds: how long a hold lives between two signs of life of the reply.
         timeout_seconds: how long the upstream may be silent.
         drain_seconds: how long a stopping proxy finishes what it has begun.
+        metrics_path: a path that shows measurements instead of being passed on.
     """
 
     upstream: str
@@ -78,6 +80,7 @@ class ProxyOptions(NamedTuple):
     ttl_seconds: int = 600
     timeout_seconds: float = 600.0
     drain_seconds: int = 10
+    metrics_path: str | None = None
 
 
 async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
@@ -105,18 +108,17 @@ def proxy_app(options: ProxyOptions, meter: AsyncMeterClient, http: httpx2.Async
     stripped = [] if options.user_header is None else [options.user_header.lower()]
     forwarder: App = Forwarder(options.upstream, http, stripped)
     costs = _costs(options)
-    return _BrokenOff(
-        QuotaMiddleware(
-            AskUsage(forwarder, MAX_BODY_BYTES) if options.ask_usage else forwarder,
-            meter=meter,
-            identify=_identify(options),
-            estimate=costs.estimate,
-            usage=costs.usage,
-            on_unavailable=options.on_unavailable,
-            ttl_seconds=options.ttl_seconds,
-            max_body_bytes=MAX_BODY_BYTES,
-        )
+    app: App = QuotaMiddleware(
+        AskUsage(forwarder, MAX_BODY_BYTES) if options.ask_usage else forwarder,
+        meter=meter,
+        identify=_identify(options),
+        estimate=costs.estimate,
+        usage=costs.usage,
+        on_unavailable=options.on_unavailable,
+        ttl_seconds=options.ttl_seconds,
+        max_body_bytes=MAX_BODY_BYTES,
     )
+    return _BrokenOff(app if options.metrics_path is None else MetricsAt(app, options.metrics_path, costs))
 
 
 def checked_upstream(text: str) -> httpx2.URL:

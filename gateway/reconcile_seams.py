@@ -85,6 +85,10 @@ class Auditor(Protocol):
         """Give a page of the hold ids that Redis lists for the account; cursor "0" begins and ends."""
         ...
 
+    async def following(self, namespace: str, place: Position) -> Position | None:
+        """Give where the journal of the namespace's shard goes on after a place; None when it does not."""
+        ...
+
     async def load(self, namespace: str, account: str) -> None:
         """Bring the account into Redis, where it is not."""
         ...

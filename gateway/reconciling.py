@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gateway.domain.holds import ACTIVE, Hold
+from gateway.domain.names import account_text, shard_of
+from gateway.errors import MeterUnavailableError
 from gateway.matching import Comparer, Verdict
 from gateway.protocols import NOBODY, Actor, Extras, Mismatch, Reports
 from gateway.reconcile_seams import Auditor, Reckoner, Repair, ReportRow, ToldHold
@@ -91,11 +93,30 @@ class Reconciler:
             await self._reckoner.forget(namespace, accounts)
         findings: list[Mismatch] = []
         repaired = 0
-        for verdict in await self._comparer.compare(namespace, accounts):
+        try:
+            verdicts = await self._comparer.compare(namespace, accounts)
+        except MeterUnavailableError:
+            gap = await self.gap(namespace)
+            if gap is None:
+                raise
+            return Part([gap], 0, 0, None)
+        for verdict in verdicts:
             findings += verdict.findings
             if verdict.findings and orders.trust is not None:
                 repaired += await self._mended(namespace, verdict, orders)
         return Part(findings, len(accounts), repaired, accounts[-1] if more else None)
+
+    async def gap(self, namespace: str) -> Mismatch | None:
+        """Find what the journal lacks where the ledger should go on. Nothing can be compared then."""
+        shard = shard_of(namespace)
+        mark, _ = await self._reports.watermark(shard)
+        found = await self._auditor.following(namespace, mark)
+        # A flusher that is at work trims what it has posted: the journal then goes on beyond its new mark.
+        again, _ = await self._reports.watermark(shard)
+        if found is None or again != mark or found.epoch != mark.epoch or found.seq == mark.seq + 1:
+            return None
+        journal = account_text(None, "journal", "count", f"shard {shard}, epoch {mark.epoch}")
+        return Mismatch(namespace, journal, "sequence_gap", mark.seq + 1, found.seq)
 
     async def note(self, namespace: str, report_id: int, part: Part) -> None:
         """Add a part to its report; the last one ends it."""

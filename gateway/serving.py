@@ -7,7 +7,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Self
@@ -18,9 +18,10 @@ import uvicorn
 
 from gateway.api.fast import FastLane
 from gateway.api.lane import HttpProtocol
-from gateway.app import open_gateway
+from gateway.app import Apps, open_gateway
+from gateway.awaiting import Wait, entered, waiting_app
 from gateway.flushing import FlusherNews, flusher_process, tell_gateway
-from gateway.joined import open_store
+from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings, SettingsError
 from persistence.patience import Trouble
@@ -29,6 +30,7 @@ _log = structlog.get_logger("quotagate.serving")
 
 _BACKLOG = 2048
 _COLLECT_AFTER = 20_000  # objects more than before
+_STARTED_S = 0.01
 
 
 class _Server(uvicorn.Server):
@@ -42,6 +44,8 @@ class _Server(uvicorn.Server):
 async def serve_http(settings: Settings) -> None:
     """Serve the API until SIGINT or SIGTERM; then finish what was begun, drain the flusher, return.
 
+    While a database is away at the start, the ports say so; it goes on once that is there.
+
     Raises SettingsError when the address cannot be listened on.
     """
     listening = _listen(settings.host, settings.port)
@@ -52,14 +56,17 @@ async def serve_http(settings: Settings) -> None:
         for_admin = None if settings.admin_port is None else _listen(settings.host, settings.admin_port)
         if for_admin is not None:
             running.callback(for_admin.close)
+        stop = signals.heed()
         news = FlusherNews() if settings.flusher else None
-        apps = await running.enter_async_context(open_gateway(settings, news))
+        places = [listening] if for_admin is None else [listening, for_admin]
+        apps = await _opened(running, settings, news, places, stop)
+        if apps is None:
+            return
         if news is not None:
             await running.enter_async_context(flusher_process(settings, news))
         servers = [(_Server(_uvicorn(apps.api, settings)), listening)]
         if apps.admin is not None and for_admin is not None:
             servers.append((_Server(_uvicorn(apps.admin, settings)), for_admin))
-        stop = signals.heed()
         serving = [asyncio.create_task(server.serve(sockets=[place])) for server, place in servers]
         _settle_memory()
         _announce(settings, listening, for_admin)
@@ -69,17 +76,67 @@ async def serve_http(settings: Settings) -> None:
         await asyncio.gather(*serving)
 
 
+async def _opened(
+    running: AsyncExitStack,
+    settings: Settings,
+    news: FlusherNews | None,
+    places: Sequence[socket.socket],
+    stop: asyncio.Event,
+) -> Apps | None:
+    """Open the gateway when both databases are there; None when told to stop before."""
+    async with AsyncExitStack() as meanwhile:
+
+        async def heard(attempts: int, reason: str) -> None:
+            if attempts == 1:
+                typer.echo(f"Quotagate waits on {_url_of(places[0])}: {reason}", err=True)
+                await meanwhile.enter_async_context(_telling(wait, settings, places))
+
+        wait = Wait(heard)
+        return await entered(running, partial(open_gateway, settings, news), stop, wait)
+
+
+@asynccontextmanager
+async def _telling(wait: Wait, settings: Settings, places: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Answer on the ports as the API does, but that nothing can be asked yet, and why."""
+    server = _Server(_uvicorn(waiting_app(wait, settings), settings))
+    serving = asyncio.create_task(server.serve(sockets=[place.dup() for place in places]))
+    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn sets no event
+        await asyncio.sleep(_STARTED_S)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
 async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
-    """Post the journal until SIGINT, SIGTERM or, with ``lifeline``, the end of input; then drain."""
+    """Post the journal until SIGINT, SIGTERM or, with ``lifeline``, the end of input; then drain.
+
+    While a database is away at the start, it waits for it.
+    """
+    tell = tell_gateway if lifeline else None
+
+    async def heard(attempts: int, reason: str) -> None:
+        if tell is not None:
+            tell(Trouble(attempts, reason))
+
+    async with AsyncExitStack() as running:
+        stop = running.enter_context(_StopSignals()).heed()
+        await running.enter_async_context(_end_of_input(stop, lifeline=lifeline))
+        store = await entered(running, partial(_fenced_store, settings), stop, Wait(heard))
+        if store is None:
+            return
+        if tell is not None:
+            tell(Trouble(0, None))
+        await store.post(settings, stop, tell)
+
+
+@asynccontextmanager
+async def _fenced_store(settings: Settings) -> AsyncIterator[Store]:
     async with open_store(settings, Metrics()) as store:
         await store.fence.raise_up()
         _settle_memory()
-        with _StopSignals() as signals:
-            stop = signals.heed()
-            if lifeline:
-                tell_gateway(Trouble(0, None))
-            async with _end_of_input(stop, lifeline=lifeline):
-                await store.post(settings, stop, tell_gateway if lifeline else None)
+        yield store
 
 
 def _settle_memory() -> None:

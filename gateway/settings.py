@@ -115,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_interval_ms: Annotated[
         int, _whole(10, 3_600_000, "How often expired holds are returned to idle accounts, in milliseconds.")
     ] = 1000
+    overdue_hold_ms: Annotated[
+        int,
+        _whole(
+            100,
+            3_600_000,
+            "How long after its time a hold is ended that the ledger still has open and Redis may have "
+            "forgotten, in milliseconds; such holds are looked for as often.",
+        ),
+    ] = 10_000
     report_wait_ms: Annotated[
         int, _whole(0, 60_000, "How long a report waits for the ledger to catch up, in milliseconds.")
     ] = 2000

@@ -19,26 +19,37 @@ from persistence.walks import Walks
 
 _log = structlog.get_logger("quotagate.tidying")
 
-_EXPIRE_INTERVAL_S = 10.0
-_OVERDUE_MS = 10_000  # by then the sweeper has seen what is in Redis, and the flusher has posted it
 _ACCOUNTS_PER_PASS = 500
 
 
 class Expirer:
-    """Expires the holds that the ledger still calls open long after their time."""
+    """Expires the holds that the ledger still calls open long after their time.
+
+    Args:
+        decider: touches their accounts.
+        walks: finds them.
+        overdue_ms: how long after its time a hold is looked for, and the pause between two looks. By then
+            the sweeper should have seen what is in Redis, and the flusher have posted it.
+        accounts_per_pass: how many are touched in one look at most.
+    """
 
     def __init__(
         self,
         decider: RedisDecider,
         walks: Walks,
         *,
-        overdue_ms: int = _OVERDUE_MS,
+        overdue_ms: int,
         accounts_per_pass: int = _ACCOUNTS_PER_PASS,
     ) -> None:
         self._decider = decider
         self._walks = walks
         self._overdue_ms = overdue_ms
         self._accounts_per_pass = accounts_per_pass
+
+    @property
+    def interval_s(self) -> float:
+        """How long to wait between two looks."""
+        return self._overdue_ms / 1000
 
     async def run_once(self) -> int:
         """Touch the accounts of one page of overdue holds; give how many.
@@ -62,7 +73,7 @@ async def keep_tidy(leaver: Leaver, expirer: Expirer) -> None:
     """Run both passes, each at its pace, until cancelled. What fails is said, and tried again."""
     async with asyncio.TaskGroup() as passes:
         passes.create_task(_repeat("leave", leaver.walk, leaver.interval_s))
-        passes.create_task(_repeat("expire", expirer.run_once, _EXPIRE_INTERVAL_S))
+        passes.create_task(_repeat("expire", expirer.run_once, expirer.interval_s))
 
 
 async def _repeat(what: str, work: Callable[[], Awaitable[int]], interval_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.abc import PQGen
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gateway.errors import MeterUnavailableError
 
@@ -74,8 +75,8 @@ def unavailable() -> Iterator[None]:
 class Connections(Protocol):
     """What lends connections: a pool, or one connection whose transaction is under way."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection."""
+    def connection(self, *, patient: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection; with ``patient`` the server has longer for each answer."""
         ...
 
 
@@ -131,8 +132,6 @@ class Database:
             open=False,
             kwargs=self._options,
             configure=self._configure,
-            # One round trip more per use, and a restarted server costs nobody an error.
-            check=self._check,
         )
 
     async def open(self) -> None:
@@ -152,7 +151,7 @@ class Database:
         Raises MeterUnavailableError when it does not answer, or not in time.
         """
         with unavailable():
-            async with self._pool.connection() as connection:
+            async with self._lent() as connection:
                 connection.bound_s = self._posting_timeout_s if patient else self._timeout_s
                 try:
                     yield connection
@@ -167,6 +166,37 @@ class Database:
         """Lend a connection inside one transaction: committed at the end, rolled back on any error."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        connection = await self._living()
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _living(self) -> Connection:
+        """Take a connection that answers. One that does not goes back, to be replaced, and the next is tried.
+
+        One round trip more per use, and a restarted server costs nobody an error. The pool could check by
+        itself, but it rests between two dead connections, for longer each time.
+        """
+        until = time.monotonic() + self._timeout_s
+        dead = ""
+        while (left_s := until - time.monotonic()) > 0:
+            connection = await self._pool.getconn(left_s)
+            try:
+                await self._check(connection)
+            except psycopg.Error as error:
+                dead = f": {error}"
+                await self._pool.putconn(connection)
+            except BaseException:
+                await self._pool.putconn(connection)
+                raise
+            else:
+                return connection
+        raise PoolTimeout(f"no connection that lives within {self._timeout_s:g} s{dead}")
 
     async def _check(self, connection: Connection) -> None:
         connection.bound_s = min(_CHECK_S, self._timeout_s)
@@ -211,5 +241,6 @@ class _Pinned:
         self._connection = connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, *, patient: bool = False) -> AsyncIterator[Connection]:
+        del patient  # the transaction under way has its bound already
         yield self._connection

@@ -14,11 +14,12 @@ from gateway.shard_seams import Poster, ShardFaults, ShardRow, StoppedShard
 from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted
-from persistence.errors import EntryRefusedError, HoldMisfitError, PostingRefusedError, RowRefusedError
+from persistence.errors import EntryRefusedError, HoldMisfitError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import AUDIT, Posting, check_verbs
 from persistence.quarantine import Case, cases, is_hold_lost, plain, quarantine, screened, tell
+from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
 from persistence.statements import statement
@@ -27,17 +28,6 @@ from persistence.writing import LINES_PER_TURN, clear, keep_names, prepare, writ
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
 # many dead rows a planner counts in.
 _LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-
-# What the database says when it is a row's content that it does not take. All else that it refuses (a table
-# that is not there, a right that is missing) would be so for any entry.
-_OF_A_ROW = (
-    psycopg.DataError,
-    psycopg.errors.CheckViolation,
-    psycopg.errors.NotNullViolation,
-    psycopg.errors.ProgramLimitExceeded,
-    psycopg.errors.StatementTooComplex,
-)
-
 
 _STOP_SHARD = statement("stop_shard")
 _RESUME_SHARD = statement("resume_shard")
@@ -173,16 +163,12 @@ class Ledger(Poster, ShardFaults):
         booked = {shard: _stand_ins(batch, bad) for shard, batch in batches.items()}
         for shard, entries in booked.items():
             check_verbs(shard, entries)
-        try:
+        with refusals():
             await self._partitions.ensure(entry.at_ms for entries in booked.values() for entry in entries)
             try:
                 watermarks = await self._post(batches, bad, fences, careful=False)
             except psycopg.errors.UniqueViolation:
                 watermarks = await self._post(batches, bad, fences, careful=True)
-        except (*_OF_A_ROW, ValueError, OverflowError) as error:
-            raise RowRefusedError(_refusal(error)) from error
-        except psycopg.Error as error:
-            raise PostingRefusedError(_refusal(error)) from error
         for shard in watermarks if bad else ():
             for entry in batches[shard]:
                 if entry.position in bad:
@@ -237,10 +223,6 @@ async def _post_ready(
     watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
     await advance(connection, watermarks)
     return watermarks
-
-
-def _refusal(error: Exception) -> str:
-    return f"the database refuses the posting: {' '.join(str(error).split())}"
 
 
 def _stand_ins(batch: Sequence[Entry], bad: Mapping[Position, Case]) -> Sequence[Entry]:

@@ -38,6 +38,10 @@ class Books:
         self._accounts = dict(accounts)
         self._holds = dict(holds)
 
+    def copy(self) -> Books:
+        """Give the books as they stand, to try an entry on."""
+        return Books(self._accounts, self._holds)
+
     def fit(self, entry: Entry) -> Iterator[Entry]:
         """Give what is to be booked for the entry: nothing, where the ledger has the like of it already.
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import psycopg
 import structlog
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
 from persistence.database import Connection, Database
 from persistence.draining import Fences, Range
-from persistence.errors import PostingRefusedError
+from persistence.errors import EntryRefusedError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
-from persistence.postings import LIMIT, Posting, check_verbs
+from persistence.postings import LIMIT, Posting, check_verbs, is_known
+from persistence.quarantine import Case, fault_of, tell
 from persistence.rebasing import Books, Key, KnownHold
+from persistence.refusals import refusals
 from persistence.repeats import keep_answers
+from persistence.sifting import Sieve
 from persistence.statements import statement
 from persistence.writing import keep_names, prepare, write
 
@@ -82,26 +84,50 @@ class Salvage:
 
         Raises:
             MeterUnavailableError: the database is away, or another fence has closed one of the shards since.
-            EntryRefusedError, JournalForkError, PostingRefusedError: something salvaged cannot be booked;
-                nothing stays written.
+            EntryRefusedError, RowRefusedError: an entry of one of several shards is refused; nothing stays
+                written. Of one shard alone, such an entry goes to quarantine, and the others are booked.
+            JournalForkError, PostingRefusedError: something salvaged cannot be booked; nothing stays written.
         """
-        await self._ensure_partitions(fences, survivors)
         try:
+            return await self._attempt(fences, survivors, sift=False)
+        except (EntryRefusedError, RowRefusedError):
+            if len(fences) > 1:
+                raise
+        return await self._attempt(fences, survivors, sift=True)
+
+    async def _attempt(
+        self, fences: Fences, survivors: Mapping[int, Sequence[Entry]], *, sift: bool
+    ) -> Mapping[int, int]:
+        with refusals():
+            await self._ensure_partitions(fences, survivors, sift=sift)
             async with self._database.connection(patient=True) as connection:
                 await prepare(connection)
                 async with connection.transaction():
-                    return await self._leave(connection, fences, survivors)
-        except (psycopg.Error, ValueError) as error:
-            raise PostingRefusedError(f"the database refuses what was salvaged: {error}") from error
+                    epochs, cases = await self._leave(connection, fences, survivors, sift=sift)
+        for shard, case in cases:
+            tell(shard, case)
+        return epochs
 
-    async def _ensure_partitions(self, fences: Fences, survivors: Mapping[int, Sequence[Entry]]) -> None:
+    async def _ensure_partitions(
+        self, fences: Fences, survivors: Mapping[int, Sequence[Entry]], *, sift: bool
+    ) -> None:
         async with self._database.connection() as connection:
             waiting = await self._waiting(connection, fences, survivors)
-        await self._partitions.ensure(entry.at_ms for entries in waiting.values() for entry in entries)
+        await self._partitions.ensure(
+            entry.at_ms
+            for shard, entries in waiting.items()
+            for entry in entries
+            if is_known(entry.verb) and not (sift and fault_of(shard, entry._replace(body=b"")))
+        )
 
     async def _leave(
-        self, connection: Connection, fences: Fences, survivors: Mapping[int, Sequence[Entry]]
-    ) -> Mapping[int, int]:
+        self,
+        connection: Connection,
+        fences: Fences,
+        survivors: Mapping[int, Sequence[Entry]],
+        *,
+        sift: bool,
+    ) -> tuple[Mapping[int, int], Sequence[tuple[int, Case]]]:
         watermarks = await self._locked(connection, fences)
         waiting = await self._waiting(connection, fences, survivors)
         cursor = await connection.execute(_ACKNOWLEDGED, {"shards": list(fences)})
@@ -110,10 +136,10 @@ class Salvage:
             shard: _plan(mark, waiting.get(shard, ()), told.get(shard, -1))
             for shard, mark in watermarks.items()
         }
-        await _write(connection, plans)
+        cases = await (_sift if sift else _write)(connection, plans)
         await _note(connection, plans)
         await _leave_epochs(connection, plans)
-        return {shard: plan.next_epoch for shard, plan in plans.items()}
+        return {shard: plan.next_epoch for shard, plan in plans.items()}, cases
 
     async def _locked(self, connection: Connection, fences: Fences) -> Mapping[int, Position]:
         ours = {"shards": list(fences), "fences": list(fences.values())}
@@ -130,12 +156,19 @@ class Salvage:
         found: dict[int, dict[Position, Entry]] = {shard: {} for shard in fences}
         cursor = await connection.execute(_WAITING, {"shards": list(fences)})
         async for shard, epoch, seq, head, body, key in cursor:
-            entry = self._read(f"{epoch}-{seq}", head, bytes(body), key)
-            found[shard][entry.position] = entry
+            place = Position(epoch, seq)
+            found[shard][place] = self._entry(place, head, bytes(body), key)
         for shard, by_place in found.items():
             by_place.update((entry.position, entry) for entry in survivors.get(shard, ()))
-            check_verbs(shard, by_place.values())
         return {shard: [by_place[place] for place in sorted(by_place)] for shard, by_place in found.items()}
+
+    def _entry(self, place: Position, head: str, body: bytes, key: str) -> Entry:
+        """Read an entry; one that nobody can read is of no verb that is known, as in a journal."""
+        try:
+            return self._read(f"{place.epoch}-{place.seq}", head, body, key)
+        except ValueError:
+            told = f"{head} {key} ".encode(errors="surrogateescape") + body
+            return Entry(place, "unreadable", 0, "", "", 0, late=False, legs=(), body=told)
 
 
 def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan:
@@ -164,11 +197,14 @@ def _gaps(seq: int, found: Iterable[int], last_seq: int) -> Iterable[Range]:
         seq = there
 
 
-async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> None:
+async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[tuple[int, Case]]:
+    """Book everything at once. Raises EntryRefusedError, and psycopg's errors."""
+    for shard, plan in plans.items():
+        check_verbs(shard, plan.entries)
     names: dict[Named, str] = {}
     entries = [stored(entry, names) for plan in plans.values() for entry in plan.entries]
     if not entries:
-        return
+        return ()
     books = await _books(connection, entries)
     posting = Posting()
     for entry in entries:
@@ -176,6 +212,20 @@ async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> None:
     await write(connection, posting)
     await keep_answers(connection, posting)
     await keep_names(connection, names)
+    return ()
+
+
+async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[tuple[int, Case]]:
+    """Book entries one by one; give those that went to quarantine, with their shards."""
+    cases: list[tuple[int, Case]] = []
+    names: dict[Named, str] = {}
+    for shard, plan in plans.items():
+        known = [stored(entry, names) for entry in plan.entries if is_known(entry.verb)]
+        sieve = Sieve(connection, shard, await _books(connection, known), names)
+        await sieve.book(plan.entries, {there: place for place, there in plan.places.items()})
+        cases += [(shard, case) for case in sieve.cases]
+    await keep_names(connection, names)
+    return cases
 
 
 async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:

@@ -27,7 +27,9 @@ class Walks:
 
     async def count_accounts(self, namespace: str | None, since: datetime | None) -> int:
         """Count the accounts, of one namespace or of all, that were changed since."""
-        ((count,),) = await self._rows(_COUNT_ACCOUNTS, **_bounds(namespace, since))
+        async with self._database.connection(patient=True) as connection:  # it reads them all
+            cursor = await connection.execute(_COUNT_ACCOUNTS, _bounds(namespace, since))
+            ((count,),) = await cursor.fetchall()
         return int(count)
 
     async def accounts(

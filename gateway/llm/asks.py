@@ -23,11 +23,15 @@ class Ask(NamedTuple):
         model: the model asked for; None when the request names none.
         prompt_tokens: our count of its text.
         output_cap: the most tokens that all its answers together may take; None when it sets no bound.
+        answers: how many answers it asks for.
+        background: whether the work goes on when nobody waits for the reply.
     """
 
     model: str | None = None
     prompt_tokens: int = 0
     output_cap: int | None = None
+    answers: int = 1
+    background: bool = False
 
 
 def read_ask(body: bytes, tally: Tally | None = None, *, path: str = "") -> Ask | None:
@@ -42,14 +46,24 @@ def read_ask(body: bytes, tally: Tally | None = None, *, path: str = "") -> Ask 
         request = read_json(body)
     except NotJsonError:
         return None
-    if not isinstance(request, dict):
-        return None
+    return ask_of(request, tally, path=path) if isinstance(request, dict) else None
+
+
+def ask_of(request: dict[str, Any], tally: Tally | None = None, *, path: str = "") -> Ask:
+    """Read a request that was decoded already; see ``read_ask``."""
     counter = ByteTally() if tally is None else tally
     for text in texts(request):
         counter.add(text)
     prompt_tokens = min(counter.tokens() + _tokens_given(request), MOST_TOKENS)
     embeds = path.partition("?")[0].rstrip("/").endswith("/embeddings")
-    return Ask(model_named(request.get("model")), prompt_tokens, 0 if embeds else _output_cap(request))
+    answers = _answers(request)
+    return Ask(
+        model_named(request.get("model")),
+        prompt_tokens,
+        0 if embeds else _output_cap(request, answers),
+        answers,
+        request.get("background") is True,
+    )
 
 
 def model_named(value: object) -> str | None:
@@ -74,12 +88,14 @@ def _lists_of_integers(value: Any) -> Iterator[list[int]]:
     yield from (part for part in value if isinstance(part, list) and part and type(part[0]) is int)
 
 
-def _output_cap(request: Mapping[str, Any]) -> int | None:
+def _output_cap(request: Mapping[str, Any], answers: int) -> int | None:
     caps = [cap for name in _CAPS if (cap := _asked(request, name)) is not None]
-    if not caps:
-        return None
-    answers = max(1, *(_asked(request, name) or 1 for name in _ANSWERS))
-    return min(max(caps) * answers * _prompts(request), MOST_TOKENS)
+    return min(max(caps) * answers, MOST_TOKENS) if caps else None
+
+
+def _answers(request: Mapping[str, Any]) -> int:
+    each = max(1, *(_asked(request, name) or 1 for name in _ANSWERS))
+    return min(each * _prompts(request), MOST_TOKENS)
 
 
 def _asked(request: Mapping[str, Any], name: str) -> int | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import Literal, NamedTuple
 
 from gateway.llm.asks import Ask
+from gateway.llm.numbers import MOST_TOKENS
 from gateway.llm.percentile import FadingPercentile
 from gateway.llm.usage import Usage
 
@@ -54,7 +56,7 @@ class Accuracy(NamedTuple):
 
 
 class Estimator:
-    """Estimates calls, by the request's own bound or by what like calls took.
+    """Estimates calls, by the request's own bound or by what like calls took. Threads may share it.
 
     Args:
         prefer_learned: whether what was learned counts also below the request's bound. Less is then held,
@@ -74,6 +76,7 @@ class Estimator:
         self._default_output_tokens = default_output_tokens
         self._most_keys = most_keys
         self._learned: OrderedDict[_Key, FadingPercentile] = OrderedDict()
+        self._lock = threading.Lock()
         self.accuracy = Accuracy()
 
     def estimate(self, ask: Ask, user: str | None = None) -> Estimate:
@@ -87,19 +90,21 @@ class Estimator:
         A usage that is itself an estimate is compared, but nothing is learned from it.
         """
         expected = estimate.prompt_tokens + estimate.output_tokens
-        self.accuracy = self.accuracy.after(expected - usage.total)
-        if usage.estimated:
-            return
-        # Under the name that was asked for: the next estimate knows no other.
-        model = estimate.model or ""
-        self._of((model, None)).add(usage.output_total)
-        if user is not None:
-            self._of((model, user)).add(usage.output_total)
+        with self._lock:
+            self.accuracy = self.accuracy.after(expected - usage.total)
+            if usage.estimated:
+                return
+            # Under the name that was asked for: the next estimate knows no other.
+            model = estimate.model or ""
+            self._of((model, None)).add(usage.output_total)
+            if user is not None:
+                self._of((model, user)).add(usage.output_total)
 
     def _output(self, ask: Ask, user: str | None) -> tuple[int, Source]:
         learned = self._expected(ask.model or "", user)
         if ask.output_cap is None:
-            return (self._default_output_tokens, "default") if learned is None else (learned, "learned")
+            default = min(self._default_output_tokens * ask.answers, MOST_TOKENS)
+            return (default, "default") if learned is None else (learned, "learned")
         if self._prefer_learned and learned is not None and learned < ask.output_cap:
             return learned, "learned"
         return ask.output_cap, "cap"

@@ -72,11 +72,14 @@ class BodyReader:
             self._reply.lose("body", "too_large")
         elif not body.strip():
             self._reply.lose("body", "empty")
-        elif (head := _head_with_usage(body)) is not None:
-            self._dialect.take(head, self._reply)
-        else:
+        elif (head := _head_with_usage(body)) is None or not self._says_all(head):
             take_payload(self._dialect, body, "body", self._reply)
         return self._reply.usage(self._dialect.counts)
+
+    def _says_all(self, head: dict[str, Any]) -> bool:
+        """Whether the head says everything. Else the text counts, too."""
+        self._dialect.take(head, self._reply)
+        return not self._reply.usage(self._dialect.counts).estimated
 
 
 def _head_with_usage(body: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from gateway.llm.tallies import Tally
 from gateway.llm.usage import Usage
 
 RAW_MAX_BYTES = 4096
+UNDER_WAY = "reply:under_way"
 _USAGE_MAX_NAMES = 64
 _SERVED_MAX_CHARACTERS = 64
 
@@ -99,6 +100,8 @@ class Reply:
         if answer is None or not self._is_final:
             answer = max(answer or 0, min(self._tally.tokens(), MOST_TOKENS))
         given = counts.prompt is not None and counts.answer is not None and self._is_final
+        if self._ask.background and not given:
+            self.flags.add("reply", "under_way")
         raw = self._kept()
         return Usage(
             input=prompt - cached,

@@ -27,7 +27,7 @@ class AskUsage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises BodyTooLargeError, ClientLeftError."""
-        if scope["type"] != "http" or scope["method"] != "POST" or not _is_completion(scope["path"]):
+        if scope["type"] != "http" or scope["method"] != "POST" or not is_completion(scope["path"]):
             return await self._app(scope, receive, send)
         request = Request(scope, receive, self._max_body_bytes)
         changed = asking(await request.body())
@@ -58,7 +58,8 @@ def asking(body: bytes) -> bytes | None:
     return _write(fields)
 
 
-def _is_completion(path: str) -> bool:
+def is_completion(path: str) -> bool:
+    """Whether a path is that of completions, the only streams that have to be asked."""
     return path.lower().rstrip("/").endswith("/completions")
 
 

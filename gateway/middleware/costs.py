@@ -28,6 +28,8 @@ from gateway.llm import (
     Weights,
     read_ask,
 )
+from gateway.llm.reply import UNDER_WAY
+from gateway.middleware.measuring import Reservations
 from gateway.middleware.requests import Request
 from gateway.middleware.seams import Account, Charge, CostReader, Head
 
@@ -58,6 +60,10 @@ class LlmCosts:
         calls: patterns of the paths that are calls to models.
         free: patterns of other paths that cost nothing. Reading and deleting cost nothing either.
         other_cost: what a request to any other path costs; None refuses it, for it might cost anything.
+
+    Attributes:
+        tally: makes what counts text.
+        reservations: how what was held compared with what was charged.
     """
 
     def __init__(
@@ -76,10 +82,11 @@ class LlmCosts:
         self._estimator = estimator or Estimator()
         self._weights = weights or Weights()
         self._prices = prices
-        self._tally = tally
+        self.tally = tally
         self._calls = tuple(calls)
         self._free = tuple(free)
         self._other_cost = other_cost
+        self.reservations = Reservations()
 
     async def estimate(self, request: Request) -> Amount:
         """Give what to hold for a request; 0 for one that costs nothing.
@@ -93,43 +100,54 @@ class LlmCosts:
             if self._other_cost is None:
                 raise UnmeteredRouteError(f"nobody can read what {request.method} {request.path} costs")
             return self._other_cost
-        ask = await self._ask(request)
-        estimate = self._estimator.estimate(ask, request.account.user_id)
-        amount, _ = self._amount(request.account, estimate.usage())
+        call = self.expect(request.account, await self._ask(request))
+        request.notes[_NOTE] = call
+        return call.held
+
+    def expect(self, account: Account, ask: Ask) -> Call:
+        """Say what to hold for a call. Raises MeterValidationError for a model without a price."""
+        estimate = self._estimator.estimate(ask, account.user_id)
+        amount, _ = self._amount(account, estimate.usage())
         # A hold is of more than nothing, also where the call turns out to be free.
-        held = amount or Decimal(1).scaleb(-scale_of(request.account.unit))
-        request.notes[_NOTE] = _Call(ask, estimate, held)
-        return held
+        return Call(ask, estimate, Decimal(amount) or Decimal(1).scaleb(-scale_of(account.unit)))
 
     def usage(self, request: Request, head: Head | None) -> CostReader | None:
         """Give who reads the reply; None for one that costs what was held.
 
         Without a head there is no reply: the client left while the model was at work, and its prompt is due.
         """
-        call: _Call | None = request.notes.get(_NOTE)
+        call: Call | None = request.notes.get(_NOTE)
         if call is None:
             return None
         reader = _NoReply(call.ask) if head is None else self._reader(request, head, call.ask)
         return None if reader is None else _Reading(self, request.account, reader, call)
 
-    def charge(self, account: Account, usage: Usage, call: _Call) -> Charge:
+    def charge(self, account: Account, usage: Usage, call: Call) -> Charge:
         """Turn what a call used into what it is charged, and learn from it."""
         self._estimator.learn(call.estimate, usage, account.user_id)
+        amount, price = self._due(account, usage, call)
+        if UNDER_WAY in usage.flags:
+            # The work goes on unseen: what was counted is not the end of it.
+            amount = max(amount, call.held)
+        self.reservations.note(usage.model, account.unit, call.held, amount)
+        return Charge(amount, {**usage.metadata(), **price})
+
+    def _due(self, account: Account, usage: Usage, call: Call) -> tuple[Decimal, dict[str, Any]]:
         # The model that answers may go by a name without a price; then the one that was asked for counts.
         for known in (usage, replace(usage, model=call.ask.model)):
             try:
                 amount, price = self._amount(account, known)
             except MeterValidationError:
                 continue
-            return Charge(amount, {**usage.metadata(), **price})
-        return Charge(call.held, {**usage.metadata(), "price": None})
+            return Decimal(amount), price
+        return call.held, {"price": None}
 
     async def _ask(self, request: Request) -> Ask:
         body = await request.body()
-        ask = read_ask(body, self._tally())
+        ask = read_ask(body, self.tally())
         if ask is None:
             # Not for us to refuse: the provider will. Should it not, it is held for as what it may be.
-            tally = self._tally()
+            tally = self.tally()
             tally.add(body.decode("latin-1"))
             ask = Ask(None, tally.tokens())
         return ask._replace(output_cap=0) if request.path.rstrip("/").endswith("/embeddings") else ask
@@ -141,7 +159,7 @@ class LlmCosts:
             head.headers.get("content-encoding", ""),
             request.header("host") or "",
         )
-        return self._readers.reader(about, ask, self._tally())
+        return self._readers.reader(about, ask, self.tally())
 
     def _amount(self, account: Account, usage: Usage) -> tuple[Amount, dict[str, Any]]:
         if account.unit != "usd":
@@ -152,18 +170,18 @@ class LlmCosts:
         return price.charge(), {"price": price.source}
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """What was known of a call when it was held for."""
 
     ask: Ask
     estimate: Estimate
-    held: Amount
+    held: Decimal
 
 
 class _Reading:
     """The reading of one reply."""
 
-    def __init__(self, costs: LlmCosts, account: Account, reader: UsageReader, call: _Call) -> None:
+    def __init__(self, costs: LlmCosts, account: Account, reader: UsageReader, call: Call) -> None:
         self._costs = costs
         self._account = account
         self._reader = reader
@@ -189,9 +207,8 @@ class _NoReply:
 
     def finish(self) -> Usage:
         """Give the prompt."""
-        return Usage(
-            input=self._ask.prompt_tokens, model=self._ask.model, estimated=True, flags=("reply:none",)
-        )
+        flags = ("reply:none", UNDER_WAY) if self._ask.background else ("reply:none",)
+        return Usage(input=self._ask.prompt_tokens, model=self._ask.model, estimated=True, flags=flags)
 
 
 def _fits(path: str, patterns: Sequence[str]) -> bool:

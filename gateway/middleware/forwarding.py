@@ -99,7 +99,7 @@ class Forwarder:
         kept = [(name, value) for name, value in _without_hops(headers, self._without)]
         asked = [value for name, value in kept if name.lower() == b"accept-encoding"]
         onward = [(name, value) for name, value in kept if name.lower() != b"accept-encoding"]
-        return [*onward, (b"accept-encoding", _readable(b",".join(asked)))]
+        return [*onward, (b"accept-encoding", readable(b",".join(asked)))]
 
 
 class _Client:
@@ -157,7 +157,7 @@ def _without_hops(headers: Iterable[tuple[bytes, bytes]], without: frozenset[byt
     return [(name, value) for name, value in pairs if name.lower() not in without | named]
 
 
-def _readable(accepted: bytes) -> bytes:
+def readable(accepted: bytes) -> bytes:
     """Give of the encodings that the client takes those whose replies can be read on the way."""
     words = [word.strip() for word in accepted.decode("latin-1").lower().split(",")]
     kept = [word for word in words if word.partition(";")[0].strip() in _READABLE]

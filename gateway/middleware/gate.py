@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,6 +23,7 @@ from gateway.middleware.seams import Charge, CostReader, Head, QuotaMeter
 
 _log = structlog.get_logger("quotagate.middleware")
 
+T = TypeVar("T")
 UsageOf = Callable[[Request, Head | None], CostReader | None]
 
 # A settling that finds the meter away is tried again after these pauses; then the hold is left to expire.
@@ -63,6 +65,14 @@ class Gate:
         self._status = 0
         # Without a hold there is nothing to settle.
         self._settled = True
+
+    async def enter(self, *, allow_unavailable: bool) -> Refusal | None:
+        """Reserve, and let nothing cut that short: nobody would know of the hold."""
+        try:
+            return await self._whole(self.reserve(allow_unavailable=allow_unavailable))
+        except BaseException:
+            await self.settle()
+            raise
 
     async def reserve(self, *, allow_unavailable: bool) -> Refusal | None:
         """Hold; give the refusal that the client is to get instead of the app's reply, if there is one.
@@ -111,7 +121,14 @@ class Gate:
         """Charge what is known to have been used, or release; once, however often it is called."""
         if not self._settled:
             self._settled = True
-            await to_the_end(self._settle(self._due()))
+            await self._whole(self._settle(self._due()))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work that a cancellation may not cut short."""
+        return await to_the_end(work)
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def _settle(self, charge: Charge | None) -> None:
         try:
@@ -135,7 +152,7 @@ class Gate:
 
     def _begin(self, message: Message) -> None:
         self._status = message["status"]
-        if not self._succeeded():
+        if not self.succeeded:
             return
         headers: dict[str, str] = {}
         for raw_name, raw_value in message.get("headers", ()):
@@ -143,15 +160,17 @@ class Gate:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self._reader = self._usage(self._request, Head(self._status, headers))
 
-    def _succeeded(self) -> bool:
-        return 200 <= self._status < 300  # noqa: PLR2004  # of all statuses these say that the work was done
+    @property
+    def succeeded(self) -> bool:
+        """Whether the reply says that the work was done."""
+        return 200 <= self._status < 300  # noqa: PLR2004  # of all statuses these say so
 
     def _due(self) -> Charge | None:
         """Give what to charge; None when nothing was done for the client."""
         if self._status == 0 and self._request.left:
             reader = self._usage(self._request, None)
             return None if reader is None else reader.charge()
-        if not self._succeeded():
+        if not self.succeeded:
             return None
         return Charge(self._held) if self._reader is None else self._reader.charge()
 
@@ -161,7 +180,7 @@ class Gate:
             try:
                 return await self._book(charge, key)
             except MeterUnavailableError:
-                await asyncio.sleep(pause_s)
+                await self._pause(pause_s)
         return await self._book(charge, key)
 
     async def _book(self, charge: Charge | None, key: str) -> None:

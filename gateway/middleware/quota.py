@@ -9,9 +9,8 @@ from typing import Literal, TypeVar
 
 from gateway.domain.amounts import Amount, exact_number
 from gateway.errors import MeterError, MeterValidationError
-from gateway.held import to_the_end
 from gateway.middleware.gate import Gate, UsageOf
-from gateway.middleware.refusals import problem, refused
+from gateway.middleware.refusals import Refusal, problem, refused
 from gateway.middleware.requests import (
     App,
     BodyTooLargeError,
@@ -35,6 +34,66 @@ _MAX_BODY_BYTES = 32 * 2**20
 def held_amount(request: Request, head: Head | None) -> CostReader | None:  # noqa: ARG001  # a usage like any other
     """Charge what was held: the usage of requests with a fixed cost."""
     return None
+
+
+class Admission:
+    """Decides over requests before anything is done for them, at every door alike.
+
+    Args:
+        gate: what kind of gate a request gets. The others are those of ``QuotaMiddleware``.
+    """
+
+    def __init__(
+        self,
+        *,
+        meter: QuotaMeter | Callable[[], QuotaMeter],
+        identify: Identify,
+        estimate: Amount | Estimate = 1,
+        usage: UsageOf = held_amount,
+        on_unavailable: Literal["deny", "allow"] = "deny",
+        ttl_seconds: int = _TTL_SECONDS,
+        max_body_bytes: int = _MAX_BODY_BYTES,
+        gate: type[Gate] = Gate,
+    ) -> None:
+        if on_unavailable not in {"deny", "allow"}:
+            raise MeterValidationError.one("on_unavailable", "VAL_INVALID_VALUE", "must be deny or allow")
+        self._meter = meter
+        self._identify = identify
+        self._estimate = estimate
+        self._usage = usage
+        self._allow_unavailable = on_unavailable == "allow"
+        self._ttl_seconds = ttl_seconds
+        self._gate = gate
+        self.max_body_bytes = max_body_bytes
+
+    async def admit(self, request: Request, send: Send) -> Gate | Refusal | None:
+        """Hold what a request may take, and give the gate that its reply is to pass on its way to ``send``.
+
+        Gives the answer in its place for a request that is refused, None for one that nobody pays for.
+        Raises ClientLeftError.
+        """
+        try:
+            amount = await self._needed(request)
+        except BodyTooLargeError:
+            return problem(413, "body_too_large", f"The body is longer than {self.max_body_bytes} bytes.")
+        except MeterError as error:
+            return refused(error)
+        if amount == 0:
+            return None
+        meter = self._meter() if callable(self._meter) else self._meter
+        gate = self._gate(meter, request, amount, self._ttl_seconds, self._usage, send)
+        return await gate.enter(allow_unavailable=self._allow_unavailable) or gate
+
+    async def _needed(self, request: Request) -> Decimal:
+        account = await _now(self._identify(request))
+        if account is None:
+            return Decimal(0)
+        request.account = account
+        estimate = await _now(self._estimate(request)) if callable(self._estimate) else self._estimate
+        amount = exact_number(estimate)
+        if amount is None:
+            raise MeterValidationError.one("estimate", "VAL_INVALID_NUMBER", "must be a number")
+        return amount
 
 
 class QuotaMiddleware:
@@ -66,60 +125,34 @@ class QuotaMiddleware:
         ttl_seconds: int = _TTL_SECONDS,
         max_body_bytes: int = _MAX_BODY_BYTES,
     ) -> None:
-        if on_unavailable not in {"deny", "allow"}:
-            raise MeterValidationError.one("on_unavailable", "VAL_INVALID_VALUE", "must be deny or allow")
         self._app = app
-        self._meter = meter
-        self._identify = identify
-        self._estimate = estimate
-        self._usage = usage
-        self._allow_unavailable = on_unavailable == "allow"
-        self._ttl_seconds = ttl_seconds
-        self._max_body_bytes = max_body_bytes
+        self._admission = Admission(
+            meter=meter,
+            identify=identify,
+            estimate=estimate,
+            usage=usage,
+            on_unavailable=on_unavailable,
+            ttl_seconds=ttl_seconds,
+            max_body_bytes=max_body_bytes,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; what is no HTTP request goes to the app as it is."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request = Request(scope, receive, self._max_body_bytes)
+        request = Request(scope, receive, self._admission.max_body_bytes)
         try:
-            amount = await self._needed(request)
+            admitted = await self._admission.admit(request, send)
         except ClientLeftError:
             return None
-        except BodyTooLargeError:
-            return await self._too_large(send)
-        except MeterError as error:
-            return await refused(error).send(send)
-        if amount == 0:
+        if admitted is None:
             return await self._app(scope, request.receive, send)
-        return await self._gated(request, amount, send)
-
-    async def _needed(self, request: Request) -> Decimal:
-        account = await _now(self._identify(request))
-        if account is None:
-            return Decimal(0)
-        request.account = account
-        estimate = await _now(self._estimate(request)) if callable(self._estimate) else self._estimate
-        amount = exact_number(estimate)
-        if amount is None:
-            raise MeterValidationError.one("estimate", "VAL_INVALID_NUMBER", "must be a number")
-        return amount
-
-    async def _gated(self, request: Request, amount: Decimal, send: Send) -> None:
-        meter = self._meter() if callable(self._meter) else self._meter
-        gate = Gate(meter, request, amount, self._ttl_seconds, self._usage, send)
+        if isinstance(admitted, Refusal):
+            return await admitted.send(send)
         try:
-            # Not to be cut short: nobody would know of the hold.
-            refusal = await to_the_end(gate.reserve(allow_unavailable=self._allow_unavailable))
-            if refusal is not None:
-                return await refusal.send(send)
-            return await self._app(request.scope, request.receive, gate.send)
+            return await self._app(scope, request.receive, admitted.send)
         finally:
-            await gate.settle()
-
-    async def _too_large(self, send: Send) -> None:
-        detail = f"The body is longer than {self._max_body_bytes} bytes."
-        await problem(413, "body_too_large", detail).send(send)
+            await admitted.settle()
 
 
 async def _now(value: T | Awaitable[T]) -> T:

@@ -26,22 +26,27 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Refusal:
-    """An answer without the app."""
+    """An answer without the app.
+
+    Attributes:
+        status: its HTTP status.
+        headers: its headers.
+        body: its body, a problem document.
+    """
 
     def __init__(self, status: int, body: Mapping[str, Any], headers: Headers) -> None:
-        self._status = status
-        self._body = _encode(body)
-        self._headers = headers
+        self.status = status
+        self.body = _encode(body)
+        self.headers: Headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(self.body)).encode()),
+            *headers,
+        ]
 
     async def send(self, send: Send) -> None:
         """Send it."""
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(self._body)).encode()),
-            *self._headers,
-        ]
-        await send({"type": "http.response.start", "status": self._status, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def denied(account: Account, needed: Any, answer: Reserved) -> Refusal:
@@ -89,6 +94,9 @@ def refused(error: MeterError) -> Refusal:
     """Say what the meter said of the request, or that it said nothing."""
     headers: Headers = [(b"x-should-retry", b"false")]
     if isinstance(error, MeterUnavailableError):
+        if not error.status:
+            # Nothing came back. What was asked of whom is nothing to those who call the app.
+            error = MeterUnavailableError("The meter does not answer.", error.code, 503)
         headers = [(b"retry-after", str(seconds_up(error.retry_after_s)).encode())]
     body = {**problem_of(error), "error": _error(error.message, error.code, error.status)}
     return Refusal(error.status, body, headers)

@@ -14,7 +14,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.reconcile_seams import Repair, ToldHold
 from gateway.store.calls import Calls
 from gateway.store.pipeline import Word
-from gateway.store.replies import Reply, read_entry, terms_text
+from gateway.store.replies import Reply, read_entry, read_position, terms_text
 
 _SCAN_COUNT = 200
 
@@ -50,6 +50,12 @@ class RedisAuditor:
         key = f"{prefix}holds:{namespace_text(namespace)}:{account}"
         following, pairs = await self._calls.plain("ZSCAN", key, cursor, "COUNT", _SCAN_COUNT)
         return pairs[::2], following
+
+    async def following(self, namespace: str, place: Position) -> Position | None:
+        """Give where the journal of the namespace's shard goes on after a place; None when it does not."""
+        journal = self._calls.keys(shard_of(namespace)).journal
+        rows = await self._calls.plain("XRANGE", journal, f"{place.epoch}-{place.seq + 1}", "+", "COUNT", 1)
+        return read_position(rows[0][0]) if rows else None
 
     async def load(self, namespace: str, account: str) -> None:
         """Bring the account into Redis, where it is not."""

@@ -10,11 +10,14 @@ import httpx2
 import pytest
 import typer
 from doc_blocks import ROOT, blocks_of, documents, text_of
+from prometheus_client.core import Metric
 
 from gateway.admin.routes import ADMIN_ROUTES
 from gateway.cli import cli
 from gateway.client import AsyncMeterClient, MeterClient
 from gateway.client.verb import Sender
+from gateway.middleware import LlmCosts
+from gateway.middleware.scraping import ReservationCollector
 from gateway.settings import TABLE, settings_markdown
 
 HTTP, SDK, OPERATIONS = text_of("docs/http.md"), text_of("docs/sdk.md"), text_of("docs/operations.md")
@@ -101,9 +104,14 @@ def test_every_metric_is_described_and_every_one_that_is_named_exists(gateway_ur
     text = httpx2.get(f"{gateway_url}/metrics").text
     families = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     own = {family for family in families if family.startswith("quotagate_")}
+    own |= {family_name(metric) for metric in ReservationCollector(LlmCosts()).collect()}
     named = {name.removesuffix("_bucket") for name in re.findall(r"\bquotagate_[a-z_]+", OPERATIONS)}
     assert named == own
     assert {family.partition("_")[0] for family in families - own} <= {"process", "python"}
+
+
+def family_name(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
 
 
 def test_every_log_event_is_described() -> None:

@@ -7,7 +7,6 @@ import http.client
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -84,17 +83,9 @@ class Gateway(Program):
         return f"http://127.0.0.1:{self.port}"
 
     def start_serving(self) -> None:
-        """Start it and wait until it answers; again when it gives up, as it does while a database is away."""
-        deadline = time.monotonic() + _START_S
-        while True:
-            self.start()
-            try:
-                self._child.wait_until(self._answers, _START_S)
-            except ServerStartError:
-                if self._child.running or time.monotonic() > deadline:
-                    raise
-            else:
-                return
+        """Start it and wait until it answers: that it is alive, for a database may be away for now."""
+        self.start()
+        self._child.wait_until(self._answers, _START_S)
 
     def kill(self) -> None:
         """Kill the gateway; its flusher is left to notice by itself."""

@@ -1,6 +1,6 @@
 """Less than a minute of trouble on real processes, from a fixed seed: nothing is lost, nothing doubled.
 
-Longer runs, and runs in which Redis loses data, are for ``python -m tests.faults``.
+Longer runs are for ``python -m tests.faults``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BOUND_S = 100
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_whatever_is_killed_paused_or_cut_off() -> None:
-    words = ("--minutes", str(MINUTES), "--seed", str(SEED), "--without-losing")
+def test_nothing_is_lost_whatever_is_killed_paused_cut_off_or_forgotten() -> None:
+    words = ("--minutes", str(MINUTES), "--seed", str(SEED), "--with-losing")
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults", *words],
         cwd=ROOT,

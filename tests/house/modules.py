@@ -41,6 +41,7 @@ _ROOTS = (
         "key_commands",
         "limit_commands",
         "key_work",
+        "awaiting",
         "operators",
         "peppers",
     ),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_llm_chunking import ANY_JSON
 
-from gateway.llm import Ask, TokenizerTally, read_ask
+from gateway.llm import Ask, Estimator, TokenizerTally, read_ask
 from gateway.llm.numbers import MOST_TOKENS
 from gateway.llm.texts import texts
 
@@ -122,6 +122,28 @@ def test_what_is_no_request_is_none(body: bytes) -> None:
 )
 def test_an_embedding_has_no_answer(path: str, cap: int | None) -> None:
     assert read_ask(b'{"input": "text"}', path=path) == Ask(None, 1, cap)
+
+
+@pytest.mark.parametrize(
+    ("request_body", "answers"),
+    [
+        ({"n": 3}, 3),
+        ({"n": 2, "prompt": ["a", "b", "c"]}, 6),
+        ({"n": -1}, 1),
+        ({"best_of": 4, "n": 2}, 4),
+        ({}, 1),
+    ],
+)
+def test_answers_are_counted_also_without_a_bound(request_body: dict[str, Any], answers: int) -> None:
+    ask = asked(**request_body)
+    assert (ask.answers, ask.output_cap) == (answers, None)
+    assert Estimator(default_output_tokens=100).estimate(ask).output_tokens == 100 * answers
+    assert asked(**request_body, max_tokens=10).output_cap == 10 * answers
+
+
+def test_work_in_the_background_is_told() -> None:
+    assert asked(input="hello", background=True).background
+    assert not asked(input="hello", background="yes").background
 
 
 def test_a_counter_may_be_plugged_in() -> None:

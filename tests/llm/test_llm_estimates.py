@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -149,3 +150,16 @@ def test_what_is_old_fades() -> None:
         percentile.add(16)
     assert percentile.at(0.95) == 16
     assert percentile._weight < 512
+
+
+def test_threads_may_share_it() -> None:
+    estimator = Estimator(most_keys=4)
+
+    def learns(number: int) -> None:
+        for at in range(300):
+            taught(estimator, Ask(f"m{at % 7}", 100), 1, 10, f"user {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(learns, range(8)))
+    assert estimator.accuracy.calls == 2400
+    assert len(estimator._learned) == 4

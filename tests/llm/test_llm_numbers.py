@@ -65,7 +65,8 @@ def test_a_number_that_is_none_is_estimated_beside_one_that_is() -> None:
     assert (usage.input_total, usage.output_total, usage.estimated) == (40, 345, True)
     assert "prompt_tokens:not_a_number" in usage.flags
     usage = read(CHAT_PATH, dumped(CHAT | {"usage": CHAT_USAGE | {"completion_tokens": True}}), ask=ASK)
-    assert (usage.input_total, usage.output_total, usage.estimated) == (1200, 0, True)
+    # What the usage does not say is counted, in a whole reply as in a stream.
+    assert (usage.input_total, usage.output_total, usage.estimated) == (1200, 5, True)
     assert "completion_tokens:not_a_number" in usage.flags
 
 

@@ -9,7 +9,7 @@ import httpx2
 from doors import Proxied, Purse, until
 from provider import Provider
 
-CLIENTS = 240
+CLIENTS = 500
 CALL = {"messages": [{"role": "user", "content": "Tell me a joke."}], "max_tokens": 60, "stream": True}
 
 
@@ -44,7 +44,7 @@ async def test_streams_that_are_left_at_random_leave_nothing_held(
 
     await until(all_over)
     balance, reserved = await purse.balance()
-    # 240 holds of 64 tokens do not fit into 10,000: some were denied, and none was let through to overspend.
+    # 500 holds of 64 tokens do not fit into 10,000: some were denied, and none was let through to overspend.
     assert set(statuses) == {200, 429}
     assert (reserved, provider.open) == (0, 0)
     assert 0 <= balance < 10_000

@@ -81,6 +81,16 @@ async def test_while_the_meter_is_away_requests_wait_or_pass(purse: Purse) -> No
     assert await purse.balance() == (9_995, 0)
 
 
+async def test_a_gateway_that_is_not_there_is_a_503_that_says_so(purse: Purse) -> None:
+    async with AsyncMeterClient("http://127.0.0.1:9", timeout_s=0.1) as meter:
+        reply = await call(gated(purse, answering(), meter=meter))
+    body = json.loads(reply.body)
+    assert (reply.status, body["status"], body["title"]) == (503, 503, "Not available now")
+    # How the gateway is called is nothing to those who call the app.
+    assert (body["code"], body["detail"]) == ("no_answer", "The meter does not answer.")
+    assert (body["error"]["type"], reply.headers["retry-after"]) == ("api_error", "1")
+
+
 async def test_who_nobody_is_and_what_costs_nothing_passes(purse: Purse) -> None:
     async def nobody(request: Request) -> None:
         assert request.header("x-a") == "1"

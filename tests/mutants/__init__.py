@@ -1,1 +1,1 @@
-"""Mutates the Lua, one small change at a time, and asks the tests of the store to notice each."""
+"""Mutates the Lua, and the Python that reckons, one small change at a time; tests have to notice each."""

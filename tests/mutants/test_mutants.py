@@ -1,4 +1,4 @@
-"""The changes themselves, and a sample of them that the tests of the store must notice."""
+"""The changes themselves, and a sample of them that the tests must notice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.store.scripts import scripts
 
 from .changes import changed_scripts, changes
+from .python_changes import FILES, python_changes
 
 _ROOT = Path(__file__).parents[2]
 
@@ -32,6 +33,26 @@ def test_a_change_of_a_step_is_made_in_every_script_that_takes_it() -> None:
 def test_a_sample_is_noticed() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.mutants", "--sample", "40", "--chance", "7"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
+
+
+def test_changes_of_python_are_small_python_and_no_two_alike() -> None:
+    every = python_changes()
+    assert len(every) > 400
+    assert len(set(every)) == len(every)
+    assert {change.file for change in every} == set(FILES)
+    for change in every:
+        compile(change.source(), change.file, "exec")
+
+
+def test_a_sample_of_the_changes_of_python_is_noticed() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.mutants", "--python", "--sample", "14", "--chance", "7"],
         cwd=_ROOT,
         capture_output=True,
         text=True,

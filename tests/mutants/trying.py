@@ -67,7 +67,7 @@ class _Loop:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        broken = _in_child(lambda: self._failures(list(items.values())))
+        broken = in_child(lambda: self._failures(list(items.values())))
         self._said.send(broken)
         items = {name: item for name, item in items.items() if name not in broken}
         for change in self._changes:
@@ -82,7 +82,7 @@ class _Loop:
         killers = [items[name] for name in self._killers[:_FIRST_KILLERS]]
         rest = [item for item in items.values() if item not in killers]
         rest.sort(key=lambda item: -_mentions(item.path, change.verb))
-        return str(_in_child(lambda: self._first_failure([*killers, *rest], change)))
+        return str(in_child(lambda: self._first_failure([*killers, *rest], change)))
 
     def _failures(self, items: Sequence[pytest.Item]) -> list[str]:
         return [item.nodeid for item, following in _pairs(items) if _fails(item, following)]
@@ -107,7 +107,7 @@ def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
     return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
 
 
-def _in_child(work: Callable[[], Any]) -> Any:
+def in_child(work: Callable[[], Any]) -> Any:
     """Do the work in a process of its own; say so, if it did not come to its end."""
     reading, writing = os.pipe()
     child = os.fork()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from scribe import Ask
 
-from gateway.errors import MeterUnavailableError
 from persistence.database import Database
 
 WIDTH = 4
@@ -19,12 +17,6 @@ async def use(database: Database, together: asyncio.Barrier) -> None:
         await connection.execute("SELECT 1")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=MeterUnavailableError,
-    reason="the pool tries its dead connections one after another and rests 1, 2, 4 s between: after a "
-    "restart of Postgres the first callers wait for seconds, and with four dead ones get 503",
-)
 async def test_a_server_that_restarted_is_found_again_by_the_first_who_asks(
     migrated_url: str, ask: Ask
 ) -> None:

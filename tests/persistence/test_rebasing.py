@@ -88,6 +88,25 @@ def test_a_commit_of_a_hold_that_was_settled_otherwise_is_charged_and_leaves_the
     assert (fitted.legs[0].reserved, fitted.legs[0].hold) == (0, 0)
 
 
+def test_what_undoes_a_hold_that_has_expired_still_settles_it_and_a_plain_release_does_not() -> None:
+    scribe = Scribe()
+    release = scribe.release(scribe.reserve({ALICE: 5}, hold_id=HOLD))
+    assert fit(Books({("acme", ALICE): (20, 0)}, known(EXPIRED, 5)), release) == []
+    (fitted,) = fit(Books({("acme", ALICE): (20, 0)}, known(EXPIRED, 5)), release._replace(late=True))
+    assert (fitted.verb, fitted.hold_id, fitted.late) == ("release", HOLD, True)
+    assert (fitted.legs[0].held, fitted.legs[0].reserved) == (0, 0)
+
+
+def test_a_copy_of_the_books_goes_its_own_way() -> None:
+    books, scribe = Books({}, {}), Scribe()
+    scribe.allocate(ALICE, 10)
+    hold = scribe.reserve({ALICE: 5}, hold_id=HOLD)
+    assert fit(books.copy(), *scribe.entries) == fit(books, *scribe.entries) == scribe.entries
+    copied = books.copy()
+    assert fit(copied, scribe.release(hold)) == scribe.entries[2:]
+    assert fit(books, scribe.entries[2]) == scribe.entries[2:]
+
+
 def test_a_commit_of_a_hold_nobody_knows_makes_it_first() -> None:
     scribe = Scribe()
     commit = scribe.commit(scribe.reserve({ALICE: 5}, hold_id=HOLD), 4)
