@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from gateway.domain.amounts import scale_of, to_decimal
-from gateway.domain.answers import ChargedLeg, DenialReason, DeniedBy, StandingLeg
 from gateway.domain.decisions import Denied
 from gateway.domain.entries import LegState, Position, entry_id
+from gateway.domain.leg_answers import ChargedLeg, DenialReason, DeniedBy, StandingLeg
 from gateway.domain.names import parse_account
 
 if TYPE_CHECKING:

@@ -9,13 +9,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gateway.domain.leg_answers import (
+    ChargedLeg,
+    CommitReason,
+    DenialReason,
+    DeniedBy,
+    ExtendReason,
+    Leg,
+    StandingLeg,
+)
 from gateway.domain.limit_answers import LegLimit
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
 SettledReason = Literal["not_found", "committed", "released", "expired"]
-DenialReason = Literal["balance", "limit", "concurrency"]
-CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
-ExtendReason = Literal["not_found", "committed", "released", "expired", "balance", "limit", "concurrency"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -24,17 +30,6 @@ class Posted(TypedDict):
 
     balance: Decimal
     entry_id: int
-
-
-class DeniedBy(TypedDict):
-    """What refused: an account, by the index of its leg and by name, or the limit of it that is named."""
-
-    leg: int
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    limit: str | None
 
 
 class Consumed(TypedDict):
@@ -49,18 +44,6 @@ class Consumed(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class StandingLeg(TypedDict):
-    """One account of a hold that is asked for: the amount, and what the account has."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    amount: Decimal
-    balance: Decimal
-    available: Decimal
 
 
 class Reserved(TypedDict):
@@ -96,21 +79,6 @@ class Checked(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class ChargedLeg(TypedDict):
-    """One account of a hold that was committed. ``uncharged`` is what a cap left out."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    consumed: Decimal
-    released: Decimal
-    reserved_amount: Decimal
-    balance: Decimal
-    entry_id: int | None
-    uncharged: NotRequired[Decimal]
 
 
 class Committed(TypedDict):
@@ -158,17 +126,6 @@ class Extended(TypedDict):
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
     retry_after: NotRequired[float | None]
-
-
-class Leg(TypedDict):
-    """One account of a hold."""
-
-    user_id: str | None
-    event_type: str
-    unit: str
-    resource: str | None
-    amount: Decimal
-    consumed: Decimal | None
 
 
 class Reservation(TypedDict):

@@ -31,7 +31,7 @@ from gateway.llm import (
 from gateway.llm.reply import UNDER_WAY
 from gateway.middleware.measuring import Reservations
 from gateway.middleware.requests import Request
-from gateway.middleware.seams import Account, Charge, CostReader, Head
+from gateway.middleware.seams import Account, Charge, CostReader, Head, Share
 
 CALLS = ("*/completions", "*/responses", "*/embeddings", "*/v1/messages")
 FREE = ("*/count_tokens", "*/input_tokens")
@@ -88,8 +88,8 @@ class LlmCosts:
         self._other_cost = other_cost
         self.reservations = Reservations()
 
-    async def estimate(self, request: Request) -> Amount:
-        """Give what to hold for a request; 0 for one that costs nothing.
+    async def estimate(self, request: Request) -> Amount | list[Amount]:
+        """Give what to hold for a request, of each account where there are several; 0 for a free one.
 
         Raises MeterError when its cost cannot be told.
         """
@@ -100,9 +100,11 @@ class LlmCosts:
             if self._other_cost is None:
                 raise UnmeteredRouteError(f"nobody can read what {request.method} {request.path} costs")
             return self._other_cost
-        call = self.expect(request.account, await self._ask(request))
-        request.notes[_NOTE] = call
-        return call.held
+        ask = await self._ask(request)
+        call = self.expect(request.account, ask)
+        others = tuple(Share(other, self.expect(other, ask).held) for other in request.others)
+        request.notes[_NOTE] = call._replace(others=others)
+        return [call.held, *(share.held for share in others)] if others else call.held
 
     def expect(self, account: Account, ask: Ask) -> Call:
         """Say what to hold for a call. Raises MeterValidationError for a model without a price."""
@@ -126,11 +128,13 @@ class LlmCosts:
         """Turn what a call used into what it is charged, and learn from it."""
         self._estimator.learn(call.estimate, usage, account.user_id)
         amount, price = self._due(account, usage, call)
-        if UNDER_WAY in usage.flags:
-            # The work goes on unseen: what was counted is not the end of it.
-            amount = max(amount, call.held)
+        shares: list[Amount] = []
+        for other, held in call.others:
+            due, other_price = self._due(other, usage, call._replace(held=held))
+            shares.append(due)
+            price |= other_price
         self.reservations.note(usage.model, account.unit, call.held, amount)
-        return Charge(amount, {**usage.metadata(), **price})
+        return Charge(amount, {**usage.metadata(), **price}, tuple(shares))
 
     def _due(self, account: Account, usage: Usage, call: Call) -> tuple[Decimal, dict[str, Any]]:
         # The model that answers may go by a name without a price; then the one that was asked for counts.
@@ -139,7 +143,9 @@ class LlmCosts:
                 amount, price = self._amount(account, known)
             except MeterValidationError:
                 continue
-            return Decimal(amount), price
+            # Work that goes on unseen: what was counted is not the end of it.
+            least = call.held if UNDER_WAY in usage.flags else Decimal(0)
+            return max(Decimal(amount), least), price
         return call.held, {"price": None}
 
     async def _ask(self, request: Request) -> Ask:
@@ -176,6 +182,7 @@ class Call(NamedTuple):
     ask: Ask
     estimate: Estimate
     held: Decimal
+    others: tuple[Share, ...] = ()
 
 
 class _Reading:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import structlog
 
+from gateway.domain.amounts import Amount
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError
 from gateway.held import to_the_end
 from gateway.middleware.fields import Headers, joined, rate_limit_fields
@@ -83,7 +84,9 @@ class Gate:
         user_id, event_type, unit, resource, _ = account
         try:
             answer = await self._meter.reserve(
-                user_id, event_type, self._held, unit, resource, ttl_seconds=self._ttl_seconds
+                *(user_id, event_type, self._held, unit, resource),
+                ttl_seconds=self._ttl_seconds,
+                **self._also(),
             )
         except MeterUnavailableError as error:
             if not allow_unavailable:
@@ -96,7 +99,8 @@ class Gate:
         except MeterValidationError as error:
             return refused(error)
         if not answer["granted"]:
-            return denied(account, self._held, answer)
+            refusing = [account, *self._request.others][answer["denied_by"]["leg"]]
+            return denied(refusing, answer["needed"], answer)
         self._hold_id, self._settled = answer["reservation_id"], False
         limits = answer.get("limits", ())
         self._fields = rate_limit_fields(account, answer["balance"], answer["available"], limits=limits)
@@ -138,7 +142,7 @@ class Gate:
                 if charge is None or charge.metadata is None:
                     raise
                 # Words in it are others', and may be such as no ledger keeps. The amount counts all the same.
-                await self._patiently(Charge(charge.amount, {"refused": error.message}))
+                await self._patiently(charge._replace(metadata={"refused": error.message}))
         except MeterError as error:
             # The reply is out. What the log says here can be charged by hand.
             _log.warning(
@@ -172,7 +176,9 @@ class Gate:
             return None if reader is None else reader.charge()
         if not self.succeeded:
             return None
-        return Charge(self._held) if self._reader is None else self._reader.charge()
+        if self._reader is not None:
+            return self._reader.charge()
+        return Charge(self._held, also=tuple(share.held for share in self._request.shares))
 
     async def _patiently(self, charge: Charge | None) -> None:
         key = secrets.token_hex(16)
@@ -189,20 +195,41 @@ class Gate:
         elif charge is None:
             await self._meter.release(self._hold_id)
         else:
-            await self._meter.commit(self._hold_id, charge.amount, charge.metadata)
+            actuals = [
+                {"leg": index, "amount": amount} for index, amount in enumerate(self._shared(charge), start=1)
+            ]
+            more = {"actuals": actuals} if actuals else {}
+            await self._meter.commit(self._hold_id, charge.amount, charge.metadata, **more)
+
+    def _also(self) -> dict[str, Any]:
+        """Give what the hold is told of further accounts, where there are any."""
+        shares = self._request.shares
+        return {"also": [share.leg for share in shares]} if shares else {}
+
+    def _shared(self, charge: Charge) -> Sequence[Amount]:
+        """Give what each further account is charged."""
+        unit, shares = self._request.account.unit, self._request.shares
+        if charge.also:
+            return charge.also
+        return [charge.amount if share.account.unit == unit else share.held for share in shares]
 
     async def _consume(self, charge: Charge | None, key: str) -> None:
         """Charge a request that passed without a hold. It cannot be refused any more.
 
         Unlike a hold, which is charged once at most, this needs a key to be tried again.
         """
-        if charge is not None and charge.amount:
-            user_id, event_type, unit, resource, _ = self._request.account
-            await self._meter.consume(
-                *(user_id, event_type, charge.amount, unit, resource),
-                idempotency_key=key,
-                metadata=charge.metadata,
-            )
+        if charge is None:
+            return
+        accounts = (self._request.account, *self._request.others)
+        for account, amount in zip(accounts, (charge.amount, *self._shared(charge)), strict=True):
+            if amount:
+                user_id, event_type, unit, resource, _ = account
+                await self._meter.consume(
+                    *(user_id, event_type, amount, unit, resource),
+                    idempotency_key=key,
+                    metadata=charge.metadata,
+                )
+            key += "+"
 
     async def _renew(self) -> None:
         """Lengthen the hold of a stream that has used up half of its time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Literal, TypeVar
 
@@ -20,12 +20,14 @@ from gateway.middleware.requests import (
     Scope,
     Send,
 )
-from gateway.middleware.seams import Account, CostReader, Head, QuotaMeter
+from gateway.middleware.seams import Account, CostReader, Head, QuotaMeter, Share
 
 T = TypeVar("T")
 
-Identify = Callable[[Request], Account | Awaitable[Account | None] | None]
-Estimate = Callable[[Request], Amount | Awaitable[Amount]]
+Accounts = Account | Sequence[Account]
+Amounts = Amount | Sequence[Amount]
+Identify = Callable[[Request], Accounts | Awaitable[Accounts | None] | None]
+Estimate = Callable[[Request], Amounts | Awaitable[Amounts]]
 
 _TTL_SECONDS = 600  # what the providers' SDKs wait for an answer
 _MAX_BODY_BYTES = 32 * 2**20
@@ -85,15 +87,24 @@ class Admission:
         return await gate.enter(allow_unavailable=self._allow_unavailable) or gate
 
     async def _needed(self, request: Request) -> Decimal:
-        account = await _now(self._identify(request))
-        if account is None:
+        accounts = await _now(self._identify(request))
+        if accounts is None:
             return Decimal(0)
-        request.account = account
+        request.account, *others = [accounts] if isinstance(accounts, Account) else accounts
+        request.others = tuple(others)
         estimate = await _now(self._estimate(request)) if callable(self._estimate) else self._estimate
-        amount = exact_number(estimate)
-        if amount is None:
-            raise MeterValidationError.one("estimate", "VAL_INVALID_NUMBER", "must be a number")
-        return amount
+        amounts = [
+            _number(amount) for amount in (estimate if isinstance(estimate, list | tuple) else [estimate])
+        ]
+        if not any(amounts):
+            return Decimal(0)
+        if len(amounts) == 1 and all(account.unit == request.account.unit for account in others):
+            amounts *= 1 + len(others)
+        if len(amounts) != 1 + len(others):
+            detail = "must be one amount for each account, where they count in several units"
+            raise MeterValidationError.one("estimate", "VAL_ESTIMATE_INCOMPLETE", detail)
+        request.shares = tuple(map(Share, others, amounts[1:]))
+        return amounts[0]
 
 
 class QuotaMiddleware:
@@ -103,9 +114,10 @@ class QuotaMiddleware:
         app: the ASGI app behind it.
         meter: a ``Meter`` or an ``AsyncMeterClient``; a function of no arguments that gives one where it is
             made only when the app starts.
-        identify: says whose quota a request spends; None lets it through ungated.
+        identify: says whose quota a request spends; None lets it through ungated. It may give several
+            accounts, such as a user, a team and the pool: all of them hold, or none.
         estimate: how much to hold: a number for a fixed cost, or a function of the request; 0 lets it
-            through ungated.
+            through ungated. For accounts in several units it gives a list, an amount for each.
         usage: gives who reads the true cost out of a reply; by default what was held is charged.
         on_unavailable: ``deny`` answers 503 when the meter cannot be reached; ``allow`` lets the request
             through, and charges it afterwards if the meter is back.
@@ -153,6 +165,13 @@ class QuotaMiddleware:
             return await self._app(scope, request.receive, admitted.send)
         finally:
             await admitted.settle()
+
+
+def _number(estimate: object) -> Decimal:
+    amount = exact_number(estimate)
+    if amount is None:
+        raise MeterValidationError.one("estimate", "VAL_INVALID_NUMBER", "must be a number")
+    return amount
 
 
 async def _now(value: T | Awaitable[T]) -> T:

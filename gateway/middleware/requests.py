@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.middleware.seams import Account
+from gateway.middleware.seams import Account, Share
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -28,6 +28,8 @@ class Request:
     Attributes:
         scope: the ASGI scope.
         account: whose quota it spends, once that is known.
+        others: the further accounts it spends of.
+        shares: the same with what is held of each, once that is known.
         notes: what an estimate leaves for the reading of the reply.
         left: whether the client is known to have gone.
     """
@@ -35,6 +37,8 @@ class Request:
     def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int) -> None:
         self.scope = scope
         self.account = Account(None)
+        self.others: tuple[Account, ...] = ()
+        self.shares: tuple[Share, ...] = ()
         self.notes: dict[str, Any] = {}
         self.left = False
         self._from_server = receive

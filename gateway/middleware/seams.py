@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from gateway.domain.amounts import Amount
@@ -20,12 +21,19 @@ class QuotaMeter(Protocol):
         unit: str,
         resource: str | None = None,
         ttl_seconds: int = 300,
+        *,
+        also: Sequence[Mapping[str, Any]] | None = None,
     ) -> Reserved:
-        """Hold an amount."""
+        """Hold an amount; of more accounts, where there are any."""
         ...
 
     async def commit(
-        self, reservation_id: str, actual_amount: Amount, metadata: Mapping[str, Any] | None = None
+        self,
+        reservation_id: str,
+        actual_amount: Amount,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        actuals: Sequence[Mapping[str, Any]] | None = None,
     ) -> Committed:
         """Charge what was used and drop the hold."""
         ...
@@ -72,10 +80,29 @@ class Account(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """What a request is charged, and what its ledger entry keeps beside the amount."""
+    """What a request is charged, and what its ledger entry keeps beside the amount.
+
+    ``also`` is what the further accounts are charged, in their order. Without it those in the first one's
+    unit are charged the amount, and the others what was held of them.
+    """
 
     amount: Amount
     metadata: Mapping[str, Any] | None = None
+    also: tuple[Amount, ...] = ()
+
+
+class Share(NamedTuple):
+    """A further account that a request spends of, and how much is held of it."""
+
+    account: Account
+    held: Decimal
+
+    @property
+    def leg(self) -> dict[str, Any]:
+        """The leg of the hold."""
+        user_id, event_type, unit, resource, _ = self.account
+        words = {"user_id": user_id, "event_type": event_type, "unit": unit, "resource": resource}
+        return {**words, "amount": self.held}
 
 
 class Head(NamedTuple):

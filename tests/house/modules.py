@@ -15,7 +15,9 @@ PACKAGES = ("gateway", "persistence", "lua")
 _METER = (
     "meter",
     "arguments",
+    "legs",
     "wording",
+    "leg_wording",
     "batch",
     "cursors",
     "nonces",
