@@ -59,6 +59,11 @@ class Arguments:
         if self._errors:
             raise MeterValidationError.of(self._errors)
 
+    @property
+    def faults(self) -> int:
+        """How many faults there are so far."""
+        return len(self._errors)
+
     def fail(self, field: str, code: str, detail: str) -> None:
         """Note a fault."""
         self._errors.append(FieldError(field, code, detail))

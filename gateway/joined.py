@@ -14,6 +14,7 @@ from gateway.protocols import (
     Observer,
 )
 from gateway.reconciling import Reconciler
+from gateway.rolling import Roller, keep_rolling
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -98,10 +99,11 @@ class Store(NamedTuple):
             group.create_task(upkeep.run(stop))
 
     async def _tidy(self, settings: Settings) -> None:
-        """Let idle accounts leave Redis and expire overdue holds that are not in it, until cancelled."""
+        """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
         expirer = Expirer(self.decider, Walks(self.database), overdue_ms=settings.overdue_hold_ms)
-        await keep_tidy(leaver, expirer)
+        async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
+            await keep_tidy(leaver, expirer)
 
 
 @asynccontextmanager

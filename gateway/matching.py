@@ -19,6 +19,7 @@ from gateway.protocols import Mismatch, Reports
 from gateway.reconcile_seams import AccountCheck, Auditor, Reckoner, ToldHold
 
 HOLDS_PER_AUDIT = 200
+BEHIND = "ledger_backlog"  # the code of a comparison for which the ledger has not come far enough
 _AUDITS_AT_ONCE = 16
 _TRIES = 8
 _POLL_S = 0.005
@@ -169,7 +170,7 @@ def behind() -> MeterUnavailableError:
     """Give the error of a comparison for which the ledger has not come far enough."""
     return MeterUnavailableError(
         "the ledger has not caught up with the journal, so nothing can be compared; is a flusher running?",
-        "ledger_backlog",
+        BEHIND,
     )
 
 

@@ -58,6 +58,7 @@ from gateway.legs import Also, LegWords, Told, by_words, placed, read_legs, read
 from gateway.limit_verbs import LimitVerbs, note_refusals
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
+from gateway.period_verbs import PeriodVerbs
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Decider, Extras, Observer, Reports
 from gateway.reconcile_verbs import read_orders, reconciled, reconciliations
 from gateway.reconciling import Reconciler
@@ -88,7 +89,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter(ReportVerbs, LimitVerbs):
+class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)

@@ -18,6 +18,8 @@ from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.limits import Limit, Standings
+from gateway.domain.periods import Periods
+from gateway.period_seams import PeriodDecider, PeriodSource
 from gateway.report_seams import Overview
 
 NO_METADATA = msgspec.Raw()
@@ -44,13 +46,15 @@ NO_EXTRAS = Extras()
 class AccountState(NamedTuple):
     """An account as the ledger knows it, with its open holds. Numbers are scaled integers.
 
-    ``limits`` are the account's limits with what is used of them, as the scripts write them.
+    ``limits`` are the account's limits with what is used of them, as the scripts write them. ``periods`` is
+    None for one that never had to do with them.
     """
 
     account: str
     balance: int
     reserved: int
     holds: tuple[Hold, ...]
+    periods: Periods | None = None
     limits: str = ""
 
 
@@ -69,7 +73,7 @@ class Call(NamedTuple):
     durability: str = JOURNAL
 
 
-class Decider(Protocol):
+class Decider(PeriodDecider, Protocol):
     """Decides: each method is one script call on the shard of the namespace. Amounts are scaled.
 
     Raises MeterConflictError when the key came before with other parameters, MeterValidationError when a
@@ -190,7 +194,7 @@ class FirstAnswer(NamedTuple):
     answer: str
 
 
-class AnswerSource(Protocol):
+class AnswerSource(PeriodSource, Protocol):
     """The second tier of idempotency: what the ledger knows of keys that Redis has forgotten."""
 
     async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:

@@ -14,7 +14,7 @@ import msgspec
 from gateway.domain.holds import ACTIVE, Hold
 from gateway.domain.names import account_text, shard_of
 from gateway.errors import MeterUnavailableError
-from gateway.matching import Comparer, Verdict
+from gateway.matching import BEHIND, Comparer, Verdict
 from gateway.protocols import NOBODY, Actor, Extras, Mismatch, Reports
 from gateway.reconcile_seams import Auditor, Reckoner, Repair, ReportRow, ToldHold
 
@@ -95,8 +95,8 @@ class Reconciler:
         repaired = 0
         try:
             verdicts = await self._comparer.compare(namespace, accounts)
-        except MeterUnavailableError:
-            gap = await self.gap(namespace)
+        except MeterUnavailableError as error:
+            gap = await self.gap(namespace) if error.code == BEHIND else None
             if gap is None:
                 raise
             return Part([gap], 0, 0, None)

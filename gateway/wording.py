@@ -30,7 +30,7 @@ from gateway.domain.answers import Checked as CheckedAnswer
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.entries import entry_id
 from gateway.domain.holds import Hold, hold_overage
-from gateway.domain.leg_answers import Leg
+from gateway.domain.leg_answers import CommitReason, Leg
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
 from gateway.leg_wording import charged_legs, denial, denied_by, standing_leg, standing_legs
@@ -160,7 +160,7 @@ def _uncommitted(decision: Settled | Overrun) -> Committed:
         "entry_id": None,
     }
     if isinstance(decision, Settled):
-        answer["reason"] = cast("SettledReason", decision.status)
+        answer["reason"] = cast("CommitReason", decision.status)
         return answer
     scale = unit_scale(decision.account)
     answer["reason"] = "overage"

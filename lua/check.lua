@@ -1,10 +1,10 @@
 -- Decides what a reserve of the same legs would be told, and holds nothing.
 -- KEYS: meta journal due
 -- ARGV: epoch at namespace (account amount)...
--- RETURNS: FITS posted (balance reserved)... | STALE | LOAD | AGAIN
+-- RETURNS: FITS posted (balance reserved)... | STALE | LOAD | AGAIN | DUE
 --          | DENIED posted leg account balance reserved available needed wait_ms reason limit (balance reserved)...
 -- ERRORS: LEGS, when an account is named twice; XADD refuses an epoch that has been left
--- USES: guard accounts legs expiry decide fit flow spend deny write
+-- USES: guard accounts legs expiry due decide fit flow spend deny write
 -- FLAGS: allow-oom
 -- COST: O(legs), and O(log n) for each expired hold of the accounts
 --@guard
@@ -12,6 +12,7 @@
 local base, body, seen = 3, '', nil
 --@legs
 --@expiry
+--@due
 --@decide
 --@fit
 local spends, requests, making, checked = limited and {}, 1, 1, true

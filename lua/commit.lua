@@ -5,7 +5,7 @@
 --          | OVERAGE posted leg account held actual | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one actual for each leg
--- USES: guard replay accounts hold expiry decide same overage flow giveback count write remember
+-- USES: guard replay accounts hold expiry decide same overage lapse flow giveback count write remember
 -- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -23,7 +23,8 @@ for i, leg in ipairs(hold.legs) do
   leg.balance = leg.account.balance - tonumber(ARGV[8 + i])
   if leg.balance < -MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
 end
-local consumed, requests = ARGV[9], 0
+local consumed, charged, requests = ARGV[9], 8, 0
+--@lapse
 for i = 1, limited and #hold.legs or 0 do hold.legs[i].back = hold.legs[i].amount - tonumber(ARGV[8 + i]) end
 --@flow
 --@giveback

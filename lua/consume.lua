@@ -2,15 +2,16 @@
 -- KEYS: meta journal due [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms account amount check body
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
---          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+--          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts expiry decide flow spend deny count write remember
+-- USES: guard replay accounts expiry due decide flow spend deny count write remember
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@replay
 --@accounts
 local account, body = touch(ARGV[3], ARGV[6]), ARGV[9]
 --@expiry
+--@due
 --@decide
 local amount, balance, short = tonumber(ARGV[7]), account.balance - tonumber(ARGV[7]), nil
 if ARGV[8] == '1' and amount > account.balance - account.reserved then

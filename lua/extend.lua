@@ -3,20 +3,22 @@
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body added...
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
 --          | SETTLED posted status | UNIT posted leg account | REPLAYED posted id head
---          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
+--          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one added amount for each leg
--- USES: guard replay accounts hold expiry decide same flow spend deny count write remember
+-- USES: guard replay accounts hold expiry due decide same outgrown flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
 --@accounts
 --@hold
 --@expiry
+--@due
 --@decide
 local body, account, short = ARGV[8], nil, nil
 if #ARGV - 8 ~= #hold.legs then return redis.error_reply('LEGS an extension has one amount for each leg') end
 if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
 --@same
+--@outgrown
 for i, leg in ipairs(hold.legs) do
   local added = tonumber(ARGV[8 + i])
   account = leg.account

@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | SETTLED posted status | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts hold expiry decide flow giveback count write remember
+-- USES: guard replay accounts hold expiry decide lapse flow giveback count write remember
 -- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -15,6 +15,8 @@
 --@decide
 local body, requests = ARGV[7], 1
 if hold.expired or expiring[KEYS[4]] then answer = answer or {'SETTLED', posted, 'expired'} end
+local charged = #ARGV
+--@lapse
 for i = 1, limited and #hold.legs or 0 do hold.legs[i].back = hold.legs[i].amount end
 --@flow
 --@giveback

@@ -2,9 +2,9 @@
 -- KEYS: meta journal due hold [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body (account amount)...
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
---          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN
+--          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: LEGS, when an account is named twice
--- USES: guard replay accounts legs expiry decide fit flow spend deny count write remember
+-- USES: guard replay accounts legs expiry due decide fit flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
@@ -12,6 +12,7 @@
 local body, base = ARGV[8], 8
 --@legs
 --@expiry
+--@due
 --@decide
 --@fit
 local spends, requests, making, checked = limited and {}, 1, 1, true

@@ -44,6 +44,17 @@ for _, leg in ipairs(legs) do
   if math.abs(leg.balance) > MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
 end
 local expires_text, created_text = string.match(row[1] or '0 0', '^(%S+) (%S+)')
+-- As in commit and release: what a hold gives back after its period closed follows that period's limit.
+for i = 1, lapse and not answer and ARGV[6] ~= '-' and #legs or 0 do
+  local leg = legs[i]
+  local account, before = leg.account, leg.account.balance
+  if account.period then
+    lapses = lapses or {}
+    lapses[#lapses + 1] = lapse(account, tonumber(created_text), leg.change + (step == 'release' and not late and leg.amount or 0))
+    leg.balance = leg.balance + account.balance - before
+  end
+end
+if lapses and #lapses == 0 then lapses = nil end
 local terms = expires_text .. ' ' .. created_text
 if not answer then
   head = step .. ' ' .. now_text .. ' ' .. ARGV[3]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from gateway.domain.entries import Position
+from gateway.domain.entries import Entry, LegState, Position
 from gateway.protocols import AnswerSource, Duplicate, FirstAnswer
 from persistence.database import Database
-from persistence.names import Named, namespace_key
+from persistence.names import Named, account_key, namespace_key
+from persistence.reader import unix_ms
 from persistence.statements import statement
 
 _EPOCH_AGES = statement("epoch_ages")
 _FIRST_ANSWERS = statement("first_answers")
+_FIRST_PERIOD = statement("first_period")
 _PENDING = statement("pending_duplicates")
 _IS_PENDING = statement("is_pending")
 _COUNTS = b"SELECT state, count(*) FROM meter.duplicates GROUP BY state"
@@ -41,6 +44,23 @@ class Answers(AnswerSource):
             asked[namespace, key]: FirstAnswer(fingerprint, Position(epoch, seq), answer)
             for namespace, key, fingerprint, epoch, seq, answer in rows
         }
+
+    async def first_period(self, namespace: str, account: str, kind: str, day: date) -> Entry | None:
+        """Give the entry that opened or closed (``kind``) the account's period of this day, if one did."""
+        asked = {
+            "namespace": namespace_key(namespace),
+            "account": account_key(account),
+            "kind": kind,
+            "day": day,
+        }
+        rows = await self._rows(_FIRST_PERIOD, **asked)
+        if not rows:
+            return None
+        ((epoch, seq, recorded_at, expires_at, amount, over, balance, reserved),) = rows
+        leg = LegState(account, amount, 0, over, balance, reserved)
+        expires_ms = 0 if expires_at is None else unix_ms(expires_at)
+        at = Position(epoch, seq), f"{kind}_period", unix_ms(recorded_at)
+        return Entry(*at, namespace, "", expires_ms, late=False, legs=(leg,), body=b"")
 
     async def pending(self, limit: int) -> Sequence[Duplicate]:
         """Give duplicates that no posted entry undoes yet, the oldest first."""

@@ -29,6 +29,7 @@ from persistence.copytext import (
 )
 from persistence.errors import EntryRefusedError
 from persistence.names import shard_of_key
+from persistence.period_postings import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS, PeriodPosting
 
 AUDIT = "audit"
 REPAIR = "repair"
@@ -40,8 +41,11 @@ _ENTRY_TYPES = {
     "commit": "consumption",
     "adjust": "adjustment",
     REPAIR: "adjustment",
+    OPEN_PERIOD: "allocation",
+    CLOSE_PERIOD: "expiration",
+    LAPSE: "expiration",
 }
-_VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES})
+_VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
 
 Key = tuple[str, str]
@@ -69,6 +73,7 @@ class Posting:
         keyed: the entries of calls with an idempotency key.
         undoing: the entries that undo a duplicate, each with the place of that.
         extended: every extension of a leg of a hold, by (namespace, entry id): the entry and which leg.
+        periods: what the entries say of periods.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -78,6 +83,7 @@ class Posting:
         self.keyed: list[tuple[Entry, Keyed]] = []
         self.undoing: list[tuple[Entry, Position]] = []
         self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
+        self.periods = PeriodPosting()
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self._limits: dict[Key, str] = {}
         self.add(entries)
@@ -99,20 +105,31 @@ class Posting:
                 self._keep_limits(entry)
             if verb in _ENTRY_TYPES:
                 self._book(entry)
+            if verb in PERIOD_VERBS:
+                self._add_period(entry)
             elif verb == "extend":
-                self._keep_extensions(entry)
-            if entry.keyed is not None:
-                self.keyed.append((entry, entry.keyed))
-            elif entry.undoes is not None:
-                self.undoing.append((entry, entry.undoes))
+                self._add_extension(entry)
+            self._add_key(entry)
 
-    def _keep_extensions(self, entry: Entry) -> None:
+    def _add_key(self, entry: Entry) -> None:
+        if entry.keyed is not None:
+            self.keyed.append((entry, entry.keyed))
+        elif entry.undoes is not None:
+            self.undoing.append((entry, entry.undoes))
+
+    def _add_extension(self, entry: Entry) -> None:
         for index in range(len(entry.legs)):
             self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
 
     def _keep_limits(self, entry: Entry) -> None:
         for index, text in _limits(entry).items():
             self._limits[entry.namespace, entry.legs[index].account] = text
+
+    def _add_period(self, entry: Entry) -> None:
+        try:
+            self.periods.add(entry, _extras(entry))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise _refused(entry, f"does not say which period it is about: {error}") from error
 
     def _book(self, entry: Entry) -> None:
         extras = _extras(entry)

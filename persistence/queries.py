@@ -12,6 +12,7 @@ import msgspec
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import parse_account
+from gateway.domain.periods import UNLIMITED, Periods, read_periods, word
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -170,13 +171,14 @@ class Queries(OverviewQueries, Reports, StateSource):
             for namespace, account in wanted
         }
         rows = await self._rows(_LOAD_ACCOUNTS, **columns(keys))
-        legs = [row[5:] for row in rows if row[5] is not None]
+        legs = [row[6:] for row in rows if row[6] is not None]
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
-        for (namespace, account, balance, reserved, limits), group in groupby(rows, key=lambda row: row[:5]):
+        for state, group in groupby(rows, key=lambda row: row[:6]):
+            namespace, account, balance, reserved, limits, words = state
             named = keys[namespace, account]
-            holds = tuple(_holds((row[5:] for row in group if row[5] is not None), full))
-            states[named] = AccountState(named[1], balance, reserved, holds, limits)
+            holds = tuple(_holds((row[6:] for row in group if row[6] is not None), full))
+            states[named] = AccountState(named[1], balance, reserved, holds, _periods(words), limits)
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
@@ -185,6 +187,13 @@ class Queries(OverviewQueries, Reports, StateSource):
         rows = await self._rows(_LOAD_HOLDS, **columns(keys))
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(rows))
         return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows, full)}
+
+
+def _periods(words: Sequence[str | None] | None) -> Periods | None:
+    if words is None:
+        return None
+    due, closed, over, *rest = words
+    return read_periods(" ".join((due or "0", closed or "0", over or str(UNLIMITED), *map(word, rest))))
 
 
 def _legs_of(rows: Iterable[Row]) -> Iterator[Named]:

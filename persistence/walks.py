@@ -14,6 +14,7 @@ from persistence.statements import statement
 _ACCOUNTS_PAGE = statement("accounts_page")
 _COUNT_ACCOUNTS = statement("count_accounts")
 _OVERDUE_PAGE = statement("overdue_page")
+_PERIODS_DUE_PAGE = statement("periods_due_page")
 _LONG_NAMES = statement("long_names")
 _LAST = "\U0010ffff"
 
@@ -62,6 +63,17 @@ class Walks:
         full = len(rows) == page
         self._after = (rows[-1][2], rows[-1][0], rows[-1][3]) if full else ("-infinity", "", "")
         return list(dict.fromkeys(await self._in_full([row[:2] for row in rows])))
+
+    async def periods_due(self, upto_ms: int, page: int) -> AsyncIterator[Sequence[Named]]:
+        """Give the accounts whose scheduled period was over then, a page at a time, longest overdue first."""
+        after: dict[str, object] = {"after_time": "-infinity", "after_namespace": "", "after_account": ""}
+        while True:
+            rows = await self._rows(_PERIODS_DUE_PAGE, upto=time_field(upto_ms), **after, limit=page)
+            if rows:
+                yield await self._in_full([row[:2] for row in rows])
+            if len(rows) < page:
+                return
+            after = dict(zip(("after_namespace", "after_account", "after_time"), rows[-1], strict=True))
 
     async def _in_full(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Named]:
         """Give namespaces and accounts, as they stand in the tables, in full."""

@@ -25,8 +25,12 @@ _COPY_REPAIRS = b"COPY meter.repairs (namespace, account, entry_id) FROM STDIN"
 _COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
 _COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
+_COPY_STAGED_PERIODS = b"COPY staged_periods FROM STDIN"
+_COPY_STAGED_PERIOD_DAYS = b"COPY staged_period_days FROM STDIN"
 _UPSERT_ACCOUNTS = statement("upsert_accounts")
 _ADD_USAGE = statement("add_usage")
+_CHANGE_PERIODS = statement("change_periods")
+_KEEP_PERIOD_DAYS = statement("keep_period_days")
 _SETTLE_HOLDS = statement("settle_holds")
 _SETTLE_EXPIRED_HOLDS = statement("settle_expired_holds")
 _EXTEND_HOLDS = statement("extend_holds")
@@ -58,6 +62,10 @@ async def write(connection: Connection, posting: Posting) -> None:
         await apply(connection, _UPSERT_ACCOUNTS)
     if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
         await apply(connection, _ADD_USAGE)
+    if await copy_lines(connection, _COPY_STAGED_PERIODS, posting.periods.change_lines()):
+        await apply(connection, _CHANGE_PERIODS)
+    if await copy_lines(connection, _COPY_STAGED_PERIOD_DAYS, posting.periods.day_lines()):
+        await apply(connection, _KEEP_PERIOD_DAYS)
 
 
 async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
@@ -70,7 +78,10 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
-    await connection.execute("TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers")
+    await connection.execute(
+        "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, "
+        "staged_period_days"
+    )
 
 
 async def copy_lines(connection: Connection, command: bytes, lines: Iterator[str]) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.limits import limit_texts
 from gateway.domain.names import namespace_text
+from gateway.domain.period_entries import periods_after
+from gateway.domain.periods import Periods
 from gateway.protocols import AccountState, Duplicate, FirstAnswer
 from gateway.store.keys import SCHEMA, ShardKeys
 from gateway.store.pipeline import Link
@@ -33,6 +37,8 @@ class FakeLedger:
         self.limits: dict[Named, str] = {}
         self.holds: dict[Named, Hold] = {}
         self.entries: list[Entry] = []
+        self.periods: dict[Named, Periods] = {}
+        self.period_days: dict[tuple[str, str, str, date], Entry] = {}
         self.queries: list[Sequence[Named]] = []
         self.answers: dict[Named, FirstAnswer] = {}
         self.asked: list[Sequence[Named]] = []
@@ -62,6 +68,7 @@ class FakeLedger:
                 after = leg.balance, leg.reserved
             assert after == (leg.balance, leg.reserved), f"broken chain at {entry} on {leg.account}"
             self.accounts[entry.namespace, leg.account] = after
+            self._apply_to_periods((entry.namespace, leg.account), entry)
         for index, text in limit_texts(entry.limits).items():
             self.limits[entry.namespace, entry.legs[index].account] = text
         self._apply_to_hold(entry)
@@ -73,6 +80,7 @@ class FakeLedger:
                 account,
                 *self.accounts[namespace, account],
                 self._open_holds(namespace, account),
+                self.periods.get((namespace, account)),
                 self.limits.get((namespace, account), ""),
             )
             for namespace, account in wanted
@@ -89,6 +97,9 @@ class FakeLedger:
     async def first_answers(self, wanted: Sequence[Named]) -> Mapping[Named, FirstAnswer]:
         self.asked.append(wanted)
         return {named: self.answers[named] for named in wanted if named in self.answers}
+
+    async def first_period(self, namespace: str, account: str, kind: str, day: date) -> Entry | None:
+        return self.period_days.get((namespace, account, kind, day))
 
     async def is_pending(self, namespace: str, position: Position) -> bool:
         return position not in self.undone
@@ -111,6 +122,16 @@ class FakeLedger:
             assert here.seq == 0, f"epoch {here.epoch} does not begin at 0"
             assert last is None or here.epoch > last.epoch, f"{here} after {last}"
         self._last, self._last_ms = here, entry.at_ms
+
+    def _apply_to_periods(self, named: Named, entry: Entry) -> None:
+        after = periods_after(self.periods.get(named), entry)
+        if after is None:
+            return
+        self.periods[named] = after
+        if entry.verb in {"open_period", "close_period"}:
+            (said,) = json.loads(entry.body)["metadata"].values()
+            kind = entry.verb.partition("_")[0]
+            self.period_days.setdefault((*named, kind, date.fromisoformat(said)), entry)
 
     def _apply_to_hold(self, entry: Entry) -> None:
         named = entry.namespace, entry.hold_id

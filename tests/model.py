@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from limit_model import Rate, Rates
 
 LARGEST = 2**53 - 1
+DAY_MS = 86_400_000
 
 AccountName = tuple[str, str]
 HoldName = tuple[str, str]
@@ -98,6 +100,42 @@ class Money:
 
 
 @dataclass
+class Spans:
+    """What one account has of periods. Days are ISO dates; a schedule is one of days in UTC.
+
+    ``over`` is what was available at the last closing beyond the limit, moved by what holds of that time gave
+    back since; -LARGEST is no limit.
+    """
+
+    due_ms: int = 0
+    closed_ms: int = 0
+    over: int = -LARGEST
+    running: str | None = None
+    allocation: int | None = None
+    limit: int | None = None
+    anchor: str | None = None
+    scheduled: bool = False
+    opened: dict[str, Change] = field(default_factory=dict)
+    ended: dict[str, Change] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        days = max(self.opened, default=None), max(self.ended, default=None), self.running
+        schedule = ("day", "UTC") if self.scheduled else (None, None)
+        parts = (
+            self.due_ms,
+            self.closed_ms,
+            self.over,
+            *days,
+            self.allocation,
+            self.limit,
+            self.anchor,
+            *schedule,
+        )
+        return " ".join("-" if part is None else str(part) for part in parts)
+
+
+@dataclass
 class Held:
     """One hold."""
 
@@ -118,6 +156,7 @@ class Model:
     clock_ms: int
     accounts: dict[AccountName, Money] = field(default_factory=dict)
     holds: dict[HoldName, Held] = field(default_factory=dict)
+    spans: dict[AccountName, Spans] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[object, Change]] = field(default_factory=dict)
     changes: list[tuple[str, Change]] = field(default_factory=list)
     rates: Rates = field(default_factory=Rates)
@@ -139,6 +178,105 @@ class Model:
         """Note the time of something written that changes nothing."""
         self._last_ms = at_ms
 
+    def set_period(
+        self, ns: str, account: str, anchor: str, allocation: int, limit: int | None, *, scheduled: bool
+    ) -> Answer:
+        self._touch(ns, [account])
+        spans = self.spans.setdefault((ns, account), Spans())
+        anew = (spans.anchor, spans.scheduled) != (anchor, scheduled)
+        if anew:
+            spans.due_ms, spans.running = midnight_ms(anchor) if scheduled else 0, None
+        spans.anchor, spans.scheduled, spans.allocation, spans.limit = anchor, scheduled, allocation, limit
+        return self._write_span("set_period", ns, account, 0, spans.due_ms, flag=anew)
+
+    def open_period(self, ns: str, account: str, day: str, allocation: int | None) -> Answer:
+        self._touch(ns, [account])
+        spans = self.spans.get((ns, account), Spans())
+        if day in spans.opened:
+            return spans.opened[day]
+        amount = spans.allocation if allocation is None else allocation
+        if not amount:
+            return TooLarge(account)
+        if self.money(ns, account).balance + amount > LARGEST:
+            return TooLarge(account)
+        change = self._write_span("open_period", ns, account, amount, 0)
+        self.spans.setdefault((ns, account), Spans()).opened[day] = change
+        return change
+
+    def close_period(self, ns: str, account: str, day: str) -> Answer:
+        self._touch(ns, [account])
+        spans = self.spans.get((ns, account), Spans())
+        if day in spans.ended:
+            return spans.ended[day]
+        closed_ms = self.now_ms + (1 if self.money(ns, account).reserved else 0)
+        self.spans[ns, account] = spans
+        change = self._close(ns, account, day, closed_ms)
+        self._last_ms = closed_ms
+        return change
+
+    def _close(self, ns: str, account: str, day: str, closed_ms: int) -> Change:
+        spans, money = self.spans[ns, account], self.money(ns, account)
+        spans.closed_ms = closed_ms
+        spans.over = -LARGEST if spans.limit is None else max(money.available - spans.limit, 1 - LARGEST)
+        change = self._write_span("close_period", ns, account, -max(spans.over, 0), spans.closed_ms)
+        return spans.ended.setdefault(day, change)
+
+    def _touch(self, ns: str, accounts: Sequence[str]) -> None:
+        """Begin what has begun on these accounts, and on those whose holds expire with theirs."""
+        for account in self._reached(ns, accounts):
+            self._roll(ns, account)
+        self._expire(ns, accounts)
+
+    def _reached(self, ns: str, accounts: Sequence[str]) -> Sequence[str]:
+        named = set(accounts)
+        others = [
+            account
+            for name, hold in self.holds.items()
+            if name[0] == ns and self._overdue(name) and named & {leg for leg, _ in hold.legs}
+            for account, _ in hold.legs
+        ]
+        return list(dict.fromkeys([*accounts, *others]))
+
+    def _roll(self, ns: str, account: str) -> None:
+        spans = self.spans.get((ns, account))
+        if spans is None or not spans.due_ms or spans.due_ms > self.now_ms:
+            return
+        if spans.running is None:
+            spans.due_ms += (self.now_ms - spans.due_ms) // DAY_MS * DAY_MS
+            self._open_by_schedule(ns, account, spans)
+        while spans.due_ms <= self.now_ms:
+            ended = day_of(spans.due_ms - DAY_MS)
+            if not spans.ended or ended > max(spans.ended):
+                self._close(ns, account, ended, max(spans.closed_ms, spans.due_ms))
+            self._open_by_schedule(ns, account, spans)
+
+    def _open_by_schedule(self, ns: str, account: str, spans: Spans) -> None:
+        day = day_of(spans.due_ms)
+        spans.running, spans.due_ms = day, spans.due_ms + DAY_MS
+        new = not spans.opened or day > max(spans.opened)
+        amount = min(spans.allocation or 0, LARGEST - self.money(ns, account).balance) if new else 0
+        change = self._write_span("open_period", ns, account, amount, spans.due_ms)
+        spans.opened.setdefault(day, change)
+
+    def _lapse(self, ns: str, account: str, created_ms: int, freed: int) -> None:
+        """Let lapse what a hold of a closed period gives back beyond the limit; undo it for what it takes."""
+        spans = self.spans.get((ns, account))
+        if spans is None or created_ms >= spans.closed_ms or spans.over == -LARGEST or not freed:
+            return
+        before, spans.over = spans.over, max(spans.over + freed, 1 - LARGEST)
+        self._write_span("lapse", ns, account, max(before, 0) - max(spans.over, 0), 0)
+
+    def _write_span(
+        self, verb: str, ns: str, account: str, amount: int, expires_ms: int, *, flag: bool = False
+    ) -> Change:
+        money = self.accounts.setdefault((ns, account), Money())
+        money.balance += amount
+        moved = Moved(account, amount, 0, money.balance, money.reserved)
+        change = Change(verb, self.now_ms, "", expires_ms, flag, (moved,))
+        self._last_ms = self.now_ms
+        self.changes.append((ns, change))
+        return change
+
     def allocate(self, ns: str, account: str, amount: int, key: str = "") -> Answer:
         return self._move("allocate", ns, account, amount, key, ("allocate", account, amount))
 
@@ -149,7 +287,7 @@ class Model:
         what = ("consume", account, amount, check)
         if (before := self._before(ns, key, what)) is not None:
             return before
-        self._expire(ns, [account])
+        self._touch(ns, [account])
         money = self.money(ns, account)
         refused = self._refused(ns, [(account, amount)]) if check else None
         if check and amount > money.available:
@@ -173,7 +311,7 @@ class Model:
         what = ("reserve", ttl_ms, tuple(legs))
         if (before := self._before(ns, key, what)) is not None:
             return before
-        self._expire(ns, [account for account, _ in legs])
+        self._touch(ns, [account for account, _ in legs])
         refused = self._refused(ns, legs)
         if (denied := _both(self._short(ns, legs), refused)) is not None:
             return denied
@@ -196,26 +334,35 @@ class Model:
         late = hold.status == "expired"
         if hold.status != "active" and not (late and charge_late):
             return Closed(hold.status)
-        if hold.overage == "deny":
-            for leg, ((account, held), actual) in enumerate(zip(hold.legs, actuals, strict=True)):
-                if actual > held:
-                    return Over(leg, account, held, actual)
+        if hold.overage == "deny" and (over := self._over(hold, actuals)) is not None:
+            return over
         if hold.overage == "cap":
-            actuals = [
-                min(actual, max(held, self.money(ns, account).available + (0 if late else held)))
-                for (account, held), actual in zip(hold.legs, actuals, strict=True)
-            ]
+            actuals = self._capped(ns, hold, actuals, late=late)
         for (account, _), actual in zip(hold.legs, actuals, strict=True):
             if self.money(ns, account).balance - actual < -LARGEST:
                 return TooLarge(account)
         unused = [held - actual for (_, held), actual in zip(hold.legs, actuals, strict=True)]
         self.rates.give_back(ns, hold.legs, unused, hold.created_ms, self.now_ms)
+        for (account, held), actual in zip(hold.legs, actuals, strict=True):
+            self._lapse(ns, account, hold.created_ms, (0 if late else held) - actual)
         hold.status, hold.late, hold.charged, hold.settled_ms = "committed", late, list(actuals), self.now_ms
         moves = [
             (account, -actual, 0 if late else -held)
             for (account, held), actual in zip(hold.legs, actuals, strict=True)
         ]
         return self._write("commit", ns, moves, key, what, hold_id, hold)
+
+    def _over(self, hold: Held, actuals: Sequence[int]) -> Over | None:
+        for leg, ((account, held), actual) in enumerate(zip(hold.legs, actuals, strict=True)):
+            if actual > held:
+                return Over(leg, account, held, actual)
+        return None
+
+    def _capped(self, ns: str, hold: Held, actuals: Sequence[int], *, late: bool) -> list[int]:
+        return [
+            min(actual, max(held, self.money(ns, account).available + (0 if late else held)))
+            for (account, held), actual in zip(hold.legs, actuals, strict=True)
+        ]
 
     def release(self, ns: str, hold_id: str, key: str = "") -> Answer:
         what = ("release", hold_id)
@@ -224,8 +371,10 @@ class Model:
         hold = self._touched_hold(ns, hold_id)
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
-        held = [amount for _, amount in hold.legs]
-        self.rates.give_back(ns, hold.legs, held, hold.created_ms, self.now_ms)
+        sizes = [amount for _, amount in hold.legs]
+        self.rates.give_back(ns, hold.legs, sizes, hold.created_ms, self.now_ms)
+        for account, held in hold.legs:
+            self._lapse(ns, account, hold.created_ms, held)
         hold.status, hold.settled_ms = "released", self.now_ms
         return self._write("release", ns, [(a, 0, -held) for a, held in hold.legs], key, what, hold_id, hold)
 
@@ -233,9 +382,15 @@ class Model:
         what = ("extend", hold_id, ttl_ms, tuple(added))
         if (before := self._before(ns, key, what)) is not None:
             return before
-        hold = self._touched_hold(ns, hold_id)
+        hold = self.holds.get((ns, hold_id))
+        if hold is not None and hold.status in {"active", "expired"}:
+            self._touch(ns, [account for account, _ in hold.legs])
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
+        if any(
+            extra and self._is_closed(ns, leg[0], hold) for leg, extra in zip(hold.legs, added, strict=True)
+        ):
+            return Closed("closed")
         more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
         denied = _both(self._short(ns, more, own=(hold_id, hold)), self._refused(ns, more))
         if denied is not None:
@@ -247,7 +402,7 @@ class Model:
 
     def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | Refused | None:
         """Say what reserve would, and hold nothing."""
-        self._expire(ns, [account for account, _ in legs])
+        self._touch(ns, [account for account, _ in legs])
         return _both(self._short(ns, legs), self._refused(ns, legs))
 
     def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
@@ -269,7 +424,7 @@ class Model:
         return Refused(frozenset(found), wait_ms)
 
     def standing(self, ns: str, account: str) -> Money:
-        self._expire(ns, [account])
+        self._touch(ns, [account])
         return self.money(ns, account)
 
     def sweep(self, ns: str, known: Iterable[AccountName]) -> int:
@@ -288,7 +443,7 @@ class Model:
     def _move(self, verb: str, ns: str, account: str, amount: int, key: str, what: object) -> Answer:
         if (before := self._before(ns, key, what)) is not None:
             return before
-        self._expire(ns, [account])
+        self._touch(ns, [account])
         if abs(self.money(ns, account).balance + amount) > LARGEST:
             return TooLarge(account)
         return self._write(verb, ns, [(account, amount, 0)], key, what)
@@ -333,6 +488,10 @@ class Model:
             self._expire(ns, [account for account, _ in hold.legs])
         return hold
 
+    def _is_closed(self, ns: str, account: str, hold: Held) -> bool:
+        spans = self.spans.get((ns, account), Spans())
+        return hold.created_ms < spans.closed_ms and spans.over != -LARGEST
+
     def _overdue(self, name: HoldName) -> bool:
         hold = self.holds[name]
         return hold.status == "active" and hold.expires_ms <= self.now_ms
@@ -351,6 +510,8 @@ class Model:
         hold = self.holds[name]
         hold.status, hold.settled_ms = "expired", self.now_ms
         self._write("expire", name[0], [(a, 0, -held) for a, held in hold.legs], "", None, name[1], hold)
+        for account, held in hold.legs:
+            self._lapse(name[0], account, hold.created_ms, held)
 
     def _write(
         self,
@@ -384,3 +545,13 @@ def _both(short: Short | None, refused: Refused | None) -> Short | Refused | Non
         return short or refused
     waits = short.wait_ms, refused.wait_ms
     return short._replace(wait_ms=None if None in waits else max(wait for wait in waits if wait is not None))
+
+
+def midnight_ms(day: str) -> int:
+    """Give the beginning of a day in UTC."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_MS
+
+
+def day_of(at_ms: int) -> str:
+    """Give the day in UTC of a moment."""
+    return (date(1970, 1, 1) + timedelta(milliseconds=at_ms)).isoformat()

@@ -121,6 +121,33 @@ def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[a
     return meter.reservations(query.status, query.user_id, query.limit, query.cursor)
 
 
+def set_period_config(meter: Meter, body: requests.SetPeriodConfig) -> Awaitable[answers.PeriodConfig]:
+    """Set what an account is given each period."""
+    return meter.period_configured(
+        body.user_id,
+        body.event_type,
+        body.unit,
+        body.resource,
+        body.period_start,
+        body.period_allocation,
+        body.carry_over_limit,
+        every=body.every,
+        time_zone=body.time_zone,
+    )
+
+
+def open_period(meter: Meter, body: requests.OpenPeriod) -> Awaitable[answers.OpenedPeriod]:
+    """Open a period."""
+    return meter.period_opened(
+        body.user_id, body.event_type, body.unit, body.resource, body.period_start, body.allocation
+    )
+
+
+def close_period(meter: Meter, body: requests.ClosePeriod) -> Awaitable[answers.ClosedPeriod]:
+    """Close a period."""
+    return meter.close_period(body.user_id, body.event_type, body.unit, body.resource, body.period_end)
+
+
 def balance(meter: Meter, query: requests.BalanceQuery) -> Awaitable[answers.Balance]:
     """See one balance."""
     return meter.get_balance(query.user_id, query.event_type, query.unit, query.resource, query.at)

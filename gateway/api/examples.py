@@ -168,6 +168,42 @@ EXAMPLES: dict[str, Example] = {
         {},
         {"count": 3},
     ),
+    "set_period_config": Example(
+        "Set what each period gives",
+        "Sets what an account is given each period and how much of the rest is carried over. With `every` "
+        "its periods roll by themselves: at each boundary what may not be carried over lapses, and the next "
+        "allocation is credited. The account begins to exist with this.",
+        {
+            **_ACCOUNT,
+            "period_start": "2026-03-01",
+            "period_allocation": 100000,
+            "carry_over_limit": 10000,
+            "every": "month",
+            "time_zone": "Europe/Berlin",
+        },
+        {
+            "period_start": "2026-03-01",
+            "period_allocation": 100000,
+            "carry_over_limit": 10000,
+            "every": "month",
+            "time_zone": "Europe/Berlin",
+        },
+    ),
+    "open_period": Example(
+        "Open a period",
+        "Credits the allocation of a period, once for each `period_start`: a repeat gives the first answer, "
+        "whatever it asks for.",
+        {**_ACCOUNT, "period_start": "2026-03-01", "allocation": 100000},
+        {"balance": 110000, "entry_id": 1099511627840},
+    ),
+    "close_period": Example(
+        "Close a period",
+        "Lets lapse what is available beyond the carry-over limit, once for each `period_end`: a repeat "
+        "gives the first answer. What is held never lapses; what a hold gives back later follows the same "
+        "limit.",
+        {**_ACCOUNT, "period_end": "2026-02-28"},
+        {"expired": 86000, "carried_over": 10000, "new_balance": 14000},
+    ),
     "get_reservation": Example("See a hold", "Gives one hold, open or settled.", {}, _RESERVATION),
     "list_reservations": Example(
         "List holds",

@@ -20,7 +20,7 @@ class FastLane:
 
     def __init__(self, endpoints: Iterable[Endpoint], app: Any) -> None:
         self._app = app
-        self._by_method: dict[str, dict[str, Endpoint]] = {"GET": {}, "POST": {}}
+        self._by_method: dict[str, dict[str, Endpoint]] = {"GET": {}, "POST": {}, "PUT": {}}
         self._on_hold: dict[str, Endpoint] = {}
         for endpoint in endpoints:
             route = endpoint.route

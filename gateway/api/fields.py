@@ -6,7 +6,7 @@ may be is judged once, behind the meter.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -334,6 +334,62 @@ WindowSeconds = Annotated[
 
 Shadow = Annotated[
     bool, Meta(description="Refuse nothing, and count what would have been refused.", examples=[True])
+]
+
+FirstDay = Annotated[date, Meta(description="The first day of the period.", examples=["2026-03-01"])]
+
+LastDay = Annotated[date, Meta(description="The last day of the period.", examples=["2026-02-28"])]
+
+PeriodAllocation = Annotated[
+    Any,
+    Meta(
+        description="How much each period gives: zero or more.",
+        examples=[100000],
+        extra_json_schema={**_AMOUNT, "minimum": 0},
+    ),
+]
+
+CarryOverLimit = Annotated[
+    Any,
+    Meta(
+        description="How much of what is available when a period closes is carried over; null is all of it.",
+        examples=[10000],
+        extra_json_schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+Allocation = Annotated[
+    Any,
+    Meta(
+        description="How much to credit: above zero; null is the account's own period_allocation.",
+        examples=[100000],
+        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+    ),
+]
+
+Every = Annotated[
+    Annotated[
+        str,
+        Meta(
+            extra_json_schema={
+                "pattern": "^(?:month|week|day|(?:[1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6]) days)$"
+            }
+        ),
+    ]
+    | None,
+    Meta(
+        description="How long periods are, where they roll by themselves: month, week, day or N days (366 at "
+        "most), counted from period_start. Null leaves opening and closing to the caller.",
+        examples=["month"],
+    ),
+]
+
+TimeZone = Annotated[
+    Annotated[str, Meta(extra_json_schema={"minLength": 1})] | None,
+    Meta(
+        description="The time zone at whose midnights periods begin; UTC when null. Only with every.",
+        examples=["Europe/Berlin"],
+    ),
 ]
 
 HOLD_ID_SCHEMA: dict[str, Any] = {

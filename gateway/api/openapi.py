@@ -145,7 +145,7 @@ def _problems(route: Route) -> Json:
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name in {"get_reservation", "get_account", "get_decision"}:
+    if route.name in {"get_reservation", "get_account", "get_decision", "open_period"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -184,9 +184,13 @@ def _headers(route: Route) -> list[Json]:
     names = [*_ACTING]
     if "idempotency_key" in route.request.__struct_fields__:
         names.insert(0, "Idempotency-Key")
-    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch:
+    if "idempotency_key" in route.request.__struct_fields__ or route.request is Batch or _of_periods(route):
         names.insert(0, "Durability")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def _of_periods(route: Route) -> bool:
+    return route.path.startswith("/v1/periods/")
 
 
 def _page(page: Page) -> Json:

@@ -135,6 +135,46 @@ class Extend(Request, kw_only=True):
             raise TypeError("amount must be a number")
 
 
+class _Period(Request, kw_only=True):
+    user_id: fields.UserId
+    event_type: fields.EventType
+    unit: fields.Unit
+    resource: fields.Resource = None
+
+
+class SetPeriodConfig(_Period, kw_only=True):
+    """Set what an account is given each period."""
+
+    period_start: fields.FirstDay
+    period_allocation: fields.PeriodAllocation
+    carry_over_limit: fields.CarryOverLimit = None
+    every: fields.Every = None
+    time_zone: fields.TimeZone = None
+
+    def __post_init__(self) -> None:
+        if type(self.period_allocation) not in _NUMBERS:
+            raise TypeError("period_allocation must be a number")
+        if self.carry_over_limit is not None and type(self.carry_over_limit) not in _NUMBERS:
+            raise TypeError("carry_over_limit must be a number")
+
+
+class OpenPeriod(_Period, kw_only=True):
+    """Open a period of an account."""
+
+    period_start: fields.FirstDay
+    allocation: fields.Allocation = None
+
+    def __post_init__(self) -> None:
+        if self.allocation is not None and type(self.allocation) not in _NUMBERS:
+            raise TypeError("allocation must be a number")
+
+
+class ClosePeriod(_Period, kw_only=True):
+    """Close a period of an account."""
+
+    period_end: fields.LastDay
+
+
 class AllocateOperation(Allocate, tag_field="op", tag="allocate", kw_only=True):
     """Add quota to an account, as one of a batch."""
 

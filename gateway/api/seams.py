@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -13,11 +13,14 @@ from gateway.domain.answers import (
     Balance,
     Balances,
     Checked,
+    ClosedPeriod,
     Committed,
     Consumed,
     Extended,
     LedgerPage,
     NamespaceUsages,
+    OpenedPeriod,
+    PeriodConfig,
     Posted,
     Reconciled,
     Reconciliations,
@@ -150,6 +153,40 @@ class Meter(Protocol):
         amounts: Legs = None,
     ) -> Awaitable[Extended]:
         """Lengthen or enlarge the hold."""
+        ...
+
+    def period_configured(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None,
+        period_start: date,
+        period_allocation: Number,
+        carry_over_limit: Number | None = None,
+        *,
+        every: str | None = None,
+        time_zone: str | None = None,
+    ) -> Awaitable[PeriodConfig]:
+        """Set what an account is given each period."""
+        ...
+
+    def period_opened(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        resource: str | None,
+        period_start: date,
+        allocation: Number | None = None,
+    ) -> Awaitable[OpenedPeriod]:
+        """Open a period."""
+        ...
+
+    def close_period(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None, period_end: date
+    ) -> Awaitable[ClosedPeriod]:
+        """Close a period."""
         ...
 
     def get_reservation(self, reservation_id: str) -> Awaitable[Reservation | None]:

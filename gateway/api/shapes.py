@@ -21,6 +21,7 @@ _WORDS = {
     inspect.AnyType: "a number",
     inspect.BoolType: "true or false",
     inspect.DateTimeType: "an RFC 3339 time with a zone",
+    inspect.DateType: "a date such as 2026-03-01",
     inspect.DictType: "an object",
     inspect.ListType: "an array",
 }
@@ -38,6 +39,10 @@ _CODES = {
     "end_time": "VAL_END_TIME_INVALID",
     "at": "VAL_AT_INVALID",
     "overage": "VAL_OVERAGE_INVALID",
+    "period_start": "VAL_PERIOD_START_INVALID",
+    "period_end": "VAL_PERIOD_END_INVALID",
+    "every": "VAL_EVERY_INVALID",
+    "time_zone": "VAL_TIME_ZONE_INVALID",
 }
 
 

@@ -21,7 +21,7 @@ from gateway.domain.leg_answers import (
 from gateway.domain.limit_answers import LegLimit
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
-SettledReason = Literal["not_found", "committed", "released", "expired"]
+SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -299,6 +299,31 @@ class AccountDetails(TypedDict):
     created_at: str
     updated_at: str
     as_of: str
+
+
+class PeriodConfig(TypedDict):
+    """Answer to set_period_config: what each period gives. ``every`` is None without a schedule."""
+
+    period_start: str
+    period_allocation: Decimal
+    carry_over_limit: Decimal | None
+    every: str | None
+    time_zone: str | None
+
+
+class OpenedPeriod(TypedDict):
+    """Answer to open_period: the balance after, and the ledger entry it made."""
+
+    balance: Decimal
+    entry_id: int
+
+
+class ClosedPeriod(TypedDict):
+    """Answer to close_period: what lapsed, what was carried over, and the balance after, holds included."""
+
+    expired: Decimal
+    carried_over: Decimal
+    new_balance: Decimal
 
 
 class AuditEvent(TypedDict):

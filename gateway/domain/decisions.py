@@ -77,7 +77,10 @@ class Checked(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The hold is not open. ``status`` is committed, released, expired or not_found."""
+    """The hold is not open. ``status`` is committed, released, expired or not_found.
+
+    Or it is, and cannot grow: then its period is closed, and so is ``status``.
+    """
 
     status: str
 

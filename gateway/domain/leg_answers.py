@@ -7,7 +7,9 @@ from typing import Literal, NotRequired, TypedDict
 
 DenialReason = Literal["balance", "limit", "concurrency"]
 CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
-ExtendReason = Literal["not_found", "committed", "released", "expired", "balance", "limit", "concurrency"]
+ExtendReason = Literal[
+    "not_found", "committed", "released", "expired", "closed", "balance", "limit", "concurrency"
+]
 
 
 class DeniedBy(TypedDict):

@@ -1,14 +1,15 @@
 """Runs scripts on the shard of a namespace until they give a final answer. No verb's meaning lives here.
 
-A script answers LOAD when an account or a hold is not in Redis, STALE when the epoch has moved on, AGAIN
-when more holds had expired than one call returns. All three change nothing of the verb's own, so the
-call is simply made again after the cause is gone.
+A script answers LOAD when an account or a hold is not in Redis, STALE when the epoch has moved on, AGAIN when
+more holds had expired than one call returns, DUE when a period is over. All four change nothing of the verb's
+own, so the call is simply made again after the cause is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.domain.entries import Position
@@ -21,11 +22,12 @@ from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, read_position
+from gateway.store.rolling import ROLLED, roll, rolled
 from gateway.store.scripts import Script
 
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
-_NOT_YET = frozenset({"LOAD", "STALE", "AGAIN"})
+_NOT_YET = frozenset({"LOAD", "STALE", "AGAIN", "DUE"})
 _MADE = frozenset({"DONE", "REPLAYED"})
 
 
@@ -182,13 +184,19 @@ class Calls:
             if word in _MADE:
                 self.kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
                 return reply
-            if reply[-1] == EXPIRED:
-                self.kept.note_expired(shard, reply)
+            self._note_beside(shard, reply)
             if word not in _NOT_YET:
                 return reply
-            await self._prepare(keys, reply, attempts)
+            await self._prepare(shard, keys, reply, attempts)
 
-    async def _prepare(self, keys: ShardKeys, reply: Reply, attempts: _Attempts) -> None:
+    def _note_beside(self, shard: int, reply: Reply) -> None:
+        """Keep the entries of an answer that made none of the verb's own."""
+        if reply[-1] == EXPIRED:
+            self.kept.note_expired(shard, reply)
+        elif reply[0] == ROLLED:
+            self.kept.note_rolled(shard, *rolled(reply))
+
+    async def _prepare(self, shard: int, keys: ShardKeys, reply: Reply, attempts: _Attempts) -> None:
         """Remove what kept a script from deciding. AGAIN needs nothing: every call has got further."""
         if reply[0] == "LOAD":
             attempts.loaded()
@@ -197,6 +205,9 @@ class Calls:
             except StoreError as error:
                 attempts.failed(error)
                 await self._mend(error, repeatable=True)
+        elif reply[0] == "DUE":
+            attempts.loaded()
+            await roll(reply, partial(self.run, "roll_period", shard, "", "", repeatable=True))
         elif reply[0] == "STALE":
             attempts.stale(keys)
             await self.open()

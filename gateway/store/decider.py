@@ -24,6 +24,7 @@ from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.limiter import Limiter
+from gateway.store.period_calls import PeriodCalls
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
@@ -44,9 +45,10 @@ _log = structlog.get_logger("quotagate.store")
 _SWEEP_ACCOUNTS = 100
 _CHANGED = frozenset({"DONE", "REPLAYED"})
 _LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
+_AMOUNT_FIELDS = {"commit": "actual_amount", "open_period": "allocation"}
 
 
-class RedisDecider(Limiter):
+class RedisDecider(Limiter, PeriodCalls):
     """The verbs, over ``Calls``.
 
     Args:
@@ -204,18 +206,23 @@ class RedisDecider(Limiter):
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
 
-    async def _change_durably(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+    async def _change_durably(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool
+    ) -> Reply:
         """Change, and wait until that is as durable as the call asks; so does whoever repeats the call."""
         await self._assurance.check(call.durability)
-        reply = await self._change(verb, call._replace(durability=JOURNAL), hold_id, *args)
+        unhurried = call._replace(durability=JOURNAL)
+        reply = await self._change(verb, unhurried, hold_id, *args, repeatable=repeatable)
         if reply[0] in _CHANGED:
-            position, keyed = read_position(reply[2]), call.key is not None
+            position, keyed = read_position(reply[2]), repeatable or call.key is not None
             await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
         return reply
 
-    async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply:
+    async def _change(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
+    ) -> Reply:
         if call.durability != JOURNAL:
-            return await self._change_durably(verb, call, hold_id, *args)
+            return await self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
         namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
         if self._backlog.is_at_bound(shard):
             await self._backlog.check(shard)
@@ -230,7 +237,7 @@ class RedisDecider(Limiter):
             hold,
             seen,
             (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
-            repeatable=bool(seen),
+            repeatable=repeatable or bool(seen),
             vet=vet,
             body=call.body,
         )
@@ -240,7 +247,7 @@ class RedisDecider(Limiter):
         elif reply[0] == "MISMATCH":
             raise MeterConflictError("the idempotency key came before with other parameters")
         elif reply[0] == "OVERFLOW":
-            raise overflow("actual_amount" if verb == "commit" else "amount", reply[2])
+            raise overflow(_AMOUNT_FIELDS.get(verb, "amount"), reply[2])
         elif reply[0] == "UNIT":
             raise _untold(_LIST_FIELDS[verb], int(reply[2]) - 1, reply[3])
         return reply

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import date
 from typing import NamedTuple
 
+from gateway.domain.entries import Entry
 from gateway.protocols import AnswerSource, FirstAnswer
 from gateway.store.gatherer import Gatherer, Named
 from gateway.store.keys import ShardKeys
@@ -56,6 +58,10 @@ class FirstAnswers:
             return None
         first = (await self._answers.get([named])).get(named)
         return None if first is None else _reply(first, fingerprint)
+
+    async def period(self, namespace: str, account: str, kind: str, day: date) -> Entry | None:
+        """Give the entry that opened or closed a period, if the ledger has one."""
+        return await self._source.first_period(namespace, account, kind, day)
 
     async def learn(self) -> None:
         """Ask how old the epochs are; all who ask meanwhile share the one query."""

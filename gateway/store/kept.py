@@ -107,6 +107,19 @@ class Kept:
                 self._repeat(kept, (seq, head, b"", ""))
         kept.seq = max(kept.seq, int(last_text))
 
+    def note_rolled(self, shard: int, last_id: str, entries: Sequence[tuple[str, bytes]]) -> None:
+        """Take in the entries, head and body of each, that began new periods before what was asked."""
+        if not entries:
+            return
+        epoch, _, last_text = last_id.partition("-")
+        kept = self._shards[shard]
+        if kept.epoch != epoch:
+            kept = self._begin(shard, epoch)
+        for seq, (head, body) in enumerate(entries, start=int(last_text) - len(entries) + 1):
+            if seq > kept.posted:
+                self._repeat(kept, (seq, head, body, ""))
+        kept.seq = max(kept.seq, int(last_text))
+
     def is_full(self) -> bool:
         """Say whether as much is kept as may be: more would be acknowledged without a copy."""
         return self._count >= self._max_entries or self._bytes >= self._max_bytes

@@ -30,6 +30,9 @@ METHODS = {
     "commit": "commit",
     "settle_release": "release",
     "extend": "extend",
+    "period_configured": "set_period_config",
+    "period_opened": "open_period",
+    "close_period": "close_period",
     "get_reservation": "get_reservation",
     "reservations": "list_reservations",
     "get_balance": "get_balance",
@@ -180,6 +183,10 @@ class Gateway:
     async def post(self, path: str, body: Any = b"", **headers: str) -> Answer:
         """Post a body, with headers named by words (``x_actor_id``)."""
         return await self.ask("POST", path, body, [(n.replace("_", "-"), v) for n, v in headers.items()])
+
+    async def put(self, path: str, body: Any = b"", **headers: str) -> Answer:
+        """Put a body, with headers named by words."""
+        return await self.ask("PUT", path, body, [(n.replace("_", "-"), v) for n, v in headers.items()])
 
     async def get(self, target: str, **headers: str) -> Answer:
         """Get a path, with headers named by words."""

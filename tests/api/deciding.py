@@ -57,6 +57,15 @@ class Agreeable:
     async def extend(self, _call: Any, hold_id: str, _ttl_ms: int, added: Sequence[int]) -> Done:
         return _done("extend", hold_id, *(_leg(size) for size in added))
 
+    async def set_period(self, _call: Any, account: str, _terms: Any) -> Done:
+        return _done("set_period", "", LegState(account, 0, 0, 0, 0, 0))
+
+    async def open_period(self, _call: Any, account: str, _day: Any, allocation: int | None) -> Done:
+        return _done("open_period", "", LegState(account, allocation or 1, 0, 0, allocation or 1, 0))
+
+    async def close_period(self, _call: Any, account: str, _day: Any) -> Done:
+        return _done("close_period", "", LegState(account, -1, 0, 0, 0, 0))
+
     async def standing(self, _namespace: str, _account: str) -> Standing:
         return Standing(7, 3, AT_MS)
 

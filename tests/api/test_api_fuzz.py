@@ -31,6 +31,11 @@ GETS = [route for route in ROUTES if route.method in {"GET", "DELETE"}]
 # What a schema cannot say: scales differ by unit, some bounds count bytes of UTF-8, objects have a size and
 # cursors a place.
 BEYOND_SCHEMA = {"VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_CURSOR_INVALID"}
+# A schema does not tell which days there are, nor which time zones are known, nor that one needs a schedule.
+BEYOND_SCHEMA |= {
+    f"VAL_PERIOD_{edge}_{why}" for edge in ("START", "END") for why in ("INVALID", "OUT_OF_RANGE")
+}
+BEYOND_SCHEMA |= {"VAL_TIME_ZONE_INVALID", "VAL_TIME_ZONE_MISPLACED"}
 # Legs are told apart by what they say and do not say; a hold's id says how many it has.
 BEYOND_SCHEMA |= {"VAL_LEG_DUPLICATE", "VAL_LEG_UNKNOWN", "VAL_LEG_AMBIGUOUS"}
 BYTE_BOUNDS = {"VAL_USER_ID_TOO_LONG", "VAL_RESOURCE_TOO_LONG", "VAL_IDEMPOTENCY_KEY_TOO_LONG"}

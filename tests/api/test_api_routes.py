@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.protocols import NOBODY
 ACCOUNT = {"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": "sonnet"}
 NAMED = ("alice", "llm_call")
 META = {"model": "sonnet"}
+MARCH = date(2026, 3, 1)
 NOON_EAST = "2026-03-01T13:00:00+01:00"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPAN = "start_time=2026-03-01T12:00:00Z&end_time=2026-03-01T12:00:00Z"
@@ -47,6 +48,16 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("GET", "/v1/reservations", b"", ("reservations", None, None, 100, None)),
     ("GET", "/v1/reservations?status=active&user_id=alice&limit=7&cursor=c", b"",
      ("reservations", "active", "alice", 7, "c")),
+    ("PUT", "/v1/periods/config", {**ACCOUNT, "period_start": "2026-03-01", "period_allocation": 5},
+     ("period_configured", *NAMED, "tokens", "sonnet", MARCH, 5, None)),
+    ("PUT", "/v1/periods/config",
+     {**ACCOUNT, "period_start": "2026-03-01", "period_allocation": 5, "carry_over_limit": 0,
+      "every": "month", "time_zone": "UTC"},
+     ("period_configured", *NAMED, "tokens", "sonnet", MARCH, 5, 0, {"every": "month", "time_zone": "UTC"})),
+    ("POST", "/v1/periods/open", {**ACCOUNT, "period_start": "2026-03-01", "allocation": 5},
+     ("period_opened", *NAMED, "tokens", "sonnet", MARCH, 5)),
+    ("POST", "/v1/periods/close", {**ACCOUNT, "period_end": "2026-03-01"},
+     ("close_period", *NAMED, "tokens", "sonnet", MARCH)),
     ("GET", f"/v1/balance?{QUERY}", b"", ("get_balance", *NAMED, "tokens", "sonnet", None)),
     ("GET", f"/v1/balance?{QUERY}&at=2026-03-01T12:00:00%2B00:00", b"",
      ("get_balance", *NAMED, "tokens", "sonnet", datetime(2026, 3, 1, 12, tzinfo=UTC))),

@@ -17,6 +17,7 @@ VERBS = [
     "batch",
     "check",
     "clear_actor",
+    "close_period",
     "commit",
     "consume",
     "extend",
@@ -33,6 +34,7 @@ VERBS = [
     "ledger",
     "list_reservations",
     "namespace_usage",
+    "open_period",
     "reconcile",
     "reconciled",
     "reconciliations",
@@ -40,6 +42,7 @@ VERBS = [
     "release_expired_reservations",
     "reserve",
     "set_actor",
+    "set_period_config",
     "usage",
 ]
 

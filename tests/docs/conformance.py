@@ -48,7 +48,12 @@ METHODS = (
         "headers `X-Actor-…`",
         "contracts/test_contract_reports.py test_actors_are_written_down",
     ),
-    Source("close_period", "close_period", ""),
+    Source(
+        "close_period",
+        "close_period",
+        "contracts/test_contract_periods.py "
+        "test_close_period_carries_over_up_to_the_limit_and_lets_the_rest_lapse",
+    ),
     Source("commit", "commit", "contracts/test_contract_holds.py test_commit_charges_what_was_used"),
     Source("consume", "consume", "contracts/test_contract_movements.py test_consume_debits"),
     Source(
@@ -77,7 +82,11 @@ METHODS = (
         "get_balances",
         "contracts/test_contract_reports.py test_a_user_has_all_its_accounts_listed",
     ),
-    Source("open_period", "open_period", ""),
+    Source(
+        "open_period",
+        "open_period",
+        "contracts/test_contract_periods.py test_open_period_credits_once_and_gives_the_balance",
+    ),
     Source("reconcile", "reconcile", "contracts/test_contract_reports.py test_reconcile_finds_nothing_wrong"),
     Source("release", "release", "contracts/test_contract_holds.py test_release_gives_everything_back"),
     Source(
@@ -89,7 +98,11 @@ METHODS = (
     Source(
         "set_actor", "headers `X-Actor-…`", "contracts/test_contract_reports.py test_actors_are_written_down"
     ),
-    Source("set_period_config", "set_period_config", ""),
+    Source(
+        "set_period_config",
+        "set_period_config",
+        "contracts/test_contract_periods.py test_set_period_config_says_what_each_period_gives",
+    ),
 )
 
 # What does today what the function of the source does: a method, or words.

@@ -1,4 +1,4 @@
-"""Reads what Postgres holds at the end of a run, and which losses the logs speak of. Judges nothing."""
+"""Reads what Postgres holds at the end of a run, and what the logs say. Judges nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ SELECT h.namespace, h.hold_id, h.account, h.status, h.amount, h.consumed,
        h.late, {_OPERATION.format("h.body")}, {_OPERATION.format("h.settled_body")}, a.scale
 FROM meter.holds AS h LEFT JOIN meter.accounts AS a USING (namespace, account)
 """
+_LOSSES = "SELECT shard, last_seq - first_seq + 1 - recovered FROM meter.losses"
 _ACCOUNTS = "SELECT namespace, account, balance, reserved, scale FROM meter.accounts"
 
 
-def read_books(database_url: str, losses: Iterable[Loss]) -> Books:
-    """Read every line, hold and account as one snapshot."""
+def read_books(database_url: str) -> Books:
+    """Read every line, hold, account and proven loss as one snapshot."""
     with psycopg.connect(database_url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         read_ms = time.time_ns() // 1_000_000
@@ -46,7 +47,7 @@ def read_books(database_url: str, losses: Iterable[Loss]) -> Books:
                 AccountRow(namespace, account, to_decimal(balance, scale), to_decimal(reserved, scale))
                 for namespace, account, balance, reserved, scale in connection.execute(_ACCOUNTS)
             ),
-            tuple(losses),
+            tuple(Loss(shard, int(entries)) for shard, entries in connection.execute(_LOSSES)),
             read_ms,
         )
 
@@ -78,10 +79,3 @@ def _event(line: str) -> dict[str, Any]:
     except ValueError:
         return {"event": "", "line": line}
     return found if isinstance(found, dict) and "event" in found else {"event": "", "line": line}
-
-
-def losses_in(events: Iterable[dict[str, Any]]) -> Iterator[Loss]:
-    """Give the losses that were proven and said so."""
-    for event in events:
-        if event["event"] == "proven_loss":
-            yield Loss(int(event["shard"]), event.get("entries"))

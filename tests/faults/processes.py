@@ -42,9 +42,17 @@ class Program:
         """Its process id."""
         return self._child.pid
 
+    def log_paths(self) -> list[Path]:
+        """Give all that it wrote in any of its lives, the oldest first."""
+        older = self._child.directory.glob(f"{self.log_path.name}.[0-9]*")
+        return [*sorted(older, key=lambda path: int(path.suffix[1:])), self.log_path]
+
     def start(self) -> None:
-        """Start it and return at once."""
+        """Start it and return at once. A log that has grown is begun anew; here every old one is kept."""
         self._child.start(self._command)
+        old = self.log_path.with_suffix(".log.old")
+        if old.exists():
+            old.rename(self.log_path.with_suffix(f".log.{len(self.log_paths())}"))
 
     def kill(self) -> None:
         """End it without a word, it and nothing else."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from tests.faults.books import count_open, losses_in, read_books, read_log
+from tests.faults.books import count_open, read_books, read_log
 from tests.faults.calling import Caller, Recorder, Wish
 from tests.faults.catalogue import Fault
 from tests.faults.findings import Finding
@@ -203,8 +203,8 @@ def _judge(
     stage: Stage, paths: Sequence[Path], faults: Sequence[Fault], troubles: Sequence[Trouble]
 ) -> Outcome:
     history = read_history(_lines(paths))
-    events = list(read_log(gateway.log_path for gateway in stage.gateways))
-    books = read_books(stage.postgres.url, losses_in(events))
+    events = list(read_log(path for gateway in stage.gateways for path in gateway.log_paths()))
+    books = read_books(stage.postgres.url)
     findings = [*stage.findings, *check(history, books)]
     alarms = _ALWAYS_ALARMS if any(fault.losing for fault in faults) else _ALARMS
     findings += [

@@ -25,6 +25,7 @@ _METER = (
     "report_wording",
     "limit_verbs",
     "limit_wording",
+    "period_verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
@@ -32,6 +33,7 @@ _ROOTS = (
     *(
         "comparing",
         "restoring",
+        "rolling",
         "tidying",
         "warming",
         "reconcile_command",
@@ -54,6 +56,7 @@ _BESIDE = (
     | {
         "key_seams": "protocols",
         "reconcile_seams": "protocols",
+        "period_seams": "protocols",
         "report_seams": "protocols",
         "shard_seams": "protocols",
         "service_links": "settings",

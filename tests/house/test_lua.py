@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from gateway.domain.holds import Shared, hold_id_of
 from gateway.domain.limits import Limit
 from gateway.domain.names import shard_of
 from gateway.errors import MeterValidationError
+from gateway.period_seams import PeriodTerms
 from gateway.protocols import Call
 from gateway.reconcile_seams import Repair
 from gateway.store.auditor import RedisAuditor
@@ -210,19 +213,22 @@ async def _several_legs(decider: RedisDecider, legs: list[tuple[str, int]]) -> N
             await verb
 
 
-@pytest.fixture(scope="module")
-async def recorded() -> dict[str, list[tuple[int, int, Any]]]:  # noqa: PLR0915 - one story, told in order
-    """Every script as the store calls it: with and without keys, one leg and two, found and not found."""
-    texts = scripts(shebang=False)
-    link = Recorder(FakeServer().link())
-    shard, now = shard_of("acme"), [4_000_000_000_000]
-    ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
-    loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
-    calls = Calls(link, texts, fence, loader, lambda: now[0])
-    decider = RedisDecider(calls, FirstAnswers(ledger, 1), seen_ms=1000)
-    await RedisShards(link, texts).close([shard])
-    await RedisShards(link, texts).open({shard: Position(1, -1)})
-    one, two = "alice:llm:tokens:", ":llm:usd:"
+async def _periods(decider: RedisDecider) -> None:
+    """Call the verbs of periods: on an unknown account, for the first time, once more, and by schedule."""
+    account, call = "carol:llm:tokens:", Call("acme", None, "", b"")
+    assert await decider.close_period(call, account, date(2026, 1, 31)) is None
+    for allocation in (0, 5):
+        terms = PeriodTerms(date(2026, 1, 1), allocation, 0, "month", "UTC", 1_767_225_600_000)
+        await decider.set_period(call, account, terms)
+        with suppress(MeterValidationError):
+            await decider.open_period(call, account, date(2099, 1, 1), None)
+    for day in (date(2099, 1, 1), date(2098, 1, 1)):
+        await decider.open_period(call, account, day, 7)
+        await decider.close_period(call, account, day)
+
+
+async def _every_verb(decider: RedisDecider, one: str, two: str) -> None:
+    """Call what changes one account or two, with a key and without."""
     for key in (None, "k"):
         call = [
             Call("acme", key and f"{key}{n}", "f" if key else "", b"{}" if key else b"") for n in range(9)
@@ -240,8 +246,25 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:  # noqa: PLR0915 
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.release(call[8], f"c{key}")
         await decider.release(call[8]._replace(key=None), f"c{key}")
+
+
+@pytest.fixture(scope="module")
+async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
+    """Every script as the store calls it: with and without keys, one leg and two, found and not found."""
+    texts = scripts(shebang=False)
+    link = Recorder(FakeServer().link())
+    shard, now = shard_of("acme"), [4_000_000_000_000]
+    ledger, fence = FakeLedger(), FakeFence(link, texts, [shard])
+    loader = Loader(link, texts, ledger, absent_ttl_ms=1000, settled_ms=1000)
+    calls = Calls(link, texts, fence, loader, lambda: now[0])
+    decider = RedisDecider(calls, FirstAnswers(ledger, 1), seen_ms=1000)
+    await RedisShards(link, texts).close([shard])
+    await RedisShards(link, texts).open({shard: Position(1, -1)})
+    one, two = "alice:llm:tokens:", ":llm:usd:"
+    await _every_verb(decider, one, two)
     await _several_legs(decider, [(one, 1), (two, 1)])
     await _limit(decider, one)
+    await _periods(decider)
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
     await decider.look("acme", "unknown")

@@ -285,10 +285,27 @@ async def test_a_reconcile_without_a_flusher_says_so(meter: Meter, script: Scrip
         "audit": done("audit", 0, 0, 0, 7, 0).entry,
         "audits": None,
         "begin_report": 5,
+        "following": None,
     }
-    with pytest.raises(MeterUnavailableError, match="flusher") as caught:
-        await meter.reconcile()
-    assert caught.value.code == "ledger_backlog"
+    for following in (None, Position(HEAD.epoch, HEAD.seq + 1), Position(HEAD.epoch + 1, 0)):
+        script.answers |= {"following": following}
+        with pytest.raises(MeterUnavailableError, match="flusher") as caught:
+            await meter.reconcile()
+        assert caught.value.code == "ledger_backlog"
+
+
+async def test_a_gap_in_the_journal_is_all_that_a_reconcile_finds(meter: Meter, script: Script) -> None:
+    script.answers |= {
+        "accounts": [["a:b:c:"]],
+        "audit": done("audit", 0, 0, 0, 7, 0).entry,
+        "audits": None,
+        "begin_report": 5,
+        "note_report": None,
+        "following": Position(HEAD.epoch, HEAD.seq + 3),
+    }
+    (issue,) = await meter.reconcile()
+    assert (issue["issue_type"], issue["event_type"]) == ("sequence_gap", "journal")
+    assert (issue["expected"], issue["actual"], issue["discrepancy"]) == (HEAD.seq + 1, HEAD.seq + 3, 2)
 
 
 async def test_a_list_of_holds_goes_by_the_clock_of_the_shard(meter: Meter, script: Script) -> None:

@@ -32,7 +32,7 @@ BEGIN
     END LOOP;
     TRUNCATE meter.accounts, meter.open_holds, meter.settled_holds, meter.usage_hourly,
              meter.audits, meter.audit_findings, meter.long_names, meter.quarantine,
-             meter.first_answers, meter.duplicates, meter.hold_extensions,
+             meter.first_answers, meter.duplicates, meter.hold_extensions, meter.periods, meter.period_days,
              meter.checkpoints, meter.repairs, meter.reconciliations, meter.reconcile_turn,
              meter.api_keys, meter.audit_events,
              meter.gateways, meter.answers, meter.salvaged, meter.epochs, meter.losses;

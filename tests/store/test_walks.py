@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from model import day_of, midnight_ms
 from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
 from gateway.domain.holds import Overage, hold_id_of
 from gateway.domain.limits import Limit
+from gateway.period_seams import PeriodTerms
 
 LARGEST = 2**53 - 1
 LONG = os.environ.get("QUOTAGATE_WALKS") == "long"
@@ -41,6 +44,7 @@ amounts = st.one_of(
 ttls = st.sampled_from([1000, 1001, 60_000, DAY_MS])
 legs = st.lists(st.tuples(accounts, small), min_size=1, max_size=4, unique_by=lambda leg: leg[0])
 picks = st.integers(0, 10**6)
+days = st.integers(-3, 3)
 HAPPENINGS = (
     "flush",
     "fade",
@@ -67,6 +71,7 @@ class Walk(RuleBasedStateMachine):
         self.model = self.walker.model
         self.decider = self.walker.decider
         self.numbers = iter(range(10**6))
+        self.began_ms = self.model.clock_ms
         self.done: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def teardown(self) -> None:
@@ -177,6 +182,42 @@ class Walk(RuleBasedStateMachine):
         self.done.append((self._extend, (ns, hold_id, ttl_ms, added, key)))
         answer = self.model.extend(ns, hold_id, ttl_ms, added, key)
         self.both("extend", ns, key, (hold_id, ttl_ms, added), answer, hold_id, ttl_ms, added)
+
+    @rule(
+        ns=namespaces,
+        account=accounts,
+        anchor=days,
+        allocation=st.integers(0, 60),
+        limit=st.sampled_from([None, 0, 10, 100]),
+        scheduled=st.booleans(),
+    )
+    def set_period(
+        self, ns: str, account: str, anchor: int, allocation: int, limit: int | None, scheduled: bool
+    ) -> None:
+        day = self.day(anchor)
+        self.done.append((self.set_period, (ns, account, anchor, allocation, limit, scheduled)))
+        answer = self.model.set_period(ns, account, day, allocation, limit, scheduled=scheduled)
+        first_ms = midnight_ms(day) if scheduled else 0
+        schedule = ("day", "UTC") if scheduled else (None, None)
+        terms = PeriodTerms(date.fromisoformat(day), allocation, limit, *schedule, first_ms)
+        self.both("set_period", ns, "", terms, answer, account, terms)
+
+    @rule(ns=namespaces, account=accounts, anchor=days, allocation=st.one_of(st.none(), small))
+    def open_period(self, ns: str, account: str, anchor: int, allocation: int | None) -> None:
+        day = self.day(anchor)
+        self.done.append((self.open_period, (ns, account, anchor, allocation)))
+        answer = self.model.open_period(ns, account, day, allocation)
+        self.both("open_period", ns, "", day, answer, account, date.fromisoformat(day), allocation)
+
+    @rule(ns=namespaces, account=accounts, anchor=days)
+    def close_period(self, ns: str, account: str, anchor: int) -> None:
+        day = self.day(anchor)
+        self.done.append((self.close_period, (ns, account, anchor)))
+        answer = self.model.close_period(ns, account, day)
+        self.both("close_period", ns, "", day, answer, account, date.fromisoformat(day))
+
+    def day(self, off: int) -> str:
+        return day_of(self.began_ms + off * DAY_MS)
 
     @precondition(lambda self: self.done)
     @rule(back=st.integers(0, 5))

@@ -157,7 +157,9 @@ class Walker:
     async def _check(self) -> None:
         new = list(self._new)
         entries = await self.reader.read()
-        assert sorted(map(_plain, ((e.namespace, change_of(e)) for e in entries))) == sorted(map(_plain, new))
+        wrote = [(e.namespace, change_of(e)) for e in entries]
+        assert sorted(map(_plain, _without_lapses(wrote))) == sorted(map(_plain, _without_lapses(new)))
+        assert _lapsed(wrote) == _lapsed(new)
         for entry in entries:
             self.checked.apply(entry)
             self.pending.append(entry)
@@ -166,7 +168,7 @@ class Walker:
                     assert leg.held == 0 or leg.balance >= leg.reserved, f"more held than available: {entry}"
             for leg in entry.legs:
                 self.booked[entry.namespace, leg.account] += leg.amount
-        if new and new[-1][1].verb != "expire":
+        if new and new[-1][1].verb not in {"expire", "lapse"}:
             assert change_of(entries[-1]) == new[-1][1]
         names = [(ns, account) for ns in NAMESPACES for account in ACCOUNTS]
         await asyncio.gather(*(self._check_account(*name) for name in names))
@@ -176,12 +178,15 @@ class Walker:
         expected = money.balance, money.reserved
         assert self.booked[ns, account] == money.balance, "the amounts do not add up to the balance"
         assert self.checked.accounts.get((ns, account), (0, 0)) == expected
+        spans = self.model.spans.get((ns, account))
+        told = self.checked.periods.get((ns, account))
+        assert (told and told.words()) == (spans and spans.words)
         key, path = self.keys.prefix, path_of(ns, account)
         row, listed = await asyncio.gather(
-            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "limits"),
+            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "period", "limits"),
             self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
         )
-        told = row[2] if row[0] is not None else self.ledger.limits.get((ns, account))
+        told = row[3] if row[0] is not None else self.ledger.limits.get((ns, account))
         states = {state.limit.name: state for state in read_limits(told or "")}
         known = self.model.rates.of(ns, account)
         assert states.keys() == known.keys()
@@ -193,6 +198,7 @@ class Walker:
             assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
         assert (int(row[0]), int(row[1])) == expected
+        assert row[2] == (spans and spans.words)
         assert set(listed) == {hold_id for hold_id, _ in self._open_on(ns, account)}
         assert money.reserved == sum(amount for _, amount in self._open_on(ns, account))
 
@@ -325,7 +331,8 @@ class Walker:
 
     def _check_left(self, ns: str, account: str) -> None:
         assert not self._open_on(ns, account), "it left with a hold"
-        assert (ns, account) not in {(e.namespace, leg.account) for e in self.pending for leg in e.legs}
+        changes = [entry for entry in self.pending if entry.verb != "audit"]
+        assert (ns, account) not in {(e.namespace, leg.account) for e in changes for leg in e.legs}
         # What an earlier epoch changed is no state of this one, and its clock may have been ahead.
         times = [
             change.at_ms
@@ -383,6 +390,19 @@ def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
     ns, (verb, at_ms, hold_id, expires_ms, late, legs) = change
     moved = [leg if verb != "expire" else leg[:3] for leg in legs]
     return ns, verb, at_ms, hold_id, expires_ms, late, tuple(map(tuple, moved))
+
+
+def _without_lapses(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
+    return [change for change in changes if change[1].verb != "lapse"]
+
+
+def _lapsed(changes: Sequence[tuple[str, Change]]) -> dict[tuple[str, str], int]:
+    """Sum up what lapsed: whose credit that was depends on the order in which one call's holds expire."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for ns, change in changes:
+        if change.verb == "lapse":
+            sums[ns, change.legs[0].account] += change.legs[0].amount
+    return sums
 
 
 def _charged(hold: Held) -> list[int | None]:

@@ -1,0 +1,66 @@
+"""What begins the periods of accounts that nobody touches, beside a flusher. Nothing is decided here.
+
+An account that is used begins its next period by itself, before anything is decided on it. The ledger knows
+when each is due; those that are overdue are looked at here, which is a touch like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from gateway.errors import MeterError
+from gateway.store.decider import RedisDecider
+from persistence.walks import Walks
+
+_log = structlog.get_logger("quotagate.rolling")
+
+_INTERVAL_S = 5.0
+_ACCOUNTS_PER_PAGE = 200
+
+
+class Roller:
+    """Touches every account whose scheduled period is over.
+
+    Args:
+        decider: reading an account rolls its periods, as for any caller.
+        walks: finds the accounts in the ledger.
+        page: how many are touched at once.
+    """
+
+    def __init__(self, decider: RedisDecider, walks: Walks, *, page: int = _ACCOUNTS_PER_PAGE) -> None:
+        self._decider = decider
+        self._walks = walks
+        self._page = page
+
+    async def run_once(self) -> int:
+        """Touch all that are due by this machine's clock; give how many were.
+
+        Whether one is due is decided where it is touched, by the shard's clock. One that cannot be rolled is
+        in nobody's way. Raises MeterError, of the last that could not, when all have been tried.
+        """
+        touched, fault = 0, None
+        async for accounts in self._walks.periods_due(time.time_ns() // 1_000_000, self._page):
+            touches = (self._decider.standing(namespace, account) for namespace, account in accounts)
+            for result in await asyncio.gather(*touches, return_exceptions=True):
+                if isinstance(result, MeterError):
+                    fault = result
+                elif isinstance(result, BaseException):
+                    raise result
+                else:
+                    touched += 1
+        if fault is not None:
+            raise fault
+        return touched
+
+
+async def keep_rolling(roller: Roller, interval_s: float = _INTERVAL_S) -> None:
+    """Roll again and again, until cancelled. What fails is said, and tried again."""
+    while True:
+        try:
+            await roller.run_once()
+        except MeterError as error:
+            _log.warning("rolling_failed", reason=error.message)
+        await asyncio.sleep(interval_s)

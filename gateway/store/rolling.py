@@ -1,0 +1,70 @@
+"""Begins the periods that a script found to have begun, as their schedule says. The script does the booking.
+
+Scripts know no calendar. They answer DUE for an account whose period is over; here its boundaries are
+reckoned, and a script closes and opens them, unless another process was first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import date
+from zoneinfo import ZoneInfoNotFoundError
+
+import msgspec
+
+from gateway.domain.periods import NOTHING, Turn, read_periods, turns
+from gateway.errors import MeterUnavailableError
+from gateway.protocols import Extras
+from gateway.store.pipeline import Word
+from gateway.store.replies import Reply
+
+ROLLED = "ROLLED"
+_TURNS = 64  # boundaries that one call passes; an account that nobody touched for longer is due again
+
+Run = Callable[[Sequence[Word]], Awaitable[Reply]]
+_encode = msgspec.json.Encoder().encode
+
+
+async def roll(reply: Reply, run: Run) -> None:
+    """Roll the accounts that a DUE reply names, each by ``run``, which is given the script's arguments.
+
+    Raises MeterUnavailableError.
+    """
+    now_ms = int(reply[2])
+    for path, words in zip(reply[3::2], reply[4::2], strict=True):
+        await run(list(_arguments(path, words, now_ms)))
+
+
+def rolled(reply: Reply) -> tuple[str, Sequence[tuple[str, bytes]]]:
+    """Read ROLLED: the id of the last entry made, and head and body of each; ("", ()) where none was."""
+    told = reply[2:-2]
+    entries = [(head, body.encode()) for head, body in zip(told[::2], told[1::2], strict=True)]
+    return (reply[-2], entries) if entries else ("", ())
+
+
+def day_body(extras: Extras, field: str, day: date) -> bytes:
+    """Give the body of an entry that opens or closes a period; the ledger reads the day out of it."""
+    return _encode(msgspec.structs.replace(extras, metadata=msgspec.Raw(_encode({field: day.isoformat()}))))
+
+
+def _arguments(path: str, words: str, now_ms: int) -> Iterator[Word]:
+    periods = read_periods(words)
+    if periods.schedule is None:
+        raise MeterUnavailableError(f"{path} is due without a schedule")
+    try:
+        passed, next_ms = turns(periods.schedule, periods.running, now_ms, _TURNS)
+    except ZoneInfoNotFoundError as error:
+        raise MeterUnavailableError(f"the time zone {periods.zone} is not known on this machine") from error
+    namespace, _, account = path.partition(":")
+    yield from (namespace, account, words, next_ms)
+    for turn in passed:
+        yield from _turn_words(turn)
+
+
+def _turn_words(turn: Turn) -> Iterator[Word]:
+    # What begins late, for nobody touched the account, belongs to the moment at which it should have begun.
+    at_boundary = Extras(event_time_ms=turn.at_ms)
+    ended = NOTHING if turn.ended is None else turn.ended.isoformat()
+    yield from (turn.at_ms, ended, turn.opened.isoformat())
+    yield "" if turn.ended is None else day_body(at_boundary, "period_end", turn.ended)
+    yield day_body(Extras() if turn.ended is None else at_boundary, "period_start", turn.opened)

@@ -1,0 +1,5 @@
+-- Lets nothing be decided in a period that is over: the gateway, which knows the calendar, begins the next one
+-- (roll_period) and calls again.
+-- ANSWERS: DUE posted now (path words)..., when the period of an account that was touched is over
+-- USES: guard accounts expiry
+if due then return {'DUE', posted, now_text, unpack(due)} end

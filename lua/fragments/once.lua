@@ -1,0 +1,31 @@
+-- Answers a period that was opened or closed before with its first answer. The account remembers each such day until
+-- the ledger has it, and for a minute more; the ledger does for ever. A day later than any is new; of an earlier
+-- one, which is not remembered here, the ledger must be asked: who has, brings a ticket as loaders do.
+-- GIVES: mark (the account's field that remembers this day)
+-- ANSWERS: UNKNOWN posted, for an account that does not exist; REPLAYED posted id head; UNSURE posted ticket
+-- USES: guard accounts decide terms
+local ONCE_MS, KEEP_MS = 10000, 60000
+local mark = kind .. ARGV[7]
+if not answer then
+  local marked = call('HGET', account.key, mark)
+  local took_clock, took_now = string.match(ARGV[8], '^(%d+):(%d+)$')
+  local asked = took_now and math.abs(clock - tonumber(took_clock)) <= ONCE_MS and now - tonumber(took_now) <= ONCE_MS
+  if account.absent then
+    answer = {'UNKNOWN', posted}
+  elseif marked then
+    local first_id, first_head = string.match(marked, '^(%S+) %S+ (.+)$')
+    answer = {'REPLAYED', posted, first_id, first_head}
+  elseif ARGV[7] <= latest and not asked then
+    answer = {'UNSURE', posted, text(clock) .. ':' .. now_text}
+  end
+end
+local stale = {}
+local fields = call('HGETALL', account.key)
+for i = 1, #fields, 2 do
+  if string.find(fields[i], '^open:') or string.find(fields[i], '^close:') then
+    local epoch, seq, at = string.match(fields[i + 1], '^(%d+)-(%d+) (%d+)')
+    if (epoch ~= ARGV[1] or tonumber(seq) <= tonumber(posted)) and now - tonumber(at) > KEEP_MS then
+      stale[#stale + 1] = fields[i]
+    end
+  end
+end
