@@ -15,7 +15,7 @@ from typing import Annotated, Any, Never, TypeVar
 
 import typer
 
-from gateway import key_commands, proxy_command, reconcile_command
+from gateway import key_commands, limit_commands, proxy_command, reconcile_command
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
@@ -354,3 +354,4 @@ def _give_up(message: str) -> Never:
 reconcile_command.add_to(cli, lambda: _complete(_settings({})), _run)
 proxy_command.add_to(cli, lambda: _settings({}), _run)
 key_commands.add_to(cli, lambda: _settings({}), _run)
+limit_commands.add_to(cli, lambda: _settings({}))

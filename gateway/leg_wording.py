@@ -27,7 +27,7 @@ class Denial(TypedDict):
 
 def denial(denied: Denied) -> Denial:
     """Say what refused, what it has, what was needed of it, and when it is worth asking again."""
-    scale = scale_of(parse_account(denied.account).unit)
+    scale = 0 if denied.whole else scale_of(parse_account(denied.account).unit)
     return {
         "reason": cast("DenialReason", denied.reason),
         "denied_by": denied_by(denied.leg, denied.account, denied.limit),

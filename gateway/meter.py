@@ -55,6 +55,7 @@ from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
 from gateway.held import AsyncHeldBlock
 from gateway.legs import Also, LegWords, Told, by_words, placed, read_legs, read_overage, read_told
+from gateway.limit_verbs import LimitVerbs, note_refusals
 from gateway.matching import behind
 from gateway.nonces import nonce_hex
 from gateway.period_verbs import PeriodVerbs
@@ -88,7 +89,7 @@ class Backend(NamedTuple):
     durability: Durability = JOURNAL
 
 
-class Meter(ReportVerbs, PeriodVerbs):
+class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
     """The verbs of one namespace. Cheap to make; safe for any number of concurrent calls.
 
     Every method may raise MeterValidationError, MeterConflictError (where it takes an idempotency key)
@@ -594,6 +595,8 @@ class Meter(ReportVerbs, PeriodVerbs):
             self._backend.observer.operation(verb, error.code, time.perf_counter() - started)
             raise
         self._backend.observer.operation(verb, _result_of(answer), time.perf_counter() - started)
+        if isinstance(answer, Denied) or (isinstance(answer, Done) and answer.entry.limits):
+            note_refusals(self._backend.observer, verb, answer)
         return answer
 
     def _overview(self) -> Overview:

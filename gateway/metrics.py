@@ -69,6 +69,8 @@ class Metrics(Collector):
         self._durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
         self._scripts = Histogram(_SECONDS)
         self._batches = Histogram(_CALLS)
+        self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._shadowed: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._calls = 0
         self._readiness: Readiness | None = None
         self._reconciled = 0
@@ -83,6 +85,10 @@ class Metrics(Collector):
         """Count one call of the meter."""
         self._results[verb, result] += 1
         self._durations[verb].observe(seconds)
+
+    def refused(self, verb: str, reason: str, count: int = 1, *, shadow: bool = False) -> None:
+        """Count what was refused, or what shadow limits would have refused."""
+        (self._shadowed if shadow else self._refused)[verb, reason] += count
 
     def round_trip(self, calls: int, seconds: float) -> None:
         """Count one batch of script calls that shared a round trip."""
@@ -110,6 +116,7 @@ class Metrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics as they stand."""
         yield from self._counted()
+        yield from self._refusals()
         yield from self._rounds()
         if self._readiness is not None:
             yield from _gauges(self._readiness)
@@ -135,6 +142,20 @@ class Metrics(Collector):
         )
         self._batches.add_to(batches)
         return (results, durations, calls, scripts, batches)
+
+    def _refusals(self) -> Iterable[Metric]:
+        refused = CounterMetricFamily(
+            "quotagate_refusals", "Operations denied, by verb and reason", labels=("verb", "reason")
+        )
+        shadowed = CounterMetricFamily(
+            "quotagate_shadow_refusals",
+            "What shadow limits would have refused, by verb and reason",
+            labels=("verb", "reason"),
+        )
+        for family, counts in ((refused, self._refused), (shadowed, self._shadowed)):
+            for labels, count in counts.items():
+                family.add_metric(labels, count)
+            yield family
 
     def _rounds(self) -> Iterable[Metric]:
         yield CounterMetricFamily(

@@ -17,6 +17,7 @@ from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, St
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
+from gateway.domain.limits import Limit, Standings
 from gateway.domain.periods import Periods
 from gateway.period_seams import PeriodDecider, PeriodSource
 from gateway.report_seams import Overview
@@ -45,7 +46,8 @@ NO_EXTRAS = Extras()
 class AccountState(NamedTuple):
     """An account as the ledger knows it, with its open holds. Numbers are scaled integers.
 
-    ``periods`` is None for one that never had to do with them.
+    ``limits`` are the account's limits with what is used of them, as the scripts write them. ``periods`` is
+    None for one that never had to do with them.
     """
 
     account: str
@@ -53,6 +55,7 @@ class AccountState(NamedTuple):
     reserved: int
     holds: tuple[Hold, ...]
     periods: Periods | None = None
+    limits: str = ""
 
 
 class Call(NamedTuple):
@@ -122,6 +125,18 @@ class Decider(PeriodDecider, Protocol):
 
     async def standing(self, namespace: str, account: str) -> Standing:
         """Read one account."""
+        ...
+
+    async def set_limit(self, call: Call, account: str, limit: Limit) -> bool:
+        """Set a limit of the account, or change it; False when it was so already."""
+        ...
+
+    async def drop_limit(self, call: Call, account: str, name: str) -> bool:
+        """Drop a limit of the account; False when there was none of this name."""
+        ...
+
+    async def limits(self, namespace: str, account: str) -> Standings:
+        """Read the limits of one account."""
         ...
 
     async def look(self, namespace: str, hold_id: str) -> tuple[Hold, int] | None:
@@ -300,6 +315,10 @@ class Observer(Protocol):
 
     def operation(self, verb: str, result: str, seconds: float) -> None:
         """One call of the meter ended: result is granted, denied, ok, replayed, settled or an error code."""
+        ...
+
+    def refused(self, verb: str, reason: str, count: int = 1, *, shadow: bool = False) -> None:
+        """Something was denied, for the reason; or ``count`` shadow limits would have refused it."""
         ...
 
     def round_trip(self, calls: int, seconds: float) -> None:

@@ -46,8 +46,32 @@ class AuditRow(NamedTuple):
     details: str
 
 
+class DecidedRow(NamedTuple):
+    """What one leg of a granted reserve met. Numbers are scaled, times are Unix milliseconds.
+
+    Attributes:
+        account: the leg's account.
+        decided_ms: when it was decided.
+        amount: what was held.
+        balance: what the account had; None where nobody has kept it.
+        reserved: what of it was held just after, this hold included.
+        limits: the account's limits just after, as the scripts write them; None where it had none.
+    """
+
+    account: str
+    decided_ms: int
+    amount: int
+    balance: int | None
+    reserved: int | None
+    limits: str | None
+
+
 class Overview(Protocol):
     """The reports that sum up. All raise MeterUnavailableError when the database does not answer."""
+
+    async def decision(self, namespace: str, hold_id: str) -> Sequence[DecidedRow]:
+        """Give what each leg of a hold met when it was made; nothing when there is no such hold."""
+        ...
 
     async def user_usage(
         self, namespace: str, user_id: str | None, start_ms: int, end_ms: int

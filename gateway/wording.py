@@ -34,6 +34,7 @@ from gateway.domain.leg_answers import CommitReason, Leg
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
 from gateway.leg_wording import charged_legs, denial, denied_by, standing_leg, standing_legs
+from gateway.limit_wording import leg_limits
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
 from gateway.reconcile_seams import ReportRow
 
@@ -52,20 +53,23 @@ def consumed(decision: Done | Denied, scale: int) -> Consumed:
     """Say what consume did."""
     if isinstance(decision, Denied):
         said = denial(decision)
-        return {
+        refused = {
             "success": False,
             "balance": to_decimal(decision.balance, scale),
             "available": said["available"],
             "entry_id": None,
-            **said,
         }
+        return cast("Consumed", {**refused, **said})
     leg = decision.entry.legs[0]
-    return {
+    answer: Consumed = {
         "success": True,
         "balance": to_decimal(leg.balance, scale),
         "available": to_decimal(leg.balance - leg.reserved, scale),
         "entry_id": entry_id(decision.entry.position),
     }
+    if decision.entry.limits:
+        answer["limits"] = leg_limits(decision.entry)
+    return answer
 
 
 def reserved(decision: Done | Denied, scale: int) -> Reserved:
@@ -93,6 +97,8 @@ def reserved(decision: Done | Denied, scale: int) -> Reserved:
     }
     if len(legs) > 1:
         answer["legs"] = standing_legs(legs)
+    if decision.entry.limits:
+        answer["limits"] = leg_limits(decision.entry)
     return answer
 
 

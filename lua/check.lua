@@ -4,7 +4,7 @@
 -- RETURNS: FITS posted (balance reserved)... | STALE | LOAD | AGAIN | DUE
 --          | DENIED posted leg account balance reserved available needed wait_ms reason limit (balance reserved)...
 -- ERRORS: LEGS, when an account is named twice; XADD refuses an epoch that has been left
--- USES: guard accounts legs expiry due decide fit deny write
+-- USES: guard accounts legs expiry due decide fit flow spend deny write
 -- FLAGS: allow-oom
 -- COST: O(legs), and O(log n) for each expired hold of the accounts
 --@guard
@@ -15,6 +15,12 @@ local base, body, seen = 3, '', nil
 --@due
 --@decide
 --@fit
+local spends, requests, making, checked = limited and {}, 1, 1, true
+for i = 1, limited and legs or 0 do
+  spends[i] = {leg = i, account = touched[i], amount = tonumber(ARGV[base + 2 * i])}
+end
+--@flow
+--@spend
 --@deny
 answer = answer or {'FITS', posted}
 for i = 1, more and 0 or legs do

@@ -5,7 +5,7 @@
 --          | OVERAGE posted leg account held actual | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one actual for each leg
--- USES: guard replay accounts hold expiry decide same overage lapse write remember
+-- USES: guard replay accounts hold expiry decide same overage lapse flow giveback count write remember
 -- FLAGS: allow-oom
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
@@ -23,8 +23,11 @@ for i, leg in ipairs(hold.legs) do
   leg.balance = leg.account.balance - tonumber(ARGV[8 + i])
   if leg.balance < -MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
 end
-local consumed, charged = ARGV[9], 8
+local consumed, charged, requests = ARGV[9], 8, 0
 --@lapse
+for i = 1, limited and #hold.legs or 0 do hold.legs[i].back = hold.legs[i].amount - tonumber(ARGV[8 + i]) end
+--@flow
+--@giveback
 if not answer then
   head = 'commit ' .. now_text .. ' ' .. ARGV[3] .. ' ' .. hold.id .. ' ' .. hold.expires_text .. (late and ' 1' or ' 0')
   for i, leg in ipairs(hold.legs) do
@@ -38,6 +41,7 @@ if not answer then
     if i > 1 then consumed = consumed .. ' ' .. actual end
   end
 end
+--@count
 --@write
 call('HSET', KEYS[4], 'status', 'committed', 'settled_ms', now_text, 'late', late and '1' or '0',
   'consumed', consumed, 'seq', string.match(id, '%d+$'))

@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
 --          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts expiry due decide deny write remember
+-- USES: guard replay accounts expiry due decide flow spend deny count write remember
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@replay
@@ -17,6 +17,10 @@ local amount, balance, short = tonumber(ARGV[7]), account.balance - tonumber(ARG
 if ARGV[8] == '1' and amount > account.balance - account.reserved then
   short = {{leg = 1, account = account, needed = amount}}
 end
+local spends, requests, making, checked = limited and {}, 1, nil, ARGV[8] == '1'
+if limited then spends[1] = {leg = 1, account = account, amount = amount} end
+--@flow
+--@spend
 --@deny
 if not answer and balance < -MAX_AMOUNT then answer = {'OVERFLOW', posted, account.name} end
 if not answer then
@@ -24,5 +28,6 @@ if not answer then
   head = 'consume ' .. now_text .. ' ' .. ARGV[3] .. ' - 0 0 ' .. account.name .. ' -' .. ARGV[7] .. ' 0 0 '
     .. account.balance_text .. ' ' .. account.reserved_text
 end
+--@count
 --@write
 --@remember

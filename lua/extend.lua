@@ -5,7 +5,7 @@
 --          | SETTLED posted status | UNIT posted leg account | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: LEGS, when there is not one added amount for each leg
--- USES: guard replay accounts hold expiry due decide same outgrown deny write remember
+-- USES: guard replay accounts hold expiry due decide same outgrown flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
@@ -29,6 +29,12 @@ for i, leg in ipairs(hold.legs) do
     answer = answer or {'OVERFLOW', posted, account.name}
   end
 end
+local spends, requests, making, checked = limited and {}, 0, nil, true
+for i = 1, limited and #hold.legs or 0 do
+  spends[i] = {leg = i, account = hold.legs[i].account, amount = tonumber(ARGV[8 + i])}
+end
+--@flow
+--@spend
 --@deny
 local expires_text = text(math.max(tonumber(hold.expires_text), now + tonumber(ARGV[7])))
 local terms = expires_text .. ' ' .. hold.created_text
@@ -43,6 +49,7 @@ if not answer then
     terms = terms .. ' ' .. account.name .. ' ' .. size_text
   end
 end
+--@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
 for _, leg in ipairs(hold.legs) do call('ZADD', prefix .. 'holds:' .. leg.account.path, expires_text, hold.id) end

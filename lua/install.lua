@@ -1,5 +1,6 @@
 -- Puts accounts and their open holds into Redis as the ledger knows them, where Redis still knows nothing. `known`
--- is 0 for one that does not exist, 1 for one that does, or its words of periods (see terms) where it has some.
+-- is 0 for one that does not exist, 1 for one that does; where it has some, its words of periods (see terms), and its
+-- limits after a '|'.
 -- KEYS: meta journal due
 -- ARGV: epoch at namespace ticket absent_ms (account known balance reserved holds
 --       (id expires_ms terms body)...)...
@@ -35,7 +36,9 @@ while i <= #ARGV do
       call('HSET', key, 'absent', '1')
       call('PEXPIRE', key, ARGV[5])
     elseif known ~= '1' then
-      call('HSET', key, 'period', known)
+      local period, limits = string.match(known, '^([^|]*)|?(.*)$')
+      if period ~= '' then call('HSET', key, 'period', period) end
+      if limits ~= '' then call('HSET', key, 'limits', limits) end
     end
   end
   if first_ms then

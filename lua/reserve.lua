@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
 --          | REPLAYED posted id head | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: LEGS, when an account is named twice
--- USES: guard replay accounts legs expiry due decide fit deny write remember
+-- USES: guard replay accounts legs expiry due decide fit flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
 --@guard
 --@replay
@@ -15,6 +15,12 @@ local body, base = ARGV[8], 8
 --@due
 --@decide
 --@fit
+local spends, requests, making, checked = limited and {}, 1, 1, true
+for i = 1, limited and legs or 0 do
+  spends[i] = {leg = i, account = touched[i], amount = tonumber(ARGV[base + 2 * i])}
+end
+--@flow
+--@spend
 --@deny
 local expires_ms = now + tonumber(ARGV[7])
 local expires_text = text(expires_ms)
@@ -33,8 +39,10 @@ if not answer then
     terms = terms .. ' ' .. account.name .. ' ' .. amount_text
   end
 end
+--@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
 if body ~= '' then call('HSET', KEYS[4], 'body', body) end
+if uncounted ~= '' then call('HSET', KEYS[4], 'uncounted', uncounted) end
 for i = 1, legs do call('ZADD', prefix .. 'holds:' .. touched[i].path, expires_text, ARGV[6]) end
 --@remember

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from gateway.errors import MeterValidationError
-from gateway.report_seams import AccountFacts, AuditRow, Overview, UnitTotal, UsageRow
+from gateway.report_seams import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
 from persistence.names import account_key, namespace_key, user_range
 from persistence.reader import Reader, Row, unix_ms
@@ -22,6 +22,7 @@ _ENTRY_EXISTS = statement("entry_exists")
 _REFERRERS = statement("referrers")
 _AUDIT_EVENTS_PAGE = statement("audit_events_page")
 _USAGE_GAPS = statement("usage_gaps")
+_DECISION = statement("decision")
 
 _HOUR_MS = 3_600_000
 _EVERYBODY = {"first": "", "beyond": "\U0010ffff"}
@@ -31,6 +32,16 @@ _MICROSECOND = timedelta(microseconds=1)
 
 class OverviewQueries(Reader, Overview):
     """Implements ``report_seams.Overview``. Every report is one statement, so one snapshot."""
+
+    async def decision(self, namespace: str, hold_id: str) -> Sequence[DecidedRow]:
+        """Give what each leg of a hold met when it was made; nothing when there is no such hold."""
+        key = namespace_key(namespace)
+        rows = await self._rows(_DECISION, namespace=key, hold_id=hold_id)
+        full = await self._full_names([namespace], [(key, account) for account, *_ in rows])
+        return [
+            DecidedRow(full.account(key, account), unix_ms(decided_at), *seen)
+            for account, decided_at, *seen in rows
+        ]
 
     async def user_usage(
         self, namespace: str, user_id: str | None, start_ms: int, end_ms: int

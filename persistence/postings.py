@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
+from gateway.domain.limits import limit_texts
 from gateway.protocols import NO_EXTRAS, Extras
 from persistence.copytext import (
     NULL,
@@ -32,6 +33,7 @@ from persistence.period_postings import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD
 
 AUDIT = "audit"
 REPAIR = "repair"
+LIMIT = "limit"
 SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _ENTRY_TYPES = {
     "allocate": "allocation",
@@ -43,7 +45,7 @@ _ENTRY_TYPES = {
     CLOSE_PERIOD: "expiration",
     LAPSE: "expiration",
 }
-_VERBS = frozenset({AUDIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
+_VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
 
 Key = tuple[str, str]
@@ -83,6 +85,7 @@ class Posting:
         self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self.periods = PeriodPosting()
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
+        self._limits: dict[Key, str] = {}
         self.add(entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -98,20 +101,29 @@ class Posting:
                 accounts[key] = (before[0] if before else entry.at_ms, entry, leg)
                 if leg.amount and verb not in _ENTRY_TYPES:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
+            if entry.limits:
+                self._keep_limits(entry)
             if verb in _ENTRY_TYPES:
                 self._book(entry)
             if verb in PERIOD_VERBS:
                 self._add_period(entry)
             elif verb == "extend":
                 self._add_extension(entry)
-            if entry.keyed is not None:
-                self.keyed.append((entry, entry.keyed))
-            elif entry.undoes is not None:
-                self.undoing.append((entry, entry.undoes))
+            self._add_key(entry)
+
+    def _add_key(self, entry: Entry) -> None:
+        if entry.keyed is not None:
+            self.keyed.append((entry, entry.keyed))
+        elif entry.undoes is not None:
+            self.undoing.append((entry, entry.undoes))
 
     def _add_extension(self, entry: Entry) -> None:
         for index in range(len(entry.legs)):
             self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
+
+    def _keep_limits(self, entry: Entry) -> None:
+        for index, text in _limits(entry).items():
+            self._limits[entry.namespace, entry.legs[index].account] = text
 
     def _add_period(self, entry: Entry) -> None:
         try:
@@ -169,7 +181,8 @@ class Posting:
             yield (
                 f"{namespace_field(namespace)}\t{account_fields(account)}\t{scale_of_account(account)}\t"
                 f"{leg.balance}\t{leg.reserved}\t{epoch}\t{seq}\t"
-                f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\n"
+                f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\t"
+                f"{self._limits.get((namespace, account), NULL)}\n"
             )
 
     def answer_lines(self) -> Iterator[str]:
@@ -188,8 +201,12 @@ class Posting:
             if last.verb in SETTLING:
                 continue
             made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
+            seen = _seen_fields(made)
             for index, leg in enumerate(last.legs):
-                yield f"{_hold_fields(made, index)}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\n"
+                yield (
+                    f"{_hold_fields(made, index)}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\t"
+                    f"{seen[index]}\n"
+                )
 
     def settled_hold_lines(self) -> Iterator[str]:
         """Give the legs of the holds that were made and settled in this run."""
@@ -198,10 +215,11 @@ class Posting:
             if last.verb not in SETTLING:
                 continue
             made_fields = f"{time_field(made.at_ms)}\t{json_field(made.body)}"
+            seen = _seen_fields(made)
             for index, leg in enumerate(last.legs):
                 yield (
                     f"{_hold_fields(made, index)}\t{_change_fields(last, leg)}\t"
-                    f"{owner_fields(leg.account)}\t{made_fields}\n"
+                    f"{owner_fields(leg.account)}\t{made_fields}\t{seen[index]}\n"
                 )
 
     def hold_change_lines(self) -> Iterator[str]:
@@ -237,6 +255,14 @@ def _hold_fields(entry: Entry, index: int) -> str:
     return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}\t{index}"
 
 
+def _seen_fields(made: Entry) -> list[str]:
+    """Give seen_balance, seen_reserved and seen_limits of each leg."""
+    limits = _limits(made) if made.limits else {}
+    return [
+        f"{leg.balance}\t{leg.reserved}\t{limits.get(index, NULL)}" for index, leg in enumerate(made.legs)
+    ]
+
+
 def _change_fields(last: Entry, leg: LegState) -> str:
     """Give status, amount, consumed, expires_at, settled_at, late and settled_body."""
     consumed = str(-leg.amount) if last.verb == "commit" else NULL
@@ -244,6 +270,16 @@ def _change_fields(last: Entry, leg: LegState) -> str:
         f"{SETTLING.get(last.verb, ACTIVE)}\t{leg.hold}\t{consumed}\t{time_field(last.expires_ms)}\t"
         f"{time_field(last.at_ms)}\t{last.late}\t{json_field(last.body)}"
     )
+
+
+def _limits(entry: Entry) -> dict[int, str]:
+    try:
+        texts = limit_texts(entry.limits)
+    except ValueError as error:
+        raise _refused(entry, f"has limits nobody can read: {error}") from error
+    if any(index not in range(len(entry.legs)) for index in texts):
+        raise _refused(entry, "has limits of a leg that it has not")
+    return texts
 
 
 def _extra_fields(extras: Extras) -> str:

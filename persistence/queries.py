@@ -178,13 +178,14 @@ class Queries(OverviewQueries, Reports, StateSource):
             for namespace, account in wanted
         }
         rows = await self._rows(_LOAD_ACCOUNTS, **columns(keys))
-        legs = [row[5:] for row in rows if row[5] is not None]
+        legs = [row[6:] for row in rows if row[6] is not None]
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(legs))
         states = {}
-        for (namespace, account, balance, reserved, words), group in groupby(rows, key=lambda row: row[:5]):
+        for state, group in groupby(rows, key=lambda row: row[:6]):
+            namespace, account, balance, reserved, limits, words = state
             named = keys[namespace, account]
-            holds = tuple(_holds((row[5:] for row in group if row[5] is not None), full))
-            states[named] = AccountState(named[1], balance, reserved, holds, _periods(words))
+            holds = tuple(_holds((row[6:] for row in group if row[6] is not None), full))
+            states[named] = AccountState(named[1], balance, reserved, holds, _periods(words), limits)
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:

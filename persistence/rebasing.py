@@ -118,7 +118,7 @@ def _may_be_late(entry: Entry) -> bool:
 def _making_of(entry: Entry) -> Entry:
     """Give the reserve that must have come before an entry about its hold."""
     legs = tuple(leg._replace(amount=0, held=leg.hold) for leg in entry.legs)
-    return entry._replace(verb="reserve", late=False, legs=legs, body=b"", keyed=None)
+    return entry._replace(verb="reserve", late=False, legs=legs, body=b"", keyed=None, limits="")
 
 
 def _with_holds(legs: Sequence[LegState], sizes: Sequence[int]) -> tuple[LegState, ...]:

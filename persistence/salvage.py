@@ -20,7 +20,7 @@ from persistence.draining import Fences, Range
 from persistence.errors import EntryRefusedError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
-from persistence.postings import Posting, check_verbs, is_known
+from persistence.postings import LIMIT, Posting, check_verbs, is_known
 from persistence.quarantine import Case, fault_of, tell
 from persistence.rebasing import Books, Key, KnownHold
 from persistence.refusals import refusals
@@ -182,7 +182,9 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
     for place, entry in enumerate(late):
         there = Position(epoch + 1, place)
         places[entry.position] = there
-        moved.append(entry._replace(position=there))
+        # What was used of a limit then says nothing of now; that somebody set one counts.
+        limits = entry.limits if entry.verb == LIMIT else ""
+        moved.append(entry._replace(position=there, limits=limits))
     last_seq = max([seq, *(entry.position.seq for entry in own)])
     lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))

@@ -8,6 +8,7 @@ from datetime import date
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.limits import limit_texts
 from gateway.domain.names import namespace_text
 from gateway.domain.period_entries import periods_after
 from gateway.domain.periods import Periods
@@ -33,6 +34,7 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.accounts: dict[Named, tuple[int, int]] = {}
+        self.limits: dict[Named, str] = {}
         self.holds: dict[Named, Hold] = {}
         self.entries: list[Entry] = []
         self.periods: dict[Named, Periods] = {}
@@ -67,6 +69,8 @@ class FakeLedger:
             assert after == (leg.balance, leg.reserved), f"broken chain at {entry} on {leg.account}"
             self.accounts[entry.namespace, leg.account] = after
             self._apply_to_periods((entry.namespace, leg.account), entry)
+        for index, text in limit_texts(entry.limits).items():
+            self.limits[entry.namespace, entry.legs[index].account] = text
         self._apply_to_hold(entry)
 
     async def load_accounts(self, wanted: Sequence[Named]) -> Mapping[Named, AccountState]:
@@ -77,6 +81,7 @@ class FakeLedger:
                 *self.accounts[namespace, account],
                 self._open_holds(namespace, account),
                 self.periods.get((namespace, account)),
+                self.limits.get((namespace, account), ""),
             )
             for namespace, account in wanted
             if (namespace, account) in self.accounts

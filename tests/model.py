@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from limit_model import Rate, Rates
+
 LARGEST = 2**53 - 1
 DAY_MS = 86_400_000
 
@@ -26,6 +28,13 @@ class Short(NamedTuple):
     balance: int
     reserved: int
     needed: int
+    wait_ms: int | None
+
+
+class Refused(NamedTuple):
+    """Limits have no room: which, by leg and name, and when there is; None for never."""
+
+    limits: frozenset[tuple[int, str]]
     wait_ms: int | None
 
 
@@ -75,7 +84,7 @@ class Change(NamedTuple):
     legs: tuple[Moved, ...]
 
 
-Answer = Change | Short | Over | Closed | TooLarge | Clash
+Answer = Change | Short | Refused | Over | Closed | TooLarge | Clash
 
 
 @dataclass
@@ -150,6 +159,7 @@ class Model:
     spans: dict[AccountName, Spans] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[object, Change]] = field(default_factory=dict)
     changes: list[tuple[str, Change]] = field(default_factory=list)
+    rates: Rates = field(default_factory=Rates)
     _last_ms: int = 0
 
     @property
@@ -279,9 +289,15 @@ class Model:
             return before
         self._touch(ns, [account])
         money = self.money(ns, account)
+        refused = self._refused(ns, [(account, amount)]) if check else None
         if check and amount > money.available:
-            return self._short(ns, [(account, amount)])  # type: ignore[return-value]  # for it does not fit
-        return self._move("consume", ns, account, -amount, key, what)
+            return _both(self._short(ns, [(account, amount)]), refused)  # type: ignore[return-value]
+        if refused is not None:
+            return refused
+        answer = self._move("consume", ns, account, -amount, key, what)
+        if isinstance(answer, Change):
+            self.rates.count(ns, [(account, amount)], answer.at_ms)
+        return answer
 
     def reserve(
         self,
@@ -296,8 +312,10 @@ class Model:
         if (before := self._before(ns, key, what)) is not None:
             return before
         self._touch(ns, [account for account, _ in legs])
-        if (short := self._short(ns, legs)) is not None:
-            return short
+        refused = self._refused(ns, legs)
+        if (denied := _both(self._short(ns, legs), refused)) is not None:
+            return denied
+        self.rates.count(ns, legs, self.now_ms)
         hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms, overage=overage)
         self.holds[ns, hold_id] = hold
         return self._write(
@@ -323,6 +341,8 @@ class Model:
         for (account, _), actual in zip(hold.legs, actuals, strict=True):
             if self.money(ns, account).balance - actual < -LARGEST:
                 return TooLarge(account)
+        unused = [held - actual for (_, held), actual in zip(hold.legs, actuals, strict=True)]
+        self.rates.give_back(ns, hold.legs, unused, hold.created_ms, self.now_ms)
         for (account, held), actual in zip(hold.legs, actuals, strict=True):
             self._lapse(ns, account, hold.created_ms, (0 if late else held) - actual)
         hold.status, hold.late, hold.charged, hold.settled_ms = "committed", late, list(actuals), self.now_ms
@@ -351,6 +371,8 @@ class Model:
         hold = self._touched_hold(ns, hold_id)
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
+        sizes = [amount for _, amount in hold.legs]
+        self.rates.give_back(ns, hold.legs, sizes, hold.created_ms, self.now_ms)
         for account, held in hold.legs:
             self._lapse(ns, account, hold.created_ms, held)
         hold.status, hold.settled_ms = "released", self.now_ms
@@ -370,17 +392,36 @@ class Model:
         ):
             return Closed("closed")
         more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
-        short = self._short(ns, more, own=(hold_id, hold))
-        if short is not None:
-            return short
+        denied = _both(self._short(ns, more, own=(hold_id, hold)), self._refused(ns, more))
+        if denied is not None:
+            return denied
+        self.rates.count(ns, more, self.now_ms)
         hold.expires_ms = max(hold.expires_ms, self.now_ms + ttl_ms)
         hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
         return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
 
-    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | None:
+    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | Refused | None:
         """Say what reserve would, and hold nothing."""
         self._expire(ns, [account for account, _ in legs])
-        return self._short(ns, legs)
+        return _both(self._short(ns, legs), self._refused(ns, legs))
+
+    def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
+        """Set a rate per amount, or change it; False when it was so already."""
+        self._expire(ns, [account])
+        now_ms = self.now_ms
+        if not self.rates.set(ns, account, name, Rate(limit, window_ms, since_ms=now_ms + 1), now_ms):
+            return False
+        self._write("limit", ns, [(account, 0, 0)], "", None)
+        self._last_ms = now_ms + 1
+        return True
+
+    def _refused(self, ns: str, legs: Sequence[tuple[str, int]]) -> Refused | None:
+        found = self.rates.refusals(ns, legs, self.now_ms)
+        if not found:
+            return None
+        waits = list(found.values())
+        wait_ms = None if None in waits else max(1, *(wait for wait in waits if wait is not None))
+        return Refused(frozenset(found), wait_ms)
 
     def standing(self, ns: str, account: str) -> Money:
         self._touch(ns, [account])
@@ -496,6 +537,14 @@ class Model:
         if key:
             self.answers[ns, key] = what, change
         return change
+
+
+def _both(short: Short | None, refused: Refused | None) -> Short | Refused | None:
+    """Say what denies: a balance before limits, and the time after which neither does."""
+    if short is None or refused is None:
+        return short or refused
+    waits = short.wait_ms, refused.wait_ms
+    return short._replace(wait_ms=None if None in waits else max(wait for wait in waits if wait is not None))
 
 
 def midnight_ms(day: str) -> int:

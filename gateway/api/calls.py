@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from gateway.api import requests
 from gateway.api.seams import Meter
 from gateway.api.shown import Swept
-from gateway.domain import answers
+from gateway.domain import answers, limit_answers
 from gateway.errors import MeterValidationError
 
 
@@ -190,6 +190,42 @@ def stats(meter: Meter, _query: requests.Nothing) -> Awaitable[answers.Stats]:
 def account(meter: Meter, query: requests.AccountQuery) -> Awaitable[answers.AccountDetails]:
     """See one account, whole."""
     return meter.get_account(query.user_id, query.event_type, query.unit, query.resource)
+
+
+def set_limit(meter: Meter, body: requests.SetLimit) -> Awaitable[limit_answers.AccountLimits]:
+    """Set a limit."""
+    return meter.set_limit(
+        body.user_id,
+        body.event_type,
+        body.unit,
+        body.name,
+        body.per,
+        body.limit,
+        body.window_seconds,
+        body.resource,
+        body.shadow,
+    )
+
+
+def limits(meter: Meter, query: requests.LimitsQuery) -> Awaitable[limit_answers.AccountLimits]:
+    """See the limits of an account."""
+    return meter.get_limits(query.user_id, query.event_type, query.unit, query.resource)
+
+
+async def delete_limit(meter: Meter, query: requests.LimitQuery) -> limit_answers.LimitDeleted:
+    """Drop a limit."""
+    deleted = await meter.delete_limit(
+        query.user_id, query.event_type, query.unit, query.name, query.resource
+    )
+    return {"deleted": deleted}
+
+
+async def decision(meter: Meter, hold_id: str, _query: requests.Nothing) -> limit_answers.Decision:
+    """See what a reserve met; MeterValidationError (404) when no hold came of it."""
+    found = await meter.get_decision(hold_id)
+    if found is None:
+        raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
+    return found
 
 
 def audit_events(meter: Meter, query: requests.AuditEventsQuery) -> Awaitable[answers.AuditEvents]:

@@ -55,7 +55,7 @@ class Endpoint:
         self.max_body_bytes = gate.max_body_bytes
         self._call = route.call
         self._scopes = route.scopes
-        self._has_body = route.method != "GET"
+        self._has_body = route.method in {"POST", "PUT"}
         self._takes_key = "idempotency_key" in route.request.__struct_fields__
         reader: BatchReader | BodyReader[Any] | QueryReader[Any]
         if route.request is Batch:

@@ -59,6 +59,18 @@ _DISCREPANCY = {
     "discrepancy": 5,
     "reservation_id": None,
 }
+_LIMIT = {
+    "name": "per-minute",
+    "per": "amount",
+    "limit": 100000,
+    "window_seconds": 60,
+    "shadow": False,
+    "used": 4000,
+    "remaining": 96000,
+    "reset_after": 2.4,
+    "shadow_refusals": 0,
+}
+_LIMITS = {**_ACCOUNT, "limits": [_LIMIT], "as_of": _NOW}
 _MARCH = {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-04-01T00:00:00Z"}
 _USAGE = {**_KIND, "total_consumed": 2347, "event_count": 1}
 _GRANTED = {
@@ -268,6 +280,59 @@ EXAMPLES: dict[str, Example] = {
             "created_at": _NOW,
             "updated_at": _NOW,
             "as_of": _NOW,
+        },
+    ),
+    "set_limit": Example(
+        "Set a limit",
+        "Sets a limit of an account, or changes the one of this name; the next decision sees it. A rate is "
+        "decided by GCRA with a burst of the whole limit; a concurrency limit counts open holds. Answers all "
+        "limits of the account. An account has at most 16.",
+        {**_ACCOUNT, "name": "per-minute", "per": "amount", "limit": 100000, "window_seconds": 60},
+        _LIMITS,
+    ),
+    "get_limits": Example(
+        "The limits of an account",
+        "Gives the limits of an account by name, and what is used of each at this moment.",
+        _ACCOUNT,
+        _LIMITS,
+    ),
+    "delete_limit": Example(
+        "Drop a limit",
+        "Drops a limit of an account, for the next decision on.",
+        {**_ACCOUNT, "name": "per-minute"},
+        {"deleted": True},
+    ),
+    "get_decision": Example(
+        "What a reserve met",
+        "Explains a granted reserve: every leg and every limit with the numbers they had before. A denial "
+        "leaves nothing behind and has no id; its answer says all.",
+        {},
+        {
+            "reservation_id": _HOLD,
+            "granted": True,
+            "decided_at": _NOW,
+            "legs": [
+                {
+                    **_ACCOUNT,
+                    "balance": 100000,
+                    "reserved": 0,
+                    "available": 100000,
+                    "needed": 4000,
+                    "limits": [
+                        {
+                            "name": "per-minute",
+                            "per": "amount",
+                            "limit": 100000,
+                            "window_seconds": 60,
+                            "shadow": False,
+                            "used": 0,
+                            "remaining": 100000,
+                            "needed": 4000,
+                            "would_refuse": False,
+                        }
+                    ],
+                }
+            ],
         },
     ),
     "list_audit_events": Example(

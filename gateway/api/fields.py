@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from gateway.domain import holds, names
+from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.entries import MAX_LEGS
 
@@ -291,6 +291,49 @@ At = Annotated[
         description="As of when, RFC 3339 with a zone; this moment when absent.",
         examples=["2026-03-01T12:00:00Z"],
     ),
+]
+
+LimitName = Annotated[
+    str,
+    Meta(
+        description="What the limit is called; an account has each name once.",
+        examples=["per-minute"],
+        extra_json_schema={"minLength": 1, "maxLength": limits.NAME_MAX_CHARS, "pattern": _NAME},
+    ),
+]
+
+LimitPer = Annotated[
+    Literal["requests", "amount", "concurrency"],
+    Meta(
+        description="What it counts: requests (each reserve and consume is one), the amount in the account's "
+        "unit, or open holds.",
+        examples=["amount"],
+    ),
+]
+
+LimitNumber = Annotated[
+    Any,
+    Meta(
+        description="How much of that, also as one burst: in the account's unit for `amount`, else whole.",
+        examples=[100000],
+        extra_json_schema={**_AMOUNT, "exclusiveMinimum": 0},
+    ),
+]
+
+WindowSeconds = Annotated[
+    Annotated[
+        int,
+        Meta(extra_json_schema={"minimum": limits.WINDOW_MIN_SECONDS, "maximum": limits.WINDOW_MAX_SECONDS}),
+    ]
+    | None,
+    Meta(
+        description="In how many seconds the whole limit flows back. A rate needs it; concurrency has none.",
+        examples=[60],
+    ),
+]
+
+Shadow = Annotated[
+    bool, Meta(description="Refuse nothing, and count what would have been refused.", examples=[True])
 ]
 
 FirstDay = Annotated[date, Meta(description="The first day of the period.", examples=["2026-03-01"])]

@@ -15,15 +15,25 @@ from gateway.api.openapi_parts import HEADERS, INFO, RESPONSES, TAGS
 from gateway.api.requests import Batch
 from gateway.api.routes import Route
 from gateway.api.service import Page
-from gateway.domain import answers
+from gateway.domain import answers, limit_answers
 from gateway.domain.answers import Problem
 from gateway.domain.fields import FieldError
 from gateway.domain.names import Account
 
 _SCHEMAS = "#/components/schemas/{name}"
+_WITH_BODY = frozenset({"POST", "PUT"})
+_RATE_OR_CONCURRENCY = [
+    {
+        "properties": {"per": {"enum": ["requests", "amount"]}, "window_seconds": {"type": "integer"}},
+        "required": ["window_seconds"],
+    },
+    {"properties": {"per": {"const": "concurrency"}, "window_seconds": {"type": "null"}}},
+]
 _ALWAYS = ("401", "403", "422", "500", "503")
 _ACTING = ("X-Namespace", "X-Request-Id", "X-Actor-Id", "X-On-Behalf-Of", "X-Actor-Reason")
-_REPORTS = frozenset({"balance", "balances", "ledger", "usage", "stats", "account", "audit-events"})
+_REPORTS = frozenset(
+    {"balance", "balances", "ledger", "usage", "stats", "account", "audit-events", "decisions"}
+)
 _SOMETHING_TO_EXTEND = [
     {"properties": {"ttl_seconds": {"type": "integer"}}, "required": ["ttl_seconds"]},
     {"properties": {"amount": {"type": "number"}}, "required": ["amount"]},
@@ -86,13 +96,15 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
     _, components = json.schema_components(shapes, ref_template=_SCHEMAS)
     schemas: Json = plain(components)
     for name, schema in schemas.items():
-        shape = vars(answers).get(name) or vars(shown).get(name)
+        shape = vars(answers).get(name) or vars(limit_answers).get(name) or vars(shown).get(name)
         if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
             schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
     if "ToldLeg" in schemas:
         schemas["ToldLeg"]["oneOf"] = _NAMING_A_LEG
     for name in {"Extend", "ExtendOperation"} & schemas.keys():
         schemas[name]["anyOf"] = _SOMETHING_TO_EXTEND
+    if "SetLimit" in schemas:
+        schemas["SetLimit"]["anyOf"] = _RATE_OR_CONCURRENCY
     schemas["Problem"]["properties"]["errors"]["items"] = ref("FieldError")
     schemas["FieldError"] = {
         "type": "object",
@@ -127,7 +139,7 @@ def _operation(route: Route, schemas: Json) -> Json:
         "parameters": [*_path_parameters(route), *_query(route, schemas), *_headers(route)],
         "responses": {"200": _answer(route, example), **_problems(route)},
     }
-    if route.method != "GET":
+    if route.method in _WITH_BODY:
         operation["requestBody"] = _body(route, example, schemas)
     return operation
 
@@ -147,11 +159,11 @@ def _answer(route: Route, example: Example) -> Json:
 
 def _problems(route: Route) -> Json:
     statuses = [*_ALWAYS]
-    if route.method != "GET":
+    if route.method in _WITH_BODY:
         statuses += ["400", "413", "415"]
     if "idempotency_key" in route.request.__struct_fields__:
         statuses.append("409")
-    if route.name in {"get_reservation", "get_account", "open_period"}:
+    if route.name in {"get_reservation", "get_account", "get_decision", "open_period"}:
         statuses.append("404")
     return {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -163,7 +175,7 @@ def _path_parameters(route: Route) -> list[Json]:
 
 
 def _query(route: Route, schemas: Json) -> list[Json]:
-    if route.method != "GET":
+    if route.method in _WITH_BODY:
         return []
     schema: Mapping[str, Any] = schemas[route.request.__name__]
     example = EXAMPLES[route.name].request

@@ -260,6 +260,34 @@ class BalanceQuery(_AccountQuery, kw_only=True):
     at: fields.At = None
 
 
+class LimitsQuery(_AccountQuery, kw_only=True):
+    """The limits of which account."""
+
+
+class LimitQuery(_AccountQuery, kw_only=True):
+    """Which limit of which account."""
+
+    name: fields.LimitName
+
+
+class SetLimit(Request, kw_only=True):
+    """Set a limit of an account, or change the one of this name."""
+
+    user_id: fields.UserId
+    event_type: fields.EventType
+    unit: fields.Unit
+    resource: fields.Resource = None
+    name: fields.LimitName
+    per: fields.LimitPer
+    limit: fields.LimitNumber
+    window_seconds: fields.WindowSeconds = None
+    shadow: fields.Shadow = False
+
+    def __post_init__(self) -> None:
+        if type(self.limit) not in _NUMBERS:
+            raise TypeError("limit must be a number")
+
+
 class BalancesQuery(Request, kw_only=True):
     """Whose accounts."""
 

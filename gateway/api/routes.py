@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 from gateway.api import batches, calls, requests, shown
 from gateway.api.auth import Scope
-from gateway.domain import answers
+from gateway.domain import answers, limit_answers
 
 RESERVATIONS = "/v1/reservations"
 HOLD = RESERVATIONS + "/{reservation_id}"
+LIMITS = "/v1/limits"
 
 
 class Route(NamedTuple):
@@ -21,7 +22,7 @@ class Route(NamedTuple):
 
     Attributes:
         name: its operation id.
-        method: GET with a query, POST or PUT with a body.
+        method: GET and DELETE with a query, POST and PUT with a body.
         path: with ``{reservation_id}`` where a hold is named.
         scopes: what the caller's key must allow.
         request: the struct of its body or query.
@@ -31,7 +32,7 @@ class Route(NamedTuple):
     """
 
     name: str
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     scopes: frozenset[Scope]
     request: type[requests.Request]
@@ -167,6 +168,42 @@ ROUTES: tuple[Route, ...] = (
         requests.AccountQuery,
         answers.AccountDetails,
         calls.account,
+    ),
+    Route(
+        "set_limit",
+        "PUT",
+        LIMITS,
+        _ALLOCATE,
+        requests.SetLimit,
+        limit_answers.AccountLimits,
+        calls.set_limit,
+    ),
+    Route(
+        "get_limits",
+        "GET",
+        LIMITS,
+        _READ,
+        requests.LimitsQuery,
+        limit_answers.AccountLimits,
+        calls.limits,
+    ),
+    Route(
+        "delete_limit",
+        "DELETE",
+        LIMITS,
+        _ALLOCATE,
+        requests.LimitQuery,
+        limit_answers.LimitDeleted,
+        calls.delete_limit,
+    ),
+    Route(
+        "get_decision",
+        "GET",
+        "/v1/decisions/{reservation_id}",
+        _READ,
+        requests.Nothing,
+        limit_answers.Decision,
+        calls.decision,
     ),
     Route(
         "list_audit_events",

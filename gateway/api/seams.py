@@ -33,6 +33,8 @@ from gateway.domain.answers import (
 )
 from gateway.domain.durability import Durability
 from gateway.domain.holds import ALLOW, Overage
+from gateway.domain.limit_answers import AccountLimits, Decision
+from gateway.domain.limits import Per
 from gateway.protocols import Actor
 from gateway.shard_seams import Readiness
 
@@ -246,6 +248,37 @@ class Meter(Protocol):
         self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
     ) -> Awaitable[AccountDetails]:
         """Give one account, whole; MeterValidationError (404) when it never had an entry."""
+        ...
+
+    def set_limit(
+        self,
+        user_id: str | None,
+        event_type: str,
+        unit: str,
+        name: str,
+        per: Per,
+        limit: Number,
+        window_seconds: int | None = None,
+        resource: str | None = None,
+        shadow: bool = False,
+    ) -> Awaitable[AccountLimits]:
+        """Set a limit of an account, or change the one of this name."""
+        ...
+
+    def get_limits(
+        self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
+    ) -> Awaitable[AccountLimits]:
+        """Give the limits of an account, and what is used of them."""
+        ...
+
+    def delete_limit(
+        self, user_id: str | None, event_type: str, unit: str, name: str, resource: str | None = None
+    ) -> Awaitable[bool]:
+        """Drop a limit of an account; False when it has none of this name."""
+        ...
+
+    def get_decision(self, reservation_id: str) -> Awaitable[Decision | None]:
+        """Give what a reserve met; None when there is no such hold."""
         ...
 
     def audit_events(self, limit: int = 100, cursor: str | None = None) -> Awaitable[AuditEvents]:

@@ -32,6 +32,8 @@ _CODES = {
     "reference_id": "VAL_REFERENCE_ID_INVALID",
     "status": "VAL_STATUS_INVALID",
     "trust": "VAL_TRUST_INVALID",
+    "per": "VAL_PER_INVALID",
+    "window_seconds": "VAL_WINDOW_OUT_OF_RANGE",
     "event_time": "VAL_EVENT_TIME_INVALID",
     "start_time": "VAL_START_TIME_INVALID",
     "end_time": "VAL_END_TIME_INVALID",

@@ -12,6 +12,7 @@ import httpx2
 from gateway.client.base import CONNECTIONS, BaseClient, answer_of
 from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
+from gateway.client.limiting import Limiting
 from gateway.client.periods import Periods
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class AsyncMeterClient(
-    BaseClient[httpx2.AsyncClient], Spending, Holding, Periods, Reading, Reporting, Awaiting
+    BaseClient[httpx2.AsyncClient], Spending, Holding, Limiting, Periods, Reading, Reporting, Awaiting
 ):
     """A gateway over HTTP, for asyncio; for the arguments see ``BaseClient``.
 

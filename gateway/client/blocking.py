@@ -10,6 +10,7 @@ import httpx2
 from gateway.client.base import CONNECTIONS, BaseClient, Process, answer_of
 from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
+from gateway.client.limiting import Limiting
 from gateway.client.periods import Periods
 from gateway.client.problems import garbled, silence
 from gateway.client.reading import Reading
@@ -23,7 +24,9 @@ from gateway.held import HeldBlock
 T = TypeVar("T")
 
 
-class MeterClient(BaseClient[httpx2.Client], Spending, Holding, Periods, Reading, Reporting, Blocking):
+class MeterClient(
+    BaseClient[httpx2.Client], Spending, Holding, Limiting, Periods, Reading, Reporting, Blocking
+):
     """A gateway over HTTP; for the arguments see ``BaseClient``.
 
     Threads may share it. A forked child gets connections of its own.

@@ -18,6 +18,7 @@ from gateway.domain.leg_answers import (
     Leg,
     StandingLeg,
 )
+from gateway.domain.limit_answers import LegLimit
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
 SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
@@ -38,6 +39,7 @@ class Consumed(TypedDict):
     balance: Decimal
     available: Decimal
     entry_id: int | None
+    limits: NotRequired[list[LegLimit]]
     reason: NotRequired[DenialReason]
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]
@@ -59,6 +61,7 @@ class Reserved(TypedDict):
     expires_at: str | None
     entry_id: None
     legs: NotRequired[list[StandingLeg]]
+    limits: NotRequired[list[LegLimit]]
     reason: NotRequired[DenialReason]
     denied_by: NotRequired[DeniedBy]
     needed: NotRequired[Decimal]

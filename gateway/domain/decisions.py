@@ -33,6 +33,7 @@ class Denied(NamedTuple):
         wait_ms: after how long all legs may fit, at the soonest; None when waiting does not help.
         reason: what refused: balance, limit or concurrency.
         limit: the name of the limit that refused; None for the balance.
+        whole: whether available and needed are numbers of requests or holds, and no amounts.
     """
 
     leg: int
@@ -44,6 +45,7 @@ class Denied(NamedTuple):
     wait_ms: int | None
     reason: str = BALANCE
     limit: str | None = None
+    whole: bool = False
 
 
 class Overrun(NamedTuple):

@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
     Attributes:
         position: epoch and sequence in the journal.
-        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, audit or repair.
+        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, limit, audit or repair.
         at_ms: when the script ran: Unix milliseconds of the shard's clock, which never goes back.
         namespace: whose change it is.
         hold_id: the hold concerned, or "".
@@ -76,6 +76,7 @@ class Entry(NamedTuple):
         body: the caller's own JSON object (see ``Extras``), or b"".
         keyed: for a call with an idempotency key.
         undoes: for an entry that undoes a duplicate: the place of that.
+        limits: the limits that it left behind on its legs (see ``limit_texts``); "" where none changed.
     """
 
     position: Position
@@ -89,6 +90,7 @@ class Entry(NamedTuple):
     body: bytes
     keyed: Keyed | None = None
     undoes: Position | None = None
+    limits: str = ""
 
 
 class KeptEntry(NamedTuple):

@@ -102,7 +102,8 @@ class Gate:
             refusing = [account, *self._request.others][answer["denied_by"]["leg"]]
             return denied(refusing, answer["needed"], answer)
         self._hold_id, self._settled = answer["reservation_id"], False
-        self._fields = rate_limit_fields(account, answer["balance"], answer["available"])
+        limits = answer.get("limits", ())
+        self._fields = rate_limit_fields(account, answer["balance"], answer["available"], limits=limits)
         self._renew_at = time.monotonic() + self._ttl_seconds / 2
         return None
 

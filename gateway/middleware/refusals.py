@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.domain.answers import Reserved
 from gateway.errors import MeterError, MeterUnavailableError, problem_of
-from gateway.middleware.fields import Headers, policy_of, rate_limit_fields, seconds_up
+from gateway.middleware.fields import Headers, denied_fields, seconds_up, violated
 from gateway.middleware.requests import Send
 from gateway.middleware.seams import Account
 
@@ -62,13 +62,12 @@ def denied(account: Account, needed: Any, answer: Reserved) -> Refusal:
         "code": code,
         "reason": reason,
         "retry_after": retry_after_s,
-        "needed": needed,
+        "needed": answer.get("needed", needed),
         "available": answer["available"],
-        "violated-policies": [policy_of(account)],
+        "violated-policies": [violated(account, answer)],
         "error": {"message": message, "type": "rate_limit_error", "param": None, "code": code},
     }
-    fields = rate_limit_fields(account, answer["balance"], answer["available"], retry_after_s)
-    return Refusal(429, body, [*fields, *_waiting(retry_after_s)])
+    return Refusal(429, body, [*denied_fields(account, answer), *_waiting(retry_after_s)])
 
 
 def _sentence(
@@ -77,7 +76,7 @@ def _sentence(
     if reason == "balance":
         what = f"needs {needed} {account.unit}, and {answer['available']} are available"
     else:
-        what = f"is refused by the {reason} of the account"
+        what = f"is refused by the {reason} {violated(account, answer)!r} of the account"
     when = "" if retry_after_s is None else f"; try again in {seconds_up(retry_after_s)} s"
     return f"The request {what}{when}."
 

@@ -23,6 +23,7 @@ from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
+from gateway.store.limiter import Limiter
 from gateway.store.period_calls import PeriodCalls
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
@@ -47,7 +48,7 @@ _LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
 _AMOUNT_FIELDS = {"commit": "actual_amount", "open_period": "allocation"}
 
 
-class RedisDecider(PeriodCalls):
+class RedisDecider(Limiter, PeriodCalls):
     """The verbs, over ``Calls``.
 
     Args:

@@ -88,7 +88,9 @@ def _named(path: str) -> Named:
 def _account_args(account: str, state: AccountState | None) -> list[Word]:
     if state is None:
         return [account, 0, 0, 0, 0]
-    known = 1 if state.periods is None else state.periods.words()
+    known: str | int = 1 if state.periods is None else state.periods.words()
+    if state.limits:
+        known = f"{'' if state.periods is None else known}|{state.limits}"
     args: list[Word] = [account, known, state.balance, state.reserved, len(state.holds)]
     for hold in state.holds:
         args += [hold.hold_id, hold.expires_ms, terms_text(hold), hold.body]

@@ -14,6 +14,7 @@ from gateway.domain.names import parse_namespace
 UNDO = "duplicate"
 
 _LEG_WORDS = 6
+_WHOLE = frozenset({"r", "c"})  # limits per requests and open holds, which are no amounts
 _HEAD_WORDS = 6
 _DENIED_WORDS = 11
 _FITS_WORDS = 2
@@ -34,11 +35,12 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     """Read an entry: its id and head as a script wrote them, the caller's body, and its key.
 
     Raises ValueError for a head that no script writes: verb, time, namespace, hold, its expiry, whether
-    late, then for each leg account, amount, held, hold, balance and reserved. The key is fingerprint and
-    encoded key, or "" for a call without one.
+    late, then for each leg account, amount, held, hold, balance and reserved, and where limits changed one
+    more word. The key is fingerprint and encoded key, or "" for a call without one.
     """
     words = head.split(" ")
     verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
+    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
     keyed, undoes = _read_key(key, head) if key else (None, None)
     told = (
         read_position(identifier),
@@ -52,6 +54,7 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         body,
         keyed,
         undoes,
+        limits,
     )
     return _made(Entry, told)
 
@@ -64,6 +67,7 @@ def read_done(reply: Reply, body: bytes) -> Done:
 def read_denied(reply: Reply) -> Denied:
     """Read DENIED."""
     _, _, leg, account, balance, reserved, available, needed, wait_ms, reason, limit = reply[:_DENIED_WORDS]
+    per, _, name = limit.partition(":")
     return Denied(
         int(leg) - 1,
         account,
@@ -73,7 +77,8 @@ def read_denied(reply: Reply) -> Denied:
         int(needed),
         int(wait_ms) if wait_ms else None,
         reason,
-        limit or None,
+        unquote(name) or None,
+        whole=per in _WHOLE,
     )
 
 

@@ -43,6 +43,7 @@ if id then
     local account = touched[i]
     -- An account that was absent and still has nothing was only looked at, and stays absent.
     local named = not account.absent or account.period or account.balance_text ~= '0' or account.reserved_text ~= '0'
+      or account.counted
     if named then
       call('HSET', account.key, 'balance', account.balance_text, 'reserved', account.reserved_text, 'seq', seq)
     end
@@ -50,6 +51,7 @@ if id then
       call('HDEL', account.key, 'absent')
       call('PERSIST', account.key)
     end
+    if account.counted then call('HSET', account.key, 'limits', account.limits) end
     if account.turned then call('HSET', account.key, 'period', account.period) end
     if account.moved and account.next_ms then
       local next_text = text(account.next_ms)

@@ -43,6 +43,9 @@ METHODS = {
     "get_stats": "get_stats",
     "get_account": "get_account",
     "audit_events": "list_audit_events",
+    "set_limit": "set_limit",
+    "get_limits": "get_limits",
+    "get_decision": "get_decision",
     "reconciled": "reconcile",
     "reconciliations": "list_reconciliations",
 }
@@ -55,6 +58,7 @@ class FakeMeter:
         self.calls: list[tuple[Any, ...]] = []
         self.answers: dict[str, Any] = {verb: EXAMPLES[route].answer for verb, route in METHODS.items()}
         self.answers["release_expired_reservations"] = 3
+        self.answers["delete_limit"] = True
         self.error: BaseException | None = None
         self.hold: asyncio.Event | None = None
         self.durability: str | None = None

@@ -9,8 +9,9 @@ from typing import Any
 from gateway.domain.decisions import Checked, Done, Standing
 from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, Hold, HoldLeg
+from gateway.domain.limits import Standings
 from gateway.domain.names import account_text
-from gateway.report_seams import AccountFacts
+from gateway.report_seams import AccountFacts, DecidedRow
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -67,6 +68,18 @@ class Agreeable:
 
     async def standing(self, _namespace: str, _account: str) -> Standing:
         return Standing(7, 3, AT_MS)
+
+    async def set_limit(self, *_: Any) -> bool:
+        return True
+
+    async def drop_limit(self, *_: Any) -> bool:
+        return True
+
+    async def limits(self, _namespace: str, _account: str) -> Standings:
+        return Standings((), 0, AT_MS)
+
+    async def decision(self, *_: Any) -> list[DecidedRow]:
+        return [DecidedRow(ACCOUNT, AT_MS, 5, 7, 5, None)]
 
     async def look(self, namespace: str, hold_id: str) -> tuple[Hold, int]:
         legs = (HoldLeg(ACCOUNT, 5, None),)

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 # Whose examples are run. Every other document may show commands to read, as ``console``.
 EXECUTED = (
     *("README.md", "docs/http.md", "docs/keys.md", "docs/sdk.md"),
-    *("docs/llm.md", "docs/middleware.md", "docs/operations.md", "docs/sql.md", "docs/tenancy.md"),
+    *("docs/limits.md", "docs/llm.md", "docs/middleware.md", "docs/operations.md"),
+    *("docs/sql.md", "docs/tenancy.md"),
 )
 
 _FENCE = re.compile(r"^```(\w*) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -23,6 +23,8 @@ _METER = (
     "nonces",
     "report_verbs",
     "report_wording",
+    "limit_verbs",
+    "limit_wording",
     "operations",
     "period_verbs",
 )
@@ -42,6 +44,7 @@ _ROOTS = (
         "proxying",
         "proxy_command",
         "key_commands",
+        "limit_commands",
         "key_work",
         "awaiting",
         "operators",

@@ -16,6 +16,7 @@ from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
 from gateway.domain.holds import Shared, hold_id_of
+from gateway.domain.limits import Limit
 from gateway.domain.names import shard_of
 from gateway.errors import MeterValidationError
 from gateway.period_seams import PeriodTerms
@@ -262,6 +263,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
     one, two = "alice:llm:tokens:", ":llm:usd:"
     await _every_verb(decider, one, two)
     await _several_legs(decider, [(one, 1), (two, 1)])
+    await _limit(decider, one)
     await _periods(decider)
     await decider.standing("acme", one)
     await decider.look("acme", "aNone")
@@ -293,6 +295,14 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         await calls.run("leave", shard, "", "", ("1", "3", "0", *path), repeatable=True)
     await Inspector(calls).view(shard, Position(1, 3), [("acme", one), ("acme", "x:y:z:")], [("acme", "bk")])
     return link.calls
+
+
+async def _limit(decider: RedisDecider, account: str) -> None:
+    for key in (None, "limit"):
+        call = Call("acme", key, "f" if key else "", b"")
+        await decider.set_limit(call, account, Limit("minute", "amount", 1000, 60_000, shadow=False))
+    await decider.drop_limit(Call("acme", None, "", b""), account, "day")
+    await decider.limits("acme", account)
 
 
 @pytest.mark.parametrize("verb", verbs())

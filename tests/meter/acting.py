@@ -65,4 +65,6 @@ class Notes:
         assert seconds >= 0
         self.operations.append((verb, result))
 
+    def refused(self, verb: str, reason: str, count: int = 1, *, shadow: bool = False) -> None: ...
+
     def round_trip(self, calls: int, seconds: float) -> None: ...

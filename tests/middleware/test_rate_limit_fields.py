@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import http_sfv
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.middleware.fields import joined, rate_limit_fields
+from gateway.middleware.fields import denied_fields, joined, rate_limit_fields, violated
 from gateway.middleware.seams import Account
 
 MOST = 999_999_999_999_999
@@ -81,3 +82,61 @@ def test_whatever_the_account_the_fields_can_be_read(
     assert 0 <= rule["q"] <= MOST  # type: ignore[operator]
     assert 0 <= state["r"] <= MOST  # type: ignore[operator]
     assert ("t" in state) == (wait_s is not None)
+
+
+def limit_of(name: str, per: str, limit: int, used: int, window_s: int | None, **more: Any) -> Any:
+    return {
+        "name": name,
+        "per": per,
+        "limit": Decimal(limit),
+        "window_seconds": window_s,
+        "shadow": False,
+        "used": Decimal(used),
+        "remaining": Decimal(limit - used),
+        "reset_after": None if window_s is None else 2.4,
+        "shadow_refusals": 0,
+        "leg": 0,
+    } | more
+
+
+def test_the_accounts_own_limits_come_before_its_balance() -> None:
+    limits = [
+        limit_of("a minute", "amount", 1000, 400, 60),
+        limit_of("calls", "requests", 10, 1, 3600),
+        limit_of("at-once", "concurrency", 2, 1, None),
+        limit_of("tried", "amount", 5, 1, 60, shadow=True),
+        limit_of("another's", "amount", 5, 1, 60, leg=1),
+    ]
+    account = Account("alice", policy="credit")
+    fields = dict(rate_limit_fields(account, Decimal(9000), Decimal(8000), limits=limits))
+    policies, states = http_sfv.List(), http_sfv.List()
+    policies.parse(fields[b"ratelimit-policy"])
+    states.parse(fields[b"ratelimit"])
+    assert [(item.value, dict(item.params)) for item in policies] == [
+        ("a minute", {"q": 1000, "w": 60, "quotagate-unit": "tokens"}),
+        ("calls", {"q": 10, "w": 3600, "qu": "requests"}),
+        ("at-once", {"q": 2, "qu": "concurrent-requests"}),
+        ("credit", {"q": 9000, "quotagate-unit": "tokens"}),
+    ]
+    assert [(item.value, dict(item.params)) for item in states] == [
+        ("a minute", {"r": 600, "t": 3}),
+        ("calls", {"r": 9, "t": 3}),
+        ("at-once", {"r": 1}),
+        ("credit", {"r": 8000}),
+    ]
+    assert fields[b"x-ratelimit-limit-tokens"] == b"1000"
+    assert fields[b"x-ratelimit-remaining-requests"] == b"9"
+
+
+def test_a_denial_by_a_limit_names_it_and_when_it_is_worth_coming_back() -> None:
+    answer: Any = {
+        "granted": False,
+        "balance": Decimal(9),
+        "available": Decimal(0),
+        "reason": "limit",
+        "retry_after": 2.4,
+        "denied_by": {"limit": "a minute"},
+    }
+    account = Account("alice")
+    assert denied_fields(account, answer) == [(b"ratelimit", b'"a minute";r=0;t=3')]
+    assert violated(account, answer) == "a minute"

@@ -25,6 +25,7 @@ from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
 from gateway.domain.holds import Overage, hold_id_of
+from gateway.domain.limits import Limit
 from gateway.period_seams import PeriodTerms
 
 LARGEST = 2**53 - 1
@@ -132,6 +133,15 @@ class Walk(RuleBasedStateMachine):
         money = self.model.money(ns, account)
         if 1 <= money.available - less <= LARGEST:
             self.reserve(ns, [(account, money.available - less)], ttl_ms, "allow", "")
+
+    @rule(
+        ns=namespaces,
+        account=accounts,
+        limit=st.sampled_from([30, 60, 200]),
+        window_ms=st.sampled_from([1000, 60_000, DAY_MS, 3 * DAY_MS + 1000]),
+    )
+    def set_limit(self, ns: str, account: str, limit: int, window_ms: int) -> None:
+        self.walker.set_limit(ns, account, Limit(f"w{window_ms}", "amount", limit, window_ms, shadow=False))
 
     @precondition(lambda self: self.model.holds)
     @rule(pick=picks, part=st.integers(0, 3), other=amounts, key=keys)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
-from model import Change, Clash, Closed, Held, Model, Over, Short, TooLarge
+from model import Change, Clash, Closed, Held, Model, Over, Refused, Short, TooLarge
 from servers_under_test import ServerUnderTest
 from shape import check_shape
 
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
+from gateway.domain.limits import Limit, read_limits
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -116,9 +119,8 @@ class Walker:
             assert decision.entry.namespace == ns
             new = bool(self._new) and self._new[-1] == (ns, answer)
             assert decision.replayed == (not new), decision
-        elif isinstance(answer, Short):
-            assert isinstance(decision, Denied), f"{decision}, not {answer}"
-            assert short_of(decision) == answer
+        elif isinstance(answer, Short | Refused):
+            self._compare_denied(decision, answer)
         elif isinstance(answer, Over):
             assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
@@ -132,6 +134,20 @@ class Walker:
     @property
     def _new(self) -> Sequence[tuple[str, Change]]:
         return self.model.changes[len(self.checked.entries) :]
+
+    def _compare_denied(self, decision: Any, answer: Short | Refused) -> None:
+        assert isinstance(decision, Denied), f"{decision}, not {answer}"
+        if isinstance(answer, Short):
+            assert short_of(decision) == answer
+        else:
+            assert (decision.leg, decision.limit) in answer.limits
+            assert (decision.reason, decision.wait_ms) == ("limit", answer.wait_ms)
+
+    def set_limit(self, ns: str, account: str, limit: Limit) -> None:
+        """Set a rate on both."""
+        answer = self.model.set_limit(ns, account, limit.name, limit.limit, limit.window_ms)
+        assert self.run(self.decider.set_limit(Call(ns, None, "", b""), account, limit)) == answer
+        self.check()
 
     # Comparing everything.
 
@@ -167,9 +183,17 @@ class Walker:
         assert (told and told.words()) == (spans and spans.words)
         key, path = self.keys.prefix, path_of(ns, account)
         row, listed = await asyncio.gather(
-            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "period"),
+            self.link.call("HMGET", f"{key}acct:{path}", "balance", "reserved", "period", "limits"),
             self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
         )
+        told = row[3] if row[0] is not None else self.ledger.limits.get((ns, account))
+        states = {state.limit.name: state for state in read_limits(told or "")}
+        known = self.model.rates.of(ns, account)
+        assert states.keys() == known.keys()
+        for name, rate in known.items():
+            state, flown = states[name], replace(rate)
+            flown.flow(self.model.now_ms)
+            assert state.used_at(self.model.now_ms) == math.ceil(flown.used), (state, rate)
         if row[0] is None:
             assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
@@ -199,7 +223,10 @@ class Walker:
         """Ask what a reserve would be told."""
         short = self.model.check(ns, legs)
         checked = self.run(self.decider.check(ns, legs))
-        assert (checked.denied and short_of(checked.denied)) == short
+        if short is None:
+            assert checked.denied is None
+        else:
+            self._compare_denied(checked.denied, short)
         has = [self.model.money(ns, account) for account, _ in legs]
         assert checked.legs == tuple((money.balance, money.reserved) for money in has)
         self.check()
@@ -354,7 +381,7 @@ def short_of(denied: Denied) -> Short:
     """Say a denial as the model does."""
     assert denied.available == denied.balance - denied.reserved
     assert (denied.reason, denied.limit) == ("balance", None)
-    leg, account, balance, reserved, _, needed, wait_ms, _, _ = denied
+    leg, account, balance, reserved, _, needed, wait_ms, *_ = denied
     return Short(leg, account, balance, reserved, needed, wait_ms)
 
 

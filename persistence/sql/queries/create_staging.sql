@@ -2,7 +2,7 @@
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_accounts (
     namespace text COLLATE "C", account text COLLATE "C", user_id text, event_type text, unit text,
     resource text, scale smallint, balance bigint, reserved bigint, epoch integer, seq bigint,
-    created_at timestamptz, updated_at timestamptz
+    created_at timestamptz, updated_at timestamptz, limits text COLLATE "C"
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_holds (
     namespace text COLLATE "C", hold_id text COLLATE "C", leg smallint, status text COLLATE "C", amount bigint,

@@ -1,5 +1,5 @@
 -- Accounts, each followed by the legs of its open holds: one row with nulls where it has none.
-SELECT known.namespace, known.account, known.balance, known.reserved,
+SELECT known.namespace, known.account, known.balance, known.reserved, coalesce(known.limits, ''),
        CASE WHEN of_periods.account IS NOT NULL THEN ARRAY[
            (extract(epoch FROM of_periods.due_at) * 1000)::bigint::text,
            (extract(epoch FROM of_periods.closed_at) * 1000)::bigint::text,
