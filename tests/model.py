@@ -402,7 +402,7 @@ class Model:
 
     def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | Refused | None:
         """Say what reserve would, and hold nothing."""
-        self._expire(ns, [account for account, _ in legs])
+        self._touch(ns, [account for account, _ in legs])
         return _both(self._short(ns, legs), self._refused(ns, legs))
 
     def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
