@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | REPLAYED posted id head | UNKNOWN posted | UNSURE posted ticket
 --          | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts expiry due decide terms once write marked remember
+-- USES: guard replay accounts expiry due decide terms once stale write marked remember
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@replay
@@ -16,6 +16,7 @@ local account, body = touch(ARGV[3], ARGV[6]), ARGV[9]
 --@terms
 local kind, latest = 'close:', words[5]
 --@once
+--@stale
 -- A hold belongs to the period in which it was made. Those that are open now were made before this moment,
 -- and whatever is made from now on must be told from them.
 local closed_ms = account.reserved == 0 and now or now + 1

@@ -4,7 +4,7 @@
 -- RETURNS: DONE posted id head | REPLAYED posted id head | UNKNOWN posted | UNSURE posted ticket | UNGIVEN posted
 --          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts expiry due decide terms once write marked remember
+-- USES: guard replay accounts expiry due decide terms once stale write marked remember
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
 --@replay
@@ -16,6 +16,7 @@ local account, body = touch(ARGV[3], ARGV[6]), ARGV[10]
 --@terms
 local kind, latest = 'open:', words[4]
 --@once
+--@stale
 local amount = tonumber(ARGV[9] ~= '' and ARGV[9] or words[7])
 if not answer and (not amount or amount <= 0) then answer = {'UNGIVEN', posted} end
 local balance = account.balance + (amount or 0)

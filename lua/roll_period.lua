@@ -3,7 +3,7 @@
 -- ARGV: epoch at namespace account words next_ms (boundary_ms ended opened close_body open_body)...
 -- RETURNS: ROLLED | STALE | LOAD
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard accounts terms
+-- USES: guard accounts terms stale
 -- COST: O(periods)
 --@guard
 --@accounts
@@ -15,6 +15,9 @@ if not account then return {'LOAD', posted, text(clock) .. ':' .. now_text, '', 
 if account.period ~= ARGV[5] then return {'ROLLED', posted} end
 rolled = {'ROLLED', posted}
 --@terms
+--@stale
+-- Whoever opens or closes one of these days by hand is told of it, as the account remembers, until the ledger can tell.
+local marks = {}
 local ending = ' ' .. account.reserved_text
 local balance, limit = account.balance, tonumber(words[8])
 for i = 7, #ARGV, 5 do
@@ -24,6 +27,7 @@ for i = 7, #ARGV, 5 do
     local expired, over_text = math.max(over, 0), text(over)
     balance, words[5], words[3] = balance - expired, ended, over_text
     words[2] = tonumber(closed_text) > tonumber(words[2]) and closed_text or words[2]
+    marks[#rolled + 1] = 'close:' .. ended
     rolled[#rolled + 1] = 'close_period ' .. now_text .. ' ' .. ARGV[3] .. ' - ' .. words[2] .. ' 0 ' .. account.name
       .. ' ' .. text(-expired) .. ' 0 ' .. over_text .. ' ' .. text(balance) .. ending
     rolled[#rolled + 1] = ARGV[i + 3]
@@ -31,7 +35,7 @@ for i = 7, #ARGV, 5 do
   -- A period that was opened by hand has its allocation; a balance at the largest exact number takes no more.
   local amount = opened > words[4] and math.min(tonumber(words[7]), MAX_AMOUNT - balance) or 0
   balance, words[1], words[6] = balance + amount, ARGV[i + 5] or ARGV[6], opened
-  if opened > words[4] then words[4] = opened end
+  if opened > words[4] then marks[#rolled + 1], words[4] = 'open:' .. opened, opened end
   rolled[#rolled + 1] = 'open_period ' .. now_text .. ' ' .. ARGV[3] .. ' - ' .. words[1] .. ' 0 ' .. account.name
     .. ' ' .. text(amount) .. ' 0 0 ' .. text(balance) .. ending
   rolled[#rolled + 1] = ARGV[i + 4]
@@ -39,7 +43,9 @@ end
 local count, id = (#rolled - 2) / 2, nil
 for i = 3, #rolled, 2 do
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', rolled[i], 'body', rolled[i + 1])
+  if marks[i] then call('HSET', account.key, marks[i], id .. ' ' .. now_text .. ' ' .. rolled[i]) end
 end
+if #stale > 0 then call('HDEL', account.key, unpack(stale)) end
 call('HSET', account.key, 'balance', text(balance), 'seq', string.match(id, '%d+$'), 'period', table.concat(words, ' '))
 if now > last_ms then call('HSET', KEYS[1], 'last_ms', now_text) end
 rolled[#rolled + 1] = id

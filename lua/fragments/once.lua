@@ -4,7 +4,7 @@
 -- GIVES: mark (the account's field that remembers this day)
 -- ANSWERS: UNKNOWN posted, for an account that does not exist; REPLAYED posted id head; UNSURE posted ticket
 -- USES: guard accounts decide terms
-local ONCE_MS, KEEP_MS = 10000, 60000
+local ONCE_MS = 10000
 local mark = kind .. ARGV[7]
 if not answer then
   local marked = call('HGET', account.key, mark)
@@ -17,15 +17,5 @@ if not answer then
     answer = {'REPLAYED', posted, first_id, first_head}
   elseif ARGV[7] <= latest and not asked then
     answer = {'UNSURE', posted, text(clock) .. ':' .. now_text}
-  end
-end
-local stale = {}
-local fields = call('HGETALL', account.key)
-for i = 1, #fields, 2 do
-  if string.find(fields[i], '^open:') or string.find(fields[i], '^close:') then
-    local epoch, seq, at = string.match(fields[i + 1], '^(%d+)-(%d+) (%d+)')
-    if (epoch ~= ARGV[1] or tonumber(seq) <= tonumber(posted)) and now - tonumber(at) > KEEP_MS then
-      stale[#stale + 1] = fields[i]
-    end
   end
 end

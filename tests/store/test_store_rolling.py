@@ -81,6 +81,22 @@ async def test_an_account_begins_its_periods_when_it_is_touched_and_no_sooner(
     assert times[-1] == int(datetime(2096, 4, 29, 22, tzinfo=UTC).timestamp() * 1000)
 
 
+async def test_what_began_by_itself_is_not_begun_again_by_hand(timed: Stand, clock: Clock) -> None:
+    clock.now_ms = day_ms(2096, 1, 31)
+    await timed.decider.standing("acme", ACCOUNT)
+    clock.now_ms = day_ms(2096, 2, 29)
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
+    for _ in range(2):  # the ledger knows nothing of it yet, and then it does
+        opened = await timed.decider.open_period(call(), ACCOUNT, date(2096, 2, 29), 7)
+        assert (opened.replayed, opened.entry.legs[0].amount) == (True, 100)
+        assert (await timed.decider.open_period(call(), ACCOUNT, ANCHOR, 7)).replayed
+        closed = await timed.decider.close_period(call(), ACCOUNT, date(2096, 2, 28))
+        assert closed is not None
+        assert (closed.replayed, closed.entry.legs[0].amount) == (True, -90)
+        await timed.post()
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
+
+
 async def test_many_who_come_at_once_begin_a_period_once(
     timed: Stand, clock: Clock, server: ServerUnderTest
 ) -> None:
