@@ -12,8 +12,8 @@ SCRIPTS, METER, HTTP, ECHO = "scripts", "meter", "http", "echo"
 LIMITS, POSTGRES, POSTGRES_RELAXED = "limits", "postgres", "postgres, commits do not wait for the disk"
 RESERVE, CHECK, PAIR = "reserve", "check", "reserve + commit"
 DURABLE = "reserve, by durability"
-LEGS = "reserve, by legs"
-LEG_COUNTS = (1, 3, 8)
+PARTS = "reserve, by legs and limits"
+PARTS_OF = ((1, 0), (3, 0), (8, 0), (1, 2), (1, 6), (3, 2))
 CLOSED, OPEN = "closed", "open"
 
 
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
     """One thing to measure: who does what, on how many accounts, for how many clients, in which loop.
 
     ``durability`` is a label of durability.LEVELS. Of several ``legs`` all but the first are accounts that
-    everybody shares.
+    everybody shares; ``limits`` are so many on each account that is the first leg.
     """
 
     subject: str
@@ -32,6 +32,7 @@ class Cell(NamedTuple):
     keyed: bool = False
     durability: str = "journal"
     legs: int = 1
+    limits: int = 0
 
     def beside(self, subject: str) -> Cell:
         """Give the same cell of another subject."""
@@ -56,5 +57,5 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
             yield from (Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))
     for label in LEVELS:
         yield Cell(METER, DURABLE, sizes.accounts, sizes.durable_clients, durability=label)
-    for legs in LEG_COUNTS:
-        yield Cell(METER, LEGS, sizes.accounts, sizes.durable_clients, legs=legs)
+    for legs, limits in PARTS_OF:
+        yield Cell(METER, PARTS, sizes.accounts, sizes.durable_clients, legs=legs, limits=limits)

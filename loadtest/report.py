@@ -16,10 +16,10 @@ from loadtest.cells import (
     DURABLE,
     ECHO,
     HTTP,
-    LEGS,
     LIMITS,
     METER,
     OPEN,
+    PARTS,
     POSTGRES,
     POSTGRES_RELAXED,
     RESERVE,
@@ -52,7 +52,7 @@ def show(summary: Summary, verdicts: Sequence[Verdict]) -> None:
         _latency(summary),
         _peers(summary),
         _durability(summary),
-        _legs(summary),
+        _parts(summary),
         _spent(summary),
         _layers(summary),
         _memory(summary),
@@ -153,14 +153,15 @@ def _durability(summary: Summary) -> _Section:
     return section
 
 
-def _legs(summary: Summary) -> _Section:
-    title = "A reserve through the Meter by number of legs, closed loop; latency in ms"
-    section = _section(title, "legs", "on", "clients", "per second", "of one leg", "p50", "p99")
+def _parts(summary: Summary) -> _Section:
+    title = "A reserve through the Meter by legs and by limits of the first, closed loop; latency in ms"
+    section = _section(title, "legs", "limits", "on", "clients", "per second", "of one leg", "p50", "p99")
     for row in summary.rows:
-        if row.verb == LEGS:
-            share = summary.ratio(row.cell, row.cell._replace(legs=1))
+        if row.verb == PARTS:
+            share = summary.ratio(row.cell, row.cell._replace(legs=1, limits=0))
             section.table.add_row(
                 str(row.legs),
+                str(row.limits),
                 _accounts(row),
                 str(row.clients),
                 _rate(row),

@@ -19,11 +19,11 @@ from loadtest.cells import (
     DURABLE,
     ECHO,
     HTTP,
-    LEGS,
     LIMITS,
     METER,
     OPEN,
     PAIR,
+    PARTS,
     POSTGRES,
     RESERVE,
     SCRIPTS,
@@ -39,7 +39,7 @@ from loadtest.tally import Figures, Window
 # An open loop offers this share of what the closed loop before it could do.
 OPEN_SHARE = 0.5
 
-_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve", LEGS: "reserve"}
+_VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve", PARTS: "reserve"}
 _SCRIPT_CONNECTIONS = 4
 
 Tell = Callable[[str], None]
@@ -129,7 +129,7 @@ def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed
     window = Window(cell.clients, sizes.warm_seconds, seconds, offered)
     namespace = f"load-{seed}"
     job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
-    fund = {"namespace": f"load-{seed}", "accounts": cell.accounts, "legs": cell.legs}
+    fund = {"namespace": f"load-{seed}", "accounts": cell.accounts, "legs": cell.legs, "limits": cell.limits}
     if cell.subject in {SCRIPTS, METER, HTTP}:
         scene.workers["meter"].do(verb="fund", **fund)
         scene.drained(namespace)

@@ -26,6 +26,7 @@ class Row(msgspec.Struct, kw_only=True):
     keyed: bool
     durability: str
     legs: int
+    limits: int
     rate: float
     offered: float | None
     p50_ms: float | None

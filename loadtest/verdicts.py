@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from loadtest.cells import ECHO, HTTP, METER, RESERVE, SCRIPTS, Cell
+from loadtest.cells import ECHO, HTTP, METER, PARTS, RESERVE, SCRIPTS, Cell
 from loadtest.summary import Summary
 
 HTTP_SHARE, HTTP_CLIENTS = 0.40, 32
 METER_SHARE, METER_CLIENTS = 0.60, 256
 SCRIPT_US = 15.0
+PARTS_SHARE, PARTS_LEGS, PARTS_LIMITS = 0.50, 3, 2
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -40,6 +41,11 @@ def verdicts(summary: Summary) -> list[Verdict]:
             at_most(f"microseconds of {row.server} for a full reserve", SCRIPT_US, row.quiet_us)
             for row in summary.scripts
         ),
+        at_least(
+            f"a reserve of {PARTS_LEGS} legs and {PARTS_LIMITS} limits, as a share of one leg without",
+            PARTS_SHARE,
+            _parts_share(summary),
+        ),
         at_most("answers other than what was asked for", 0, sum(row.faults for row in summary.rows)),
     ]
 
@@ -57,6 +63,13 @@ def at_most(target: str, bound: float, found: float | None) -> Verdict:
 def all_kept(found: list[Verdict]) -> bool:
     """Whether every target was measured and kept."""
     return all(verdict.kept for verdict in found)
+
+
+def _parts_share(summary: Summary) -> float | None:
+    for row in summary.rows:
+        if row.verb == PARTS and (row.legs, row.limits) == (PARTS_LEGS, PARTS_LIMITS):
+            return summary.ratio(row.cell, row.cell._replace(legs=1, limits=0))
+    return None
 
 
 def _worst_share(summary: Summary, subject: str, base: str, clients: int) -> float | None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
+from gateway.domain.limits import Per
 from gateway.embedded import open_meters
 from gateway.errors import MeterError
 from gateway.meter import Meter
@@ -74,6 +75,8 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
             if job["verb"] == "fund":
                 funded = [*names, *(leg["user_id"] for leg in shared_legs(job["legs"]))]
                 await asyncio.gather(*(made.allocate(name, EVENT, PLENTY, UNIT) for name in funded))
+                for name in names:
+                    await asyncio.gather(*(_limit(made, name, number) for number in range(job["limits"])))
                 return None
             made = made.with_durability(job["durability"])
             also = shared_legs(job["legs"])
@@ -86,6 +89,12 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
 def shared_legs(legs: int) -> list[dict[str, str]]:
     """Give the legs beside the first, which all calls have in common."""
     return [{"user_id": f"shared-{number}"} for number in range(1, legs)]
+
+
+async def _limit(made: Meter, name: str, number: int) -> None:
+    """Give an account a limit that nobody reaches, by amount or by requests."""
+    per: Per = "amount" if number % 2 else "requests"
+    await made.set_limit(name, EVENT, UNIT, f"limit-{number}", per, PLENTY, 60 * (1 + number))
 
 
 def _reserves(made: Meter, names: list[str], also: list[dict[str, str]], *, keyed: bool) -> tasks.Act:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import loadtest.__main__ as command
 from loadtest.bare import ScriptTimes, Weights
-from loadtest.cells import ECHO, HTTP, METER, RESERVE, SCRIPTS, Cell
+from loadtest.cells import ECHO, HTTP, METER, PARTS, RESERVE, SCRIPTS, Cell
 from loadtest.run import Results, Sample
 from loadtest.summary import Summary, summary
 from loadtest.tally import Figures
@@ -23,12 +23,19 @@ def sample(rate: float, faults: int = 0) -> Sample:
 
 
 def results(
-    rates: dict[tuple[str, int, int], list[float]], script_us: float = 14.0, faults: int = 0
+    rates: dict[tuple[str, int, int], list[float]],
+    script_us: float = 14.0,
+    faults: int = 0,
+    parts: list[float] | None = None,
 ) -> Results:
     samples = {
         Cell(who, RESERVE, accounts, clients): [sample(rate, faults) for rate in found]
         for (who, accounts, clients), found in rates.items()
     }
+    if parts:
+        one_leg = Cell(METER, PARTS, 1000, 32)
+        samples[one_leg] = [sample(10.0) for _ in parts]
+        samples[one_leg._replace(legs=3, limits=2)] = [sample(rate) for rate in parts]
     times = ScriptTimes([script_us] * 10, [20.0] * 10)
     return Results(
         {"decides": "Redis"},
@@ -68,22 +75,23 @@ def test_figures_are_medians_and_faults_are_added_up() -> None:
 
 
 def test_the_worst_of_one_and_many_accounts_is_judged() -> None:
-    found = judged(results(good()))
+    found = judged(results(good(), parts=[5.0, 9.0, 1.0]))
+    assert found["a reserve of 3 legs and 2 limits, as a share of one leg without"] == (0.5, True)
     assert found["HTTP reserve at 32 clients, as a share of the bare echo"] == (0.40, True)
     assert found["Meter in process at 256 clients, as a share of the scripts alone"] == (0.6, True)
     assert found["microseconds of Redis for a full reserve"] == (14.0, True)
-    assert all_kept(verdicts(summary(results(good()), {})))
+    assert all_kept(verdicts(summary(results(good(), parts=[5.0]), {})))
 
 
 def test_each_target_can_be_missed() -> None:
     slow = good() | {(HTTP, 1000, 32): [39.0, 39.0, 39.0], (METER, 1, 256): [5.9, 5.9, 5.9]}
-    found = judged(results(slow, script_us=15.1, faults=1))
-    assert [kept for _, kept in found.values()] == [False, False, False, False]
+    found = judged(results(slow, script_us=15.1, faults=1, parts=[4.9]))
+    assert [kept for _, kept in found.values()] == [False, False, False, False, False]
 
 
 def test_what_was_not_measured_is_neither_kept_nor_missed() -> None:
     found = verdicts(summary(results({(ECHO, 1, 32): [1.0]}), {}))
-    assert [verdict.kept for verdict in found] == [None, None, True, True]
+    assert [verdict.kept for verdict in found] == [None, None, True, None, True]
     assert not all_kept(found)
 
 
@@ -103,7 +111,7 @@ def test_at_most_takes_the_bound_itself(found: float | None, kept: bool | None) 
 def test_only_assert_turns_a_missed_target_into_an_exit_code(
     script_us: float, words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "run", lambda _sizes, _tell, _redis: results(good(), script_us=script_us))
+    monkeypatch.setattr(command, "run", lambda _sizes, _tell, _redis: results(good(), script_us=script_us, parts=[5.0]))
     found = CliRunner().invoke(command.cli, [*words, "--results", str(tmp_path)])
     assert found.exit_code == code, found.output
     assert ("MISSED" in found.output) == (script_us > 15)
