@@ -55,7 +55,7 @@ class _Ready:
 
     def __init__(self) -> None:
         self.done = read_done(_REPLY, b"")
-        self.answer = wording.reserved(self.done, 1, 0)
+        self.answer = wording.reserved(self.done, 0)
         self.reply: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.reply.set_result(_REPLY)
 
@@ -102,7 +102,7 @@ async def _measured(calls: int) -> dict[str, float]:
     body = _best(calls, partial(read, _BODY))
     encoding = _best(calls, partial(encode, ready.answer))
     endpoint = _best(calls, lambda: _finish(_posted(app)))
-    saying = _best(calls, lambda: wording.reserved(ready.done, 1, 0))
+    saying = _best(calls, lambda: wording.reserved(ready.done, 0))
     metered = _best(calls, lambda: _finish(meter.reserve("user-7", "llm_call", 1, "tokens")))
     reading = _best(calls, lambda: read_done(_REPLY, b""))
     deciding = _best(calls, lambda: _finish(decider.reserve(call, _HOLD, 300_000, ((_ACCOUNT, 1),))))
