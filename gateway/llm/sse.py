@@ -31,9 +31,9 @@ class EventStream:
         for piece in chunk.splitlines(keepends=True):
             ended = piece.endswith((b"\r", b"\n"))
             self._extend(piece.rstrip(b"\r\n") if ended else piece)
+            self._after_return = piece.endswith(b"\r")
             if ended:
                 yield from self._end_line()
-                self._after_return = piece.endswith(b"\r")
 
     def close(self) -> Iterator[bytes | None]:
         """Give the data of the event that the stream's end left without its empty line, if there is any."""

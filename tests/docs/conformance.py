@@ -157,7 +157,8 @@ FUNCTION_TESTS = {
     "get_usage": _USAGE,
     "get_user_balances": _ACCOUNTS,
     "adjust": _RECORDED,
-    "allocate": "scenarios/test_inbox.py test_an_order_is_paid_and_its_customer_credited_or_neither",
+    "allocate": "scenarios/test_recorded_operations.py "
+    "test_an_order_is_paid_and_its_customer_credited_or_neither",
     "commit": _RECORDED,
     "consume": _RECORDED,
     "release": _RECORDED,

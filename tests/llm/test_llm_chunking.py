@@ -124,6 +124,10 @@ def test_an_event_of_the_greatest_size_is_taken_and_a_longer_one_left_out() -> N
     assert split(b"x" * 15, max_bytes=14) == [None]
 
 
+def test_a_return_is_forgotten_with_what_comes_after_it() -> None:
+    assert split(b"data: a\r:", b"\ndata: b\n\n") == [b"a\nb"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_every_cut_of_anything_makes_the_same_events(data: st.DataObject) -> None:

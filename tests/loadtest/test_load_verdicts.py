@@ -111,7 +111,9 @@ def test_at_most_takes_the_bound_itself(found: float | None, kept: bool | None) 
 def test_only_assert_turns_a_missed_target_into_an_exit_code(
     script_us: float, words: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "run", lambda _sizes, _tell, _redis: results(good(), script_us=script_us, parts=[5.0]))
+    monkeypatch.setattr(
+        command, "run", lambda _sizes, _tell, _redis: results(good(), script_us=script_us, parts=[5.0])
+    )
     found = CliRunner().invoke(command.cli, [*words, "--results", str(tmp_path)])
     assert found.exit_code == code, found.output
     assert ("MISSED" in found.output) == (script_us > 15)

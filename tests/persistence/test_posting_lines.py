@@ -53,7 +53,7 @@ def test_a_movement_is_a_line_of_the_ledger_with_its_balance_after() -> None:
     assert split(posting.ledger_lines()) == kept
     assert list(posting.repair_lines()) == []
     assert split(posting.account_lines()) == [
-        ["acme", *OF_ALICE, "0", "65", "0", "3", "2", AT, AT],
+        ["acme", *OF_ALICE, "0", "65", "0", "3", "2", AT, AT, NULL],
     ]
 
 
@@ -66,7 +66,9 @@ def test_money_is_written_in_its_unit() -> None:
         ["1.5", "1.5"],
         ["-0.000001", "1.499999"],
     ]
-    assert split(posting.account_lines()) == [["acme", *OF_MONEY, "6", "1499999", "0", "1", "1", AT, AT]]
+    assert split(posting.account_lines()) == [
+        ["acme", *OF_MONEY, "6", "1499999", "0", "1", "1", AT, AT, NULL]
+    ]
     assert [line[4] for line in split(posting.usage_lines())] == ["1.5", "-0.000001"]
 
 
@@ -118,7 +120,7 @@ def test_an_account_keeps_when_it_was_first_and_last_touched() -> None:
     scribe.at_ms += TTL_MS
     scribe.allocate(ALICE, 1)
     (line,) = split(Posting(scribe.entries).account_lines())
-    assert line[-2:] == [AT, LATER]
+    assert line[-3:] == [AT, LATER, NULL]
 
 
 def test_a_repair_is_a_line_also_where_it_books_nothing() -> None:
@@ -139,8 +141,8 @@ def test_an_open_hold_is_a_line_for_each_leg() -> None:
     scribe.reserve({ALICE: 5, BOB: 6}, body=b'{"reason":"r"}', hold_id=HOLD)
     posting = Posting(scribe.entries)
     assert split(posting.open_hold_lines()) == [
-        ["acme", HOLD, "0", ALICE, "alice", "5", AT, LATER, '{"reason":"r"}'],
-        ["acme", HOLD, "1", BOB, "bob", "6", AT, LATER, '{"reason":"r"}'],
+        ["acme", HOLD, "0", ALICE, "alice", "5", AT, LATER, '{"reason":"r"}', "0", "5", NULL],
+        ["acme", HOLD, "1", BOB, "bob", "6", AT, LATER, '{"reason":"r"}', "0", "6", NULL],
     ]
     assert not [*posting.settled_hold_lines(), *posting.hold_change_lines(), *posting.ledger_lines()]
 
@@ -151,8 +153,8 @@ def test_an_extension_of_a_new_hold_is_in_its_line_and_has_one_of_its_own() -> N
     posting = Posting(scribe.entries)
     ends = "2025-11-20 01:03:20.000+00:00"
     assert [line[3:] for line in split(posting.open_hold_lines())] == [
-        [ALICE, "alice", "7", AT, ends, NULL],
-        [BOB, "bob", "8", AT, ends, NULL],
+        [ALICE, "alice", "7", AT, ends, NULL, "0", "5", NULL],
+        [BOB, "bob", "8", AT, ends, NULL, "0", "6", NULL],
     ]
     assert split(posting.extension_lines()) == [
         ["acme", HOLD, str(leg), str(entry_id(Position(1, 1), leg)), account, AT, "2"]
@@ -174,7 +176,8 @@ def test_a_settled_hold_says_how_and_when(verb: str, status: str, consumed: str,
     posting = Posting(scribe.entries if made_here else scribe.entries[1:])
     change = ["acme", HOLD, "0", status, "5", consumed, LATER, LATER, "False", NULL]
     if made_here:
-        assert split(posting.settled_hold_lines()) == [[*change, ALICE, "alice", AT, '{"reason":"r"}']]
+        made = [ALICE, "alice", AT, '{"reason":"r"}', "0", "5", NULL]
+        assert split(posting.settled_hold_lines()) == [[*change, *made]]
         assert not list(posting.hold_change_lines())
     else:
         assert split(posting.hold_change_lines()) == [change]

@@ -63,6 +63,9 @@ class Cursor:
         self._rows = list(given) if isinstance(given, list) else []
         self.rowcount = given if isinstance(given, int) else len(self._rows)
 
+    async def fetchone(self) -> tuple[Any, ...] | None:
+        return self._rows[0] if self._rows else None
+
     async def fetchall(self) -> list[tuple[Any, ...]]:
         return self._rows
 
@@ -73,6 +76,8 @@ class Cursor:
 
 class Connection:
     """One connection: each statement is a transaction of its own, unless one was begun."""
+
+    copies = True
 
     def __init__(self, database: SimDatabase) -> None:
         self._database = database

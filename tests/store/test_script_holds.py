@@ -47,7 +47,7 @@ async def test_a_leg_that_is_short_denies_the_whole_hold(desk: Desk, short: int)
     legs[short] = (legs[short][0], int(legs[short][1]) + 1)
     denied = read_denied(await desk.reserve("h", legs))
     numbers = (100, 40 + short, 60 - short, 61 - short, 5000)
-    assert denied == (short, legs[short][0], *numbers, "balance", None)
+    assert denied == (short, legs[short][0], *numbers, "balance", None, False)
     assert await desk.everything() == before
     legs[short] = (legs[short][0], int(legs[short][1]) - 1)
     assert (await desk.reserve("h", legs))[0] == "DONE"
@@ -55,7 +55,18 @@ async def test_a_leg_that_is_short_denies_the_whole_hold(desk: Desk, short: int)
 
 async def test_a_denial_without_holds_says_so(desk: Desk) -> None:
     await desk.known(A, balance=-3)
-    assert read_denied(await desk.reserve("h", [(A, 1)])) == (0, A, -3, 0, -3, 1, None, "balance", None)
+    assert read_denied(await desk.reserve("h", [(A, 1)])) == (
+        0,
+        A,
+        -3,
+        0,
+        -3,
+        1,
+        None,
+        "balance",
+        None,
+        False,
+    )
 
 
 async def test_one_account_in_two_legs_is_refused(desk: Desk) -> None:

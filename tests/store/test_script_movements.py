@@ -57,7 +57,18 @@ async def test_consume_with_the_check_compares_with_what_is_available(desk: Desk
     await desk.known(A, balance=10)
     await desk.reserve("h", [(A, 4)])
     before = await desk.everything()
-    assert read_denied(await desk.consume(A, 7, check=1)) == (0, A, 10, 4, 6, 7, 60_000, "balance", None)
+    assert read_denied(await desk.consume(A, 7, check=1)) == (
+        0,
+        A,
+        10,
+        4,
+        6,
+        7,
+        60_000,
+        "balance",
+        None,
+        False,
+    )
     assert await desk.everything() == before
     assert (await desk.consume(A, 6, check=1))[0] == "DONE"
     assert await desk.standing(A) == (4, 4)
