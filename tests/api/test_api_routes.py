@@ -36,6 +36,10 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
      ("reserve", *NAMED, 5, "tokens", "sonnet", 300, None, None)),
     ("POST", "/v1/reservations", {**ACCOUNT, "amount": 5, "ttl_seconds": 60, "metadata": META},
      ("reserve", *NAMED, 5, "tokens", "sonnet", 60, None, META)),
+    ("POST", "/v1/check", {**ACCOUNT, "amount": 5}, ("check", *NAMED, 5, "tokens", "sonnet")),
+    ("POST", "/v1/check", {**ACCOUNT, "amount": 5, "also": [{"user_id": None}, {"unit": "usd", "amount": 2}]},
+     ("check", *NAMED, 5, "tokens", "sonnet",
+      {"also": [{"user_id": None, "amount": None}, {"unit": "usd", "amount": 2}]})),
     ("POST", "/v1/reservations/h1/commit", {"actual_amount": 0}, ("commit", "h1", 0, None, None)),
     ("POST", "/v1/reservations/h1/commit", {"actual_amount": 3, "metadata": META, "idempotency_key": "k"},
      ("commit", "h1", 3, META, "k")),
@@ -73,6 +77,19 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("GET", f"/v1/usage/namespace?{SPAN}", b"", ("namespace_usage", AT, AT)),
     ("GET", "/v1/stats", b"", ("get_stats",)),
     ("GET", f"/v1/account?{QUERY}", b"", ("get_account", *NAMED, "tokens", "sonnet")),
+    ("PUT", "/v1/limits", {**ACCOUNT, "name": "m", "per": "amount", "limit": 5, "window_seconds": 60},
+     ("set_limit", *NAMED, "tokens", "m", "amount", 5, 60, "sonnet", False)),
+    ("PUT", "/v1/limits",
+     {**ACCOUNT, "user_id": None, "resource": None, "name": "c", "per": "concurrency", "limit": 2,
+      "shadow": True},
+     ("set_limit", None, "llm_call", "tokens", "c", "concurrency", 2, None, None, True)),
+    ("GET", f"/v1/limits?{QUERY}", b"", ("get_limits", *NAMED, "tokens", "sonnet")),
+    ("GET", "/v1/limits?event_type=llm_call&unit=tokens", b"",
+     ("get_limits", None, "llm_call", "tokens", None)),
+    ("DELETE", f"/v1/limits?{QUERY}&name=m", b"", ("delete_limit", *NAMED, "tokens", "m", "sonnet")),
+    ("DELETE", "/v1/limits?event_type=llm_call&unit=tokens&name=m", b"",
+     ("delete_limit", None, "llm_call", "tokens", "m", None)),
+    ("GET", "/v1/decisions/h1", b"", ("get_decision", "h1")),
     ("GET", "/v1/audit-events", b"", ("audit_events", 100, None)),
     ("GET", "/v1/audit-events?limit=5&cursor=c", b"", ("audit_events", 5, "c")),
     ("POST", "/v1/reconcile", {"repair": True, "trust": "redis", "deep": True, "limit": 5, "cursor": "c"},
@@ -81,6 +98,10 @@ CASES: list[tuple[str, str, Any, tuple[Any, ...]]] = [
     ("GET", "/v1/reconciliations?limit=5&cursor=c", b"", ("reconciliations", 5, "c")),
     ("POST", "/v1/reservations/expire", {}, ("release_expired_reservations",)),
 ]  # fmt: skip
+
+
+# What the API makes of an answer that is no object.
+SHOWN = {"release_expired_reservations": {"count": 3}, "delete_limit": {"deleted": True}}
 
 
 @pytest.mark.parametrize("root_path", ["", "/behind"], ids=["fast", "routed"])
@@ -94,7 +115,7 @@ async def test_a_request_reaches_the_meter_and_its_answer_the_caller(
     assert gateway.meter.calls == [call]
     assert gateway.asked_for == [("default", NOBODY)]
     told = gateway.meter.answers[call[0]]
-    assert answer.json == ({"count": 3} if call[0] == "release_expired_reservations" else told)
+    assert answer.json == SHOWN.get(call[0], told)
     assert answer.headers["content-type"] == "application/json"
 
 
@@ -103,6 +124,12 @@ def test_every_route_is_tried_here() -> None:
         (method, path.partition("?")[0].replace("h1", "{reservation_id}")) for method, path, _, _ in CASES
     }
     assert tried | {("POST", "/v1/batch")} == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_a_limit_that_is_not_there_is_not_deleted(gateway: Any) -> None:
+    gateway.meter.answers["delete_limit"] = False
+    answer = await gateway.ask("DELETE", f"/v1/limits?{QUERY}&name=m")
+    assert (answer.status, answer.json) == (200, {"deleted": False})
 
 
 async def test_amounts_leave_as_exact_numbers(gateway: Any) -> None:
@@ -126,9 +153,12 @@ async def test_long_answers_have_their_length(gateway: Any, size: int) -> None:
     assert len(answer.body) == size
 
 
-async def test_a_reservation_that_is_not_there_is_not_found(gateway: Any) -> None:
-    gateway.meter.answers["get_reservation"] = None
-    answer = await gateway.get("/v1/reservations/nowhere")
+@pytest.mark.parametrize(
+    ("path", "asked"), [("reservations", "get_reservation"), ("decisions", "get_decision")]
+)
+async def test_a_reservation_that_is_not_there_is_not_found(gateway: Any, path: str, asked: str) -> None:
+    gateway.meter.answers[asked] = None
+    answer = await gateway.get(f"/v1/{path}/nowhere")
     assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
@@ -170,6 +200,9 @@ async def test_any_other_path_is_a_problem(gateway: Any, method: str, path: str)
         ("/v1/reservations/h1/commit", "POST"),
         ("/v1/balance", "GET, HEAD"),
         ("/v1/batch", "POST"),
+        ("/v1/check", "POST"),
+        ("/v1/limits", "DELETE, GET, HEAD, PUT"),
+        ("/v1/decisions/h1", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
     ],
 )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import date
 
 import pytest
-from desk import NEIGHBOUR, A, B, Desk
+from desk import NEIGHBOUR, A, B, Desk, Reply
 from servers_under_test import provider_names, running_server, server_names
 from shape import check_shape
 
+from gateway.domain.limits import Limit, limit_name, read_limits, terms_of
+from gateway.domain.periods import midnight_ms
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import scripts, verbs
+
+LIMIT = Limit("m", "amount", 10, 60_000, shadow=False)
 
 
 @pytest.fixture(scope="module", params=[name for name in server_names() if name != "fakeredis"])
@@ -72,6 +77,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
     replies["inspect"] = await desk.run("inspect", [desk.keys.due], desk.now, "1-0", 10, f"acct:acme:{A}")
     replies["mark"] = await desk.mark()
     replies["posted"] = await desk.posted(3, "h", "g", "late")
+    replies |= await _limited(desk) | await _in_periods(desk)
     assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
         "install": "INSTALLED",
         "balance": "BALANCE",
@@ -82,9 +88,43 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
         "leave": "LEFT",
         "inspect": "SHOWN",
         "posted": "POSTED",
+        "check": "FITS",
+        "limits": "LIMITS",
+        "roll_period": "ROLLED",
     }
     assert replies["sweep"][2] == "2"
+    assert replies["check"][2:] == ["95", "0"]
+    assert [state.limit for state in read_limits(replies["limits"][4])] == [LIMIT]
+    assert replies["roll_period"][-1] == "3"
     assert set(replies) == set(verbs()) - {"open", "close"}
+
+
+async def _limited(desk: Desk) -> dict[str, Reply]:
+    told = (limit_name(LIMIT.name), terms_of(LIMIT), "{}")
+    return {
+        "limit": await desk.change("limit", "", "k8", "", B, *told),
+        "check": await desk.run("check", [desk.keys.due], desk.now, desk.ns, B, 5),
+        "limits": await desk.run("limits", [desk.keys.due], desk.now, desk.ns, B),
+    }
+
+
+async def _in_periods(desk: Desk) -> dict[str, Reply]:
+    """Open and close periods by hand, and begin two days at once as the schedule says."""
+    first_ms, second_ms, next_ms = (midnight_ms(date(2096, 10, day), "UTC") for day in (3, 4, 5))
+    schedule = (first_ms, 100, 10, "2096-10-03", "day", "UTC")
+    replies = {
+        "set_period": await desk.change("set_period", "", "k9", "", B, *schedule, "{}"),
+        "open_period": await desk.change("open_period", "", "k10", "", B, "2096-10-01", "", 5, "{}"),
+        "close_period": await desk.change("close_period", "", "k11", "", B, "2096-09-30", "", "{}"),
+    }
+    desk.now = second_ms
+    due, _, _, path, words = await desk.balance(B)
+    assert (due, path) == ("DUE", f"acme:{B}")
+    first = (first_ms, "-", "2096-10-03", "", "{}")
+    second = (second_ms, "2096-10-03", "2096-10-04", "{}", "{}")
+    told = (desk.ns, B, words, next_ms, *first, *second)
+    replies["roll_period"] = await desk.run("roll_period", [desk.keys.due], desk.now, *told)
+    return replies
 
 
 async def test_every_key_of_a_shard_is_in_its_slot_and_shards_spread(cluster: Pipeline) -> None:
