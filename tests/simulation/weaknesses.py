@@ -224,7 +224,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
         _of(_CUT_OFF, shards=_OpenWhileChanging),
-        first=50,
+        first=605,
     ),
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
@@ -234,7 +234,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "hearing": Weakness(
         "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
     ),
-    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 95),
+    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 870),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
     "told": Weakness(
@@ -270,7 +270,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "install": Weakness(
         "a load overwrites what is there",
         _lua("local fresh = call('EXISTS', key) == 0", "local fresh = true"),
-        first=43,
+        first=340,
     ),
     "replay": Weakness(
         "scripts do not look for the answer to a key",

@@ -36,6 +36,7 @@ ACCOUNTS = ("a:llm:tokens:", "b:llm:tokens:", ":llm:tokens:")
 _MAX_STEPS = 60_000
 _QUIET_S = 240
 _LONGEST_TTL_S = 30
+_LONGEST_DELAY_S = 20  # what a link that broke still delivers may make a hold as late as this
 
 
 _ROOMS = ("gateway.", "persistence.")
@@ -114,7 +115,7 @@ class World:
         self.note("heal")
         self.faults.heal()
         await self._quiet()
-        await asyncio.sleep(_LONGEST_TTL_S)
+        await asyncio.sleep(_LONGEST_DELAY_S + _LONGEST_TTL_S)
         await self._touch_all()
         await self._quiet()
         self.note("quiet")
