@@ -32,7 +32,7 @@ def test_a_change_of_a_step_is_made_in_every_script_that_takes_it() -> None:
 
 def test_a_sample_is_noticed() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.mutants", "--sample", "5", "--chance", "7"],
+        [sys.executable, "-m", "tests.mutants", "--sample", "3", "--chance", "7"],
         cwd=_ROOT,
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ def test_changes_of_python_are_small_python_and_no_two_alike() -> None:
 
 def test_a_sample_of_the_changes_of_python_is_noticed() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.mutants", "--python", "--sample", "5", "--chance", "7"],
+        [sys.executable, "-m", "tests.mutants", "--python", "--sample", "3", "--chance", "7"],
         cwd=_ROOT,
         capture_output=True,
         text=True,
