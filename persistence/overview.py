@@ -25,7 +25,7 @@ _USAGE_GAPS = statement("usage_gaps")
 _DECISION = statement("decision")
 
 _HOUR_MS = 3_600_000
-_EVERYBODY = {"first": "", "beyond": "\U0010ffff"}
+_EVERYBODY: Mapping[str, str | None] = {"first": None, "beyond": None}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -63,7 +63,7 @@ class OverviewQueries(Reader, Overview):
         return await self._usage(namespace, rows)
 
     async def _check_kept(
-        self, namespace: str, start_ms: int, hours: object, accounts: Mapping[str, str]
+        self, namespace: str, start_ms: int, hours: object, accounts: Mapping[str, str | None]
     ) -> None:
         """See that no line was missing that was to be read. Asked afterwards: a month may go in between."""
         if not hours:

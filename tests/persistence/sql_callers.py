@@ -34,7 +34,16 @@ READS = {
     "reconcile": "",
     "as_of": "",
 }
-TABLES = ("accounts", "checkpoints", "ledger", "long_names", "open_holds", "usage_hourly", "operations")
+TABLES = (
+    "accounts",
+    "checkpoints",
+    "dropped_months",
+    "ledger",
+    "long_names",
+    "open_holds",
+    "operations",
+    "usage_hourly",
+)
 Row = dict[str, Any]
 
 

@@ -223,6 +223,12 @@ async def test_usage_of_whole_hours_stays_and_of_parts_that_are_gone_is_refused(
             with pytest.raises(MeterValidationError, match="Ask for whole hours") as raised:
                 await report
             assert (raised.value.errors[0].field, raised.value.code) == (field, "DATA_NOT_KEPT")
+        times = [datetime.fromtimestamp(at_ms / 1000, UTC) for at_ms in window]
+        for told in ("meter.get_usage('alice', %s, %s, 'acme')", "meter.get_namespace_usage(%s, %s, 'acme')"):
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="Ask for whole hours") as refused:
+                await ask(f"SELECT * FROM {told}", *times)
+            diag = refused.value.diag
+            assert (diag.column_name, diag.message_detail) == (field, "DATA_NOT_KEPT")
     assert await queries.namespace_usage("another", inside, kept) == []
     assert await queries.user_usage("acme", "nobody", inside, kept) == []
 
