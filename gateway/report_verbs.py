@@ -42,6 +42,7 @@ class ReportVerbs(ABC):
     __slots__ = ()
 
     namespace: str
+    _decider: Decider
 
     @abstractmethod
     def _overview(self) -> Overview: ...
@@ -87,11 +88,16 @@ class ReportVerbs(ABC):
     async def get_account(
         self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
     ) -> AccountDetails:
-        """Give an account whole. One that never had an entry is MeterValidationError with status 404."""
+        """Give an account whole, its periods too.
+
+        One that never had an entry is MeterValidationError with status 404.
+        """
         read = Arguments()
         read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
         read.done()
+        # Looked at, it begins the period of this moment, and the ledger hears of it.
+        await self._decider.standing(self.namespace, account)
         as_of = await self._caught_up()
         facts = await self._overview().account_facts(self.namespace, account)
         if facts is None:
