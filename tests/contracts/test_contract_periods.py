@@ -255,6 +255,27 @@ async def test_get_account_begins_the_period_of_today_and_says_when_it_ends(mete
     assert await of_account(meter, "current_period", "balance") == [current(str(today), 100, ends_at), 100]
 
 
+async def test_a_denial_says_when_the_next_period_opens(meter: Any) -> None:
+    start = datetime.now(UTC).date() - timedelta(days=1)
+    await meter.set_period_config(*ANN, start, 100, 20, every="30 days")
+    opens_s = midnight_ms(start + timedelta(days=30), "UTC") / 1000
+
+    async def retry_after(amount: int) -> Any:
+        asked = ("ann", "llm_call", amount, "tokens")
+        answers = [await meter.check(*asked), await meter.reserve(*asked)]
+        answers.append(await meter.consume(*asked, check_balance=True))
+        assert [answer["reason"] for answer in answers] == ["balance"] * 3
+        return [answer["retry_after"] for answer in answers]
+
+    before_s = datetime.now(UTC).timestamp() - 0.001
+    told = await retry_after(101)
+    assert all(opens_s - datetime.now(UTC).timestamp() <= after <= opens_s - before_s for after in told), told
+    assert await retry_after(121) == [None] * 3, "more than is carried over and given"
+    held = await meter.reserve("ann", "llm_call", 60, "tokens", ttl_seconds=30)
+    assert all(after <= 30 for after in await retry_after(90)), "what is held comes back before"
+    assert await meter.release(held["reservation_id"])
+
+
 async def test_the_pool_has_periods_too(meter: Any) -> None:
     pool = (None, "llm_call", "usd", "gpt")
     await meter.set_period_config(*pool, JANUARY, "10.5", "0.25")
