@@ -401,7 +401,8 @@ def _lapsed(changes: Sequence[tuple[str, Change]]) -> dict[tuple[str, str], int]
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for ns, change in changes:
         if change.verb == "lapse":
-            sums[ns, change.legs[0].account] += change.legs[0].amount
+            account, amount, *_ = change.legs[0]
+            sums[ns, account] += amount
     return sums
 
 
