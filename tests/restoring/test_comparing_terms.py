@@ -23,7 +23,7 @@ OPEN = Limit("open", "concurrency", 2, 0, shadow=True)
 
 async def found(store: Store, namespace: str) -> list[tuple[str, ...]]:
     seen = await compare(store, namespace, lambda _: None)
-    return [(found.name, found.what, found.ledger, found.redis) for found in seen.differences]
+    return sorted((one.name, one.what, one.ledger, one.redis) for one in seen.differences)
 
 
 def key(store: Store, namespace: str, account: str) -> str:
