@@ -90,7 +90,12 @@ class Queries(OverviewQueries, Reports, StateSource):
             )
         except NoDataFound as error:
             raise not_kept("at", f"{error.diag.message_hint}") from error
-        return rows[0] if rows else (0, 0)
+        if not rows:
+            return 0, 0
+        ((balance, reserved, unknown_until),) = rows
+        if unknown_until is not None:
+            raise not_kept("at", f"It is known from {unknown_until} on.")
+        return balance, reserved
 
     async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
         """Give the text of the accounts that follow ``after``, in the order of the tables."""
