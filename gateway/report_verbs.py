@@ -50,6 +50,9 @@ class ReportVerbs(ABC):
     @abstractmethod
     async def _caught_up(self) -> str: ...
 
+    @abstractmethod
+    async def _wait_for_ledger(self) -> tuple[bool, str]: ...
+
     async def usage(self, user_id: str | None, start_time: datetime, end_time: datetime) -> Usages:
         """Give what a user consumed with start_time <= event_time < end_time, by account, and as of when."""
         read = Arguments()
@@ -98,8 +101,10 @@ class ReportVerbs(ABC):
         read.done()
         # Looked at, it begins the period of this moment, and the ledger hears of it.
         await self._decider.standing(self.namespace, account)
-        as_of = await self._caught_up()
+        caught_up, as_of = await self._wait_for_ledger()
         facts = await self._overview().account_facts(self.namespace, account)
+        if facts is None and not caught_up:  # its first entry may be among those that are not posted yet
+            raise behind()
         if facts is None:
             raise MeterValidationError("this account never had an entry", "DATA_ACCOUNT_NOT_FOUND", 404)
         return report_wording.account_details(account, facts, as_of)
