@@ -36,6 +36,11 @@ end
 --@flow
 --@spend
 --@deny
+-- What a shadow limit would have refused of it is never given back, and none of what was held before either.
+local passed_by = uncounted ~= '' and call('HGET', KEYS[4], 'uncounted') or ''
+for part in string.gmatch(uncounted, ' %S+ ') do
+  if not string.find(passed_by, part, 1, true) then passed_by = passed_by .. part end
+end
 local expires_text = text(math.max(tonumber(hold.expires_text), now + tonumber(ARGV[7])))
 local terms = expires_text .. ' ' .. hold.created_text
 if not answer then
@@ -52,5 +57,6 @@ end
 --@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
+if uncounted ~= '' then call('HSET', KEYS[4], 'uncounted', passed_by) end
 for _, leg in ipairs(hold.legs) do call('ZADD', prefix .. 'holds:' .. leg.account.path, expires_text, hold.id) end
 --@remember

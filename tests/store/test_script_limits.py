@@ -198,6 +198,16 @@ async def test_a_shadow_limit_refuses_nothing_and_counts_what_it_would(limited: 
     assert await used(limited, B) == 4
 
 
+async def test_what_an_extension_passed_by_is_not_given_back(limited: Desk) -> None:
+    await set_limit(limited, B, per_minute(10, shadow=True))
+    limited.now += 1
+    await limited.reserve("a", [(B, 4)])
+    await limited.reserve("b", [(B, 6)])
+    assert (await limited.extend("a", 1000, 20))[0] == "DONE"
+    await limited.release("a")
+    assert await used(limited, B) == 10, "the other hold still counts"
+
+
 async def test_a_hold_from_before_a_limit_gives_it_nothing_back(limited: Desk) -> None:
     await limited.reserve("old", [(B, 80)])
     await set_limit(limited, B, per_minute(100))
