@@ -40,6 +40,12 @@ async def used(desk: Desk, account: str = A, name: str = "m") -> int:
     return (await states(desk, account))[name].used_at(desk.now)
 
 
+def short(denied: list[str]) -> list[str]:
+    """Give a denial with what its limit counts and is called, in place of the whole limit."""
+    name, per, *_ = denied[10].split(",")
+    return [*denied[:10], f"{per}:{name}"]
+
+
 def per_minute(limit: int, per: Any = "amount", *, shadow: bool = False, name: str = "m") -> Limit:
     return Limit(name, per, limit, MINUTE_MS if per != "concurrency" else 0, shadow)
 
@@ -59,7 +65,7 @@ async def test_a_burst_of_the_whole_limit_passes_and_no_more(limited: Desk) -> N
     before = await limited.everything()
     denied = await limited.reserve("c", [(A, 1)])
     # One unit of 100 a minute flows back in 600 milliseconds.
-    assert denied == ["DENIED", "-1", "1", A, "1000000000", "100", "0", "1", "600", "limit", "a:m"]
+    assert short(denied) == ["DENIED", "-1", "1", A, "1000000000", "100", "0", "1", "600", "limit", "a:m"]
     assert await limited.everything() == before
     limited.now += 599
     assert (await limited.reserve("c", [(A, 1)]))[8] == "1"
@@ -68,7 +74,7 @@ async def test_a_burst_of_the_whole_limit_passes_and_no_more(limited: Desk) -> N
 
 
 async def test_what_can_never_fit_has_no_time_to_wait_for(limited: Desk) -> None:
-    assert (await limited.reserve("a", [(A, 101)]))[7:] == ["101", "", "limit", "a:m"]
+    assert short(await limited.reserve("a", [(A, 101)]))[7:] == ["101", "", "limit", "a:m"]
 
 
 async def test_a_commit_gives_the_difference_back_at_once(limited: Desk) -> None:
@@ -116,7 +122,7 @@ async def test_an_expired_hold_gives_nothing_back_and_a_late_commit_the_differen
 async def test_consume_counts_and_is_refused_with_the_check_alone(limited: Desk) -> None:
     assert (await limited.consume(A, 100, check=1))[0] == "DONE"
     denied = await limited.consume(A, 1, check=1)
-    assert (denied[0], denied[9:]) == ("DENIED", ["limit", "a:m"])
+    assert (denied[0], short(denied)[9:]) == ("DENIED", ["limit", "a:m"])
     assert (await limited.consume(A, 50))[0] == "DONE"
     assert await used(limited) == 150
 
@@ -129,7 +135,7 @@ async def test_an_extension_is_counted_by_what_it_adds(limited: Desk) -> None:
     assert (await limited.extend("a", 9, 40))[0] == "DONE"
     assert (await limited.extend("a", 90_000, 0))[0] == "DONE"
     denied = await limited.extend("a", 9, 1)
-    assert denied[9:] == ["limit", "a:m"]
+    assert short(denied)[9:] == ["limit", "a:m"]
     assert (await used(limited), await used(limited, name="r")) == (100, 1)
 
 
@@ -139,7 +145,7 @@ async def test_concurrency_counts_open_holds_and_says_when_the_next_one_ends(lim
     await limited.reserve("a", [(B, 1)], ttl_ms=5000)
     await limited.reserve("b", [(B, 1)], ttl_ms=3000)
     denied = await limited.reserve("c", [(B, 7)])
-    assert denied[6:] == ["0", "1", "3000", "concurrency", "c:c"]
+    assert short(denied)[6:] == ["0", "1", "3000", "concurrency", "c:c"]
     limited.now += 3000
     assert (await limited.reserve("c", [(B, 7)]))[0] == "DONE", "what has expired does not count"
     await limited.commit("c", 1)
@@ -167,7 +173,7 @@ async def test_the_limit_that_is_longest_in_the_way_is_named(limited: Desk) -> N
     await set_limit(limited, A, Limit("d", "amount", 100, DAY_MS, shadow=False))
     limited.now += 1
     await limited.reserve("a", [(A, 100)])
-    assert (await limited.reserve("b", [(A, 1)]))[8:] == ["864000", "limit", "a:d"]
+    assert short(await limited.reserve("b", [(A, 1)]))[8:] == ["864000", "limit", "a:d"]
 
 
 async def test_many_windows_are_kept_at_once(limited: Desk) -> None:
@@ -176,7 +182,7 @@ async def test_many_windows_are_kept_at_once(limited: Desk) -> None:
     limited.now += 1000
     await limited.reserve("a", [(A, 100)])
     limited.now += MINUTE_MS
-    assert (await limited.reserve("b", [(A, 60)]))[10] == "a:d"
+    assert short(await limited.reserve("b", [(A, 60)]))[10] == "a:d"
     assert {name: s.used_at(limited.now) for name, s in (await states(limited, A)).items()} == {
         "m": 0,
         "d": 100,
@@ -257,7 +263,7 @@ async def test_names_may_hold_what_separates_limits(limited: Desk) -> None:
     name = "a,b;c|d=e 1%:ü"
     await set_limit(limited, B, per_minute(5, name=name))
     limited.now += 1
-    assert (await limited.reserve("a", [(B, 6)]))[10] == f"a:{limit_name(name)}"
+    assert short(await limited.reserve("a", [(B, 6)]))[10] == f"a:{limit_name(name)}"
     assert set(await states(limited, B)) == {name}
 
 
@@ -296,7 +302,7 @@ async def test_a_debt_beyond_all_time_is_no_number(desk: Desk) -> None:
     await desk.consume(A, LARGEST)
     await desk.allocate(A, LARGEST)
     await desk.allocate(A, 5)
-    assert (await desk.consume(A, 1, check=1))[8:] == ["", "limit", "a:m"]
+    assert short(await desk.consume(A, 1, check=1))[8:] == ["", "limit", "a:m"]
 
 
 steps = st.lists(

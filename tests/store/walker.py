@@ -17,7 +17,7 @@ from shape import check_shape
 
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
-from gateway.domain.limits import Limit, LimitState, limit_texts, read_limits
+from gateway.domain.limits import CONCURRENCY, Limit, LimitState, limit_texts, read_limits
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -122,6 +122,7 @@ class Walker:
         elif isinstance(answer, Refused):
             assert isinstance(decision, Denied), f"{decision}, not {answer}"
             assert refused_of(decision) == answer
+            self._compare_state(ns, decision)
         elif isinstance(answer, Over):
             assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
@@ -135,6 +136,16 @@ class Walker:
     @property
     def _new(self) -> Sequence[tuple[str, Change]]:
         return self.model.changes[len(self.checked.entries) :]
+
+    def _compare_state(self, ns: str, denied: Denied) -> None:
+        """A denial by a limit tells of it as it stands; open holds are counted at the decision only."""
+        if denied.state is not None:
+            now_ms = self.model.now_ms
+            known = {seen.name: seen for seen in self.model.rates.seen(ns, denied.account, now_ms)}
+            seen = known[denied.state.limit.name]
+            if seen.per == CONCURRENCY:
+                seen = seen._replace(used=len(self._open_on(ns, denied.account)))
+            assert _seen_state(denied.state, now_ms) == seen
 
     def set_limit(self, ns: str, account: str, limit: Limit) -> None:
         """Set a limit on both."""
@@ -385,7 +396,7 @@ def change_of(entry: Entry) -> Change:
 def refused_of(denied: Denied) -> Refused:
     """Say a denial as the model does."""
     assert denied.whole == (denied.limit is not None and denied.limit[0] in {"r", "c"})
-    return Refused(*denied[:-1])
+    return Refused(*denied[:-2])
 
 
 def _told_by(entry: Entry) -> Told:
