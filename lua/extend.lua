@@ -3,7 +3,7 @@
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body added...
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
 --          | SETTLED posted status | UNIT posted leg account | REPLAYED posted id head
---          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
+--          | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: LEGS, when there is not one added amount for each leg
 -- USES: guard replay accounts hold expiry due decide same outgrown flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
@@ -25,8 +25,6 @@ for i, leg in ipairs(hold.legs) do
   if added > 0 and added > account.balance - account.reserved then
     short = short or {}
     short[#short + 1] = {leg = i, account = account, needed = added, own = leg.amount, hold = hold}
-  elseif account.reserved + added > MAX_AMOUNT then
-    answer = answer or {'OVERFLOW', posted, account.name}
   end
 end
 local spends, requests, making, checked = limited and {}, 0, nil, true
