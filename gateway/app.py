@@ -44,15 +44,14 @@ _log = structlog.get_logger("quotagate.app")
 @asynccontextmanager
 async def open_backend(settings: Settings, observer: Observer) -> AsyncIterator[tuple[Store, Backend]]:
     """Open the store and what meters share."""
-    # The lease comes first: a fence asks every process that acknowledges, this one too.
-    async with open_store(settings, observer) as store, store.lease.held():
-        await store.decider.open()
+    async with open_store(settings, observer) as store:
+        # Who is refused has not raised an epoch before: others may be serving on this ledger.
         await _check_durability(store.decider, settings.durability)
-        wait_s = settings.report_wait_ms / 1000
-        yield (
-            store,
-            Backend(store.decider, store.reports, observer, store.reconciler, wait_s, settings.durability),
-        )
+        # The lease comes before the fence, which asks every process that acknowledges, this one too.
+        async with store.lease.held():
+            await store.decider.open()
+            wait_s, level = settings.report_wait_ms / 1000, settings.durability
+            yield store, Backend(store.decider, store.reports, observer, store.reconciler, wait_s, level)
 
 
 async def _check_durability(decider: RedisDecider, level: Durability) -> None:

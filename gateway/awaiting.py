@@ -86,11 +86,18 @@ def waiting_app(wait: Wait, settings: Settings) -> FastLane:
 
 
 async def entered(
-    running: AsyncExitStack, opening: Opening[Opened], stop: asyncio.Event, wait: Wait
+    running: AsyncExitStack,
+    opening: Opening[Opened],
+    stop: asyncio.Event,
+    wait: Wait,
+    *,
+    grace_s: float = 0.0,
 ) -> Opened | None:
     """Enter a context as soon as the databases let it; None when told to stop before.
 
-    There is no bound: whoever runs us sees on /readyz, and in the log, that and why we wait.
+    There is no bound: whoever runs us sees on /readyz, and in the log, that and why we wait. ``grace_s`` is
+    how long it may go on opening when told to stop, for what is to be done even then; not where a database is
+    known to be away.
     """
 
     async def enter() -> Opened:
@@ -102,7 +109,7 @@ async def entered(
         before_sleep=wait.failed,
     )
     try:
-        async with asyncio.timeout(None) as bound, _cut_short(stop, bound):
+        async with asyncio.timeout(None) as bound, _cut_short(stop, bound, wait, grace_s):
             return await retrying(enter)
     except TimeoutError:
         if not bound.expired():
@@ -111,12 +118,15 @@ async def entered(
 
 
 @asynccontextmanager
-async def _cut_short(stop: asyncio.Event, bound: asyncio.Timeout) -> AsyncIterator[None]:
-    """Let the bound be over as soon as ``stop`` is set."""
+async def _cut_short(
+    stop: asyncio.Event, bound: asyncio.Timeout, wait: Wait, grace_s: float
+) -> AsyncIterator[None]:
+    """Let the bound be over as soon as ``stop`` is set, and the grace is over where there is one."""
 
     async def watch() -> None:
         await stop.wait()
-        bound.reschedule(asyncio.get_running_loop().time())
+        left_s = 0.0 if wait.reason else grace_s
+        bound.reschedule(asyncio.get_running_loop().time() + left_s)
 
     watching = asyncio.create_task(watch())
     try:

@@ -77,41 +77,50 @@ def tell_gateway(trouble: Trouble) -> None:
 @asynccontextmanager
 async def flusher_process(settings: Settings, news: FlusherNews) -> AsyncIterator[None]:
     """Run the flusher beside the caller's work, restarted when it dies; drain and end it afterwards."""
-    watch = asyncio.create_task(_watch(settings, news))
+    stop = asyncio.Event()
+    watch = asyncio.create_task(_watch(settings, news, stop))
     try:
         yield
     finally:
-        watch.cancel()
-        await asyncio.wait([watch])
+        stop.set()
+        await watch
 
 
-async def _watch(settings: Settings, news: FlusherNews) -> None:
+async def _watch(settings: Settings, news: FlusherNews, stop: asyncio.Event) -> None:
     pause_s = _RESTART_FIRST_S
     while True:
         started = time.monotonic()
-        reason = await _run_once(settings, news)
+        # One that starts when the stop has come drains and ends: there may be work from before.
+        drained = stop.is_set()
+        reason = await _run_once(settings, news, stop)
+        if reason is None or drained:
+            return
         news.died(reason)
         if time.monotonic() - started > _HEALTHY_S:
             pause_s = _RESTART_FIRST_S
         _log.error("flusher_died", reason=reason, restart_in_s=pause_s)
-        await asyncio.sleep(pause_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
         pause_s = min(pause_s * 2, _RESTART_LAST_S)
 
 
-async def _run_once(settings: Settings, news: FlusherNews) -> str:
-    """Run the flusher until it ends; say why it did."""
+async def _run_once(settings: Settings, news: FlusherNews, stop: asyncio.Event) -> str | None:
+    """Run the flusher until it ends; say why it did, None when it was told to."""
     try:
         process = await _start(settings)
     except OSError as error:
         return f"it could not be started: {error}"
+    ending = asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())
     listening = asyncio.create_task(_listen(process, news))
     try:
-        return f"exit code {await process.wait()}"
-    except asyncio.CancelledError:
+        await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+        if process.returncode is not None:
+            return f"exit code {process.returncode}"
         await _drain(process, settings.drain_seconds)
-        raise
+        return None
     finally:
-        listening.cancel()
+        for task in (*ending, listening):
+            task.cancel()
 
 
 async def _listen(process: asyncio.subprocess.Process, news: FlusherNews) -> None:
@@ -138,7 +147,9 @@ async def _drain(process: asyncio.subprocess.Process, bound_s: float) -> None:
         process.stdin.close()
     try:
         async with asyncio.timeout(bound_s + 1):
-            await process.wait()
+            code = await process.wait()
+        if code:
+            _log.error("flusher_died", reason=f"exit code {code} as it drained; the journal keeps the rest")
     except TimeoutError:
         _log.error("flusher_killed", reason=f"did not drain within {bound_s} s; the journal keeps the rest")
         process.kill()

@@ -48,7 +48,7 @@ class StoreHealth(Health):
         states = found or {}
         lag = _lag(states, rows or ())
         stopped, quarantined = ledger or ((), None)
-        held_back = store.decider.held_back({s.shard: s.head.seq - s.watermark.seq for s in lag})
+        held_back = store.decider.held_back({shard.shard: shard.entries for shard in lag})
         faults |= _faults(_closed(states, rows or ()), short, stopped, held_back)
         retries = None
         if self._news is not None:

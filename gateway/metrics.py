@@ -254,17 +254,11 @@ def _journal(found: Sequence[ShardLag]) -> Iterable[Metric]:
         label = (str(lag.shard),)
         heads.add_metric(label, lag.head.seq)
         marks.add_metric(label, lag.watermark.seq)
-        lags.add_metric(label, _behind(lag))
-    total = sum(map(_behind, found))
+        lags.add_metric(label, lag.entries)
+    total = sum(lag.entries for lag in found)
     waiting = GaugeMetricFamily("quotagate_journal_lag", "Entries of all shards not in the ledger yet", total)
     return (heads, marks, lags, waiting)
 
 
 def _by_shard(name: str, text: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, labels=("shard",))
-
-
-def _behind(lag: ShardLag) -> int:
-    # A new epoch counts from 0, and what an older one still owes is no longer readable from here.
-    same = lag.head.epoch == lag.watermark.epoch
-    return lag.head.seq - lag.watermark.seq if same else lag.head.seq + 1

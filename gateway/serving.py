@@ -112,7 +112,8 @@ async def _telling(wait: Wait, settings: Settings, places: Sequence[socket.socke
 async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
     """Post the journal until SIGINT, SIGTERM or, with ``lifeline``, the end of input; then drain.
 
-    While a database is away at the start, it waits for it.
+    While a database is away at the start, it waits for it. Told to stop while it opens, it opens and drains:
+    who told it may have written what nobody else will post.
     """
     tell = tell_gateway if lifeline else None
 
@@ -123,7 +124,8 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
     async with AsyncExitStack() as running:
         stop = running.enter_context(_StopSignals()).heed()
         await running.enter_async_context(_end_of_input(stop, lifeline=lifeline))
-        store = await entered(running, partial(_fenced_store, settings), stop, Wait(heard))
+        opening = partial(_fenced_store, settings)
+        store = await entered(running, opening, stop, Wait(heard), grace_s=settings.drain_seconds)
         if store is None:
             return
         if tell is not None:

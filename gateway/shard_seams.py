@@ -53,6 +53,17 @@ class ShardLag(NamedTuple):
     head: Position
     watermark: Position
 
+    @property
+    def entries(self) -> int:
+        """How many entries of the shard the ledger does not have yet.
+
+        A new epoch counts from 0: nothing of an older one is owed once it has begun, and what an older one
+        still owes while its successor is written can no longer be read from here.
+        """
+        if self.head.epoch == self.watermark.epoch:
+            return self.head.seq - self.watermark.seq
+        return self.head.seq + 1 if self.head > self.watermark else 0
+
 
 class StoppedShard(NamedTuple):
     """A shard whose journal cannot be posted: since when, and why."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from freezing import children
 
+from gateway.embedded import open_meters
 from gateway.flushing import FlusherNews, flusher_process
+from gateway.servers import start_servers
 from gateway.settings import Settings
 from persistence.patience import Trouble
 
@@ -52,10 +54,6 @@ def test_a_flusher_that_died_is_a_fault_until_the_next_one_is_heard_of(clock: li
 
 async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings: Settings) -> None:
     news = FlusherNews()
-
-    def flushers() -> list[int]:
-        return [pid for pid in children(os.getpid()) if b"--lifeline" in words_of(pid)]
-
     async with flusher_process(settings, news):
         await until(flushers)
         for pid in flushers():
@@ -63,6 +61,35 @@ async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings
         await until(lambda: news._reason is not None)
         await until(lambda: news._reason is None)
     assert flushers() == []
+
+
+@pytest.fixture(scope="module")
+def unposted() -> Iterator[Settings]:
+    """Settings of servers that nobody else posts from."""
+    with start_servers(None, ephemeral=True, fsync=False) as running:
+        yield Settings(redis_url=running.redis_url, database_url=running.database_url, flusher=False)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["starts", "was-killed"])
+async def test_what_there_is_is_posted_by_one_that_is_told_to_stop_as_it(
+    unposted: Settings, killed: bool
+) -> None:
+    news = FlusherNews()
+    async with open_meters(unposted) as meters:
+        meter = meters("acme")
+        async with flusher_process(unposted, news):
+            if killed:
+                await until(flushers)
+                os.kill(flushers()[0], signal.SIGKILL)
+                await until(lambda: news._reason is not None)
+            booked = await meter.allocate("alice", "llm_call", 5, "tokens")
+        assert flushers() == []
+        entries = await meter.get_ledger("alice", "llm_call", "tokens")
+    assert entries[0]["id"] == booked["entry_id"]
+
+
+def flushers() -> list[int]:
+    return [pid for pid in children(os.getpid()) if b"--lifeline" in words_of(pid)]
 
 
 def words_of(pid: int) -> bytes:

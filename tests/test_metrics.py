@@ -60,6 +60,7 @@ def test_gauges_say_what_the_last_look_found() -> None:
     lag = [
         ShardLag(3, Position(1, 20), Position(1, 8)),
         ShardLag(9, Position(2, 4), Position(1, 700)),
+        ShardLag(11, Position(1, 42), Position(3, -1)),  # nobody wrote since the epoch changed
     ]
     seen = samples(Metrics(), Readiness({}, {3: 1, 9: 2}, lag, 7))
     assert seen["quotagate_ready", ()] == 1
@@ -68,6 +69,7 @@ def test_gauges_say_what_the_last_look_found() -> None:
     assert seen["quotagate_journal_watermark", (("shard", "3"),)] == 8
     assert seen["quotagate_journal_shard_lag", (("shard", "3"),)] == 12
     assert seen["quotagate_journal_shard_lag", (("shard", "9"),)] == 5
+    assert seen["quotagate_journal_shard_lag", (("shard", "11"),)] == 0
     assert seen["quotagate_journal_lag", ()] == 17
     assert seen["quotagate_shard_epoch", (("shard", "9"),)] == 2
 

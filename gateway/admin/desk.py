@@ -144,13 +144,7 @@ def _shard(shard: int, epoch: int | None, lag: ShardLag | None, stop: StoppedSha
         epoch=epoch,
         head=None if lag is None else "{}-{}".format(*lag.head),
         watermark=None if lag is None else "{}-{}".format(*lag.watermark),
-        entries=None if lag is None else _behind(lag),
+        entries=None if lag is None else lag.entries,
         stopped_since=None if stop is None else stop.since.isoformat(timespec="milliseconds"),
         stop_reason=None if stop is None else stop.reason,
     )
-
-
-def _behind(lag: ShardLag) -> int:
-    # A new epoch counts from 0, and what an older one still owes is no longer readable from here.
-    same = lag.head.epoch == lag.watermark.epoch
-    return lag.head.seq - lag.watermark.seq if same else lag.head.seq + 1

@@ -119,7 +119,7 @@ class Pages:
 
 
 def _ready(found: Readiness) -> Ready:
-    lag = None if found.lag is None else [_lag(shard) for shard in found.lag if _behind(shard)]
+    lag = None if found.lag is None else [_lag(shard) for shard in found.lag if shard.entries]
     return Ready(
         status="not_ready" if found.faults else "ready",
         faults=found.faults,
@@ -145,11 +145,5 @@ def _lag(shard: ShardLag) -> Lag:
         shard=shard.shard,
         head="{}-{}".format(*shard.head),
         watermark="{}-{}".format(*shard.watermark),
-        entries=_behind(shard),
+        entries=shard.entries,
     )
-
-
-def _behind(shard: ShardLag) -> int:
-    # A new epoch counts from 0, and what an older one still owes is no longer readable from here.
-    same = shard.head.epoch == shard.watermark.epoch
-    return shard.head.seq - shard.watermark.seq if same else shard.head.seq + 1

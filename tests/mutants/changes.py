@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -61,6 +62,7 @@ class Change(NamedTuple):
         return [f"--- {self.title}", f"-{self.before}", f"+{self.after}"]
 
 
+@cache
 def changes() -> list[Change]:
     """Give every change of every verb and fragment that is still Lua."""
     return [change for file in _files() for change in _changes_of(file) if _compiles(change)]
@@ -68,13 +70,19 @@ def changes() -> list[Change]:
 
 def changed_scripts(change: Change) -> dict[str, Script]:
     """Give all scripts with one change made, as fakeredis and the simulation's Redis take them."""
+    with _made(change):
+        return joining.scripts.__wrapped__(shebang=False)
+
+
+@contextmanager
+def _made(change: Change) -> Iterator[None]:
     folder, _, name = change.file.removesuffix(".lua").rpartition("/")
     text = _text(change.file).split("\n")
     text[change.number - 1] = change.after
     reader = "fragment" if folder else "source"
     known = getattr(joining, reader)
     with patch.object(joining, reader, lambda asked: "\n".join(text) if asked == name else known(asked)):
-        return joining.scripts.__wrapped__(shebang=False)
+        yield
 
 
 def _files() -> list[str]:
@@ -118,7 +126,18 @@ def _loader() -> object:
 
 
 def _compiles(change: Change) -> bool:
+    takers = _takers(change.file)
+    with _made(change):
+        texts = {joining.joined(verb) for verb in takers}
     loads = _loader()
-    texts = {script.text for script in changed_scripts(change).values()}
-    known = {script.text for script in joining.scripts(shebang=False).values()}
-    return bool(texts - known) and all(loads(text) for text in texts - known)  # type: ignore[operator]
+    changed = texts - {joining.scripts(shebang=False)[verb].text for verb in takers}
+    return bool(changed) and all(loads(text) for text in changed)  # type: ignore[operator]
+
+
+@cache
+def _takers(file: str) -> list[str]:
+    """Give the verbs that a file is part of."""
+    folder, _, name = file.removesuffix(".lua").rpartition("/")
+    if not folder:
+        return [name]
+    return [verb for verb in joining.verbs() if f"--@{name}" in joining.source(verb).split("\n")]

@@ -10,14 +10,14 @@ from commands import Run
 from gateway.client import MeterClient
 
 
-def serve(run: Run, data_dir: Path) -> tuple[object, MeterClient]:
+def serve(run: Run, data_dir: Path, *, drain_seconds: int = 2) -> tuple[object, MeterClient]:
     # A flusher whose databases died with its gateway goes on looking for them for as long.
-    command = run("serve", "--port", "0", DATA_DIR=str(data_dir), DRAIN_SECONDS="2")
+    command = run("serve", "--port", "0", DATA_DIR=str(data_dir), DRAIN_SECONDS=str(drain_seconds))
     return command, MeterClient(command.url(), namespace="acme")
 
 
 def test_a_stopped_gateway_finds_its_data_again(run: Run, data_dir: Path) -> None:
-    command, meter = serve(run, data_dir)
+    command, meter = serve(run, data_dir, drain_seconds=20)
     with meter:
         meter.allocate("alice", "llm_call", 100, "tokens")
         hold = meter.reserve("alice", "llm_call", 40, "tokens")

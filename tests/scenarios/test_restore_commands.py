@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -44,7 +46,8 @@ def test_a_gateway_is_warmed_checked_and_rebuilt_while_it_serves(
         DATABASE_URL=own_servers.database_url,
         AUTH="off",
     )
-    with MeterClient(gateway.url(), namespace="acme") as meter:
+    url = gateway.url()
+    with MeterClient(url, namespace="acme") as meter:
         for number in range(20):
             meter.allocate(f"u{number}", "llm_call", 100, "tokens")
         hold = meter.reserve("u1", "llm_call", 30, "tokens")["reservation_id"]
@@ -57,6 +60,8 @@ def test_a_gateway_is_warmed_checked_and_rebuilt_while_it_serves(
         code, said = quotagate(own_servers, "restore", "--yes")
         assert (code, said.startswith("128 shards are in a new epoch")) == (0, True), said
         assert "0 accounts" in quotagate(own_servers, "restore", "--check")[1]
+        with urllib.request.urlopen(f"{url}/readyz") as ready:
+            assert json.load(ready)["lag_entries"] == 0  # what the epoch before had is in the ledger
 
         code, said = quotagate(own_servers, "warm", "--active-within", "1", "--namespace", "acme")
         assert (code, "20 accounts are in Redis" in said) == (0, True), said

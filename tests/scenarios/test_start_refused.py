@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import psycopg
 import pytest
 import redis
 from servers_under_test import provider_names, running_server
@@ -29,6 +30,12 @@ async def refusal(settings: Settings, **changes: object) -> str:
     return str(caught.value)
 
 
+async def epochs(settings: Settings) -> list[tuple[int, int]]:
+    async with await psycopg.AsyncConnection.connect(str(settings.database_url)) as connection:
+        found = await connection.execute("SELECT shard, epoch FROM meter.shards ORDER BY shard")
+        return await found.fetchall()
+
+
 async def test_a_replica_is_refused_with_the_name_of_its_primary(
     settings: Settings, own_redis: RedisServer
 ) -> None:
@@ -44,8 +51,10 @@ async def test_a_level_that_this_redis_cannot_reach_is_refused(
 ) -> None:
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("appendfsync", "no")
+    before = await epochs(settings)
     said = await refusal(settings, redis_url=own_redis.url, durability="fsync")
     assert "QUOTAGATE_DURABILITY=fsync: " in said
+    assert await epochs(settings) == before  # who may be serving on this ledger goes on
 
 
 async def test_tls_options_that_cannot_be_used_are_named(settings: Settings) -> None:
