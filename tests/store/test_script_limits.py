@@ -214,6 +214,20 @@ async def test_what_an_extension_passed_by_is_not_given_back(limited: Desk) -> N
     assert await used(limited, B) == 10, "the other hold still counts"
 
 
+async def test_what_was_passed_by_before_an_extension_is_remembered_with_it(limited: Desk) -> None:
+    await set_limit(limited, B, per_minute(10, shadow=True, name="tight"))
+    await set_limit(limited, B, per_minute(22, shadow=True, name="wide"))
+    limited.now += 1
+    await limited.reserve("a", [(B, 20)])
+    await limited.extend("a", 1000, 5)
+    await limited.extend("a", 1000, 5)
+    assert (await used(limited, B, "tight"), await used(limited, B, "wide")) == (10, 20)
+    kept = await limited.link.call("HGET", limited.hold_key("a"), "uncounted")
+    assert kept == " 1=tight  1=wide "
+    await limited.release("a")
+    assert (await used(limited, B, "tight"), await used(limited, B, "wide")) == (10, 20)
+
+
 async def test_a_hold_from_before_a_limit_gives_it_nothing_back(limited: Desk) -> None:
     await limited.reserve("old", [(B, 80)])
     await set_limit(limited, B, per_minute(100))
