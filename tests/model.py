@@ -500,12 +500,27 @@ class Model:
         for index, (account, amount) in enumerate(legs):
             money = self.money(ns, account)
             if amount > money.available and not (own and amount == 0):
-                held = own[1].legs[index][1] if own else 0
-                ends = self._ends(ns, account, own) if amount <= money.balance - held else []
-                wait_ms = ends[0] - self.now_ms if ends else None
+                helps_ms = self._helps_ms(ns, account, amount, own and (*own, index))
+                wait_ms = None if helps_ms is None else helps_ms - self.now_ms
                 row = money.balance, money.reserved, money.available
                 shorts.append(Refused(index, account, *row, amount, wait_ms))
         return shorts
+
+    def _helps_ms(self, ns: str, account: str, amount: int, own: tuple[str, Held, int] | None) -> int | None:
+        """Give when an amount may be available at the soonest: a hold expires, or the next period begins."""
+        money, spans = self.money(ns, account), self.spans.get((ns, account), Spans())
+        everything = money.balance - (own[1].legs[own[2]][1] if own else 0)
+        ends = self._ends(ns, account, own and own[:2]) if amount <= everything else []
+        if not spans.due_ms or (own and spans.limit is not None):
+            return ends[0] if ends else None
+        by_hand = spans.running is None or (spans.ended and max(spans.ended) >= spans.running)
+        most = LARGEST if by_hand or spans.limit is None else spans.limit
+        brings = spans.allocation or 0
+        if amount <= min(money.available, most) + brings:
+            return min([*ends[:1], spans.due_ms])
+        if amount <= min(everything, most) + brings:
+            return ends[0] if ends else spans.due_ms
+        return ends[0] if ends else None
 
     def _ends(self, ns: str, account: str, own: tuple[str, Held] | None = None) -> list[int]:
         """Give when the account's open holds expire, the first one first."""

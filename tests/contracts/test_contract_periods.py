@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -216,10 +216,32 @@ async def test_a_schedule_opens_the_period_of_today_at_once(meter: Any) -> None:
     assert await standing(meter) == (100, 100)
 
 
+async def test_a_denial_says_when_the_next_period_brings_enough(meter: Any) -> None:
+    today = datetime.now(UTC).date()
+    await meter.set_period_config(*ANN, today, 100, 20, every="day", time_zone="UTC")
+
+    async def wait_for(amount: int) -> float | None:
+        denied = await meter.reserve("ann", "llm_call", amount, "tokens")
+        assert denied["granted"] is False
+        return cast("float | None", denied["retry_after"])
+
+    day_s = 86_400
+    until_midnight_s = await wait_for(120)  # of which 20 are carried over
+    assert until_midnight_s is not None
+    assert 0 < until_midnight_s <= day_s
+    assert await wait_for(121) is None, "more than a period brings, and than may be carried over"
+    await meter.reserve("ann", "llm_call", 100, "tokens", ttl_seconds=day_s)
+    assert cast("float", await wait_for(100)) <= until_midnight_s, "the period comes before the hold is over"
+    assert cast("float", await wait_for(120)) <= until_midnight_s, "should the hold be settled by then"
+    assert await wait_for(121) is None
+
+
 async def test_a_schedule_of_the_future_waits(meter: Any) -> None:
     start = datetime.now(UTC).date() + timedelta(days=3)
     await meter.set_period_config(*ANN, start, 100, every="month")
     assert await standing(meter) == (0, 0)
+    denied = await meter.reserve("ann", "llm_call", 100, "tokens")
+    assert 2 * 86_400 < denied["retry_after"] <= 4 * 86_400
 
 
 async def test_the_pool_has_periods_too(meter: Any) -> None:
