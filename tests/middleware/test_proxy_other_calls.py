@@ -1,4 +1,4 @@
-"""OpenAI's other calls that cost tokens, with its SDK through the proxy: responses, embeddings and the like."""
+"""OpenAI's other calls that cost tokens, with its SDK through the proxy: responses, embeddings and so on."""
 
 from __future__ import annotations
 
