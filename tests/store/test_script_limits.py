@@ -40,6 +40,11 @@ async def used(desk: Desk, account: str = A, name: str = "m") -> int:
     return (await states(desk, account))[name].used_at(desk.now)
 
 
+async def kept_uncounted(desk: Desk, hold_id: str) -> str | None:
+    found: str | None = await desk.link.call("HGET", desk.hold_key(hold_id), "uncounted")
+    return found
+
+
 def short(denied: list[str]) -> list[str]:
     """Give a denial with what its limit counts and is called, in place of the whole limit."""
     name, per, *_ = denied[10].split(",")
@@ -205,13 +210,17 @@ async def test_a_shadow_limit_refuses_nothing_and_counts_what_it_would(limited: 
 
 
 async def test_what_an_extension_passed_by_is_not_given_back(limited: Desk) -> None:
-    await set_limit(limited, B, per_minute(10, shadow=True))
+    await set_limit(limited, B, per_minute(10, shadow=True, name="a,b"))
     limited.now += 1
     await limited.reserve("a", [(B, 4)])
-    await limited.reserve("b", [(B, 6)])
-    assert (await limited.extend("a", 1000, 20))[0] == "DONE"
+    await limited.reserve("b", [(B, 5)])
+    await limited.extend("a", 1000, 1)
+    assert await kept_uncounted(limited, "a") is None, "so far all of it is counted"
+    for _ in range(2):
+        assert (await limited.extend("a", 1000, 20))[0] == "DONE"
+        assert await kept_uncounted(limited, "a") == " 1=a%2Cb "
     await limited.release("a")
-    assert await used(limited, B) == 10, "the other hold still counts"
+    assert await used(limited, B, "a,b") == 10, "the other hold still counts"
 
 
 async def test_what_was_passed_by_before_an_extension_is_remembered_with_it(limited: Desk) -> None:
@@ -222,8 +231,7 @@ async def test_what_was_passed_by_before_an_extension_is_remembered_with_it(limi
     await limited.extend("a", 1000, 5)
     await limited.extend("a", 1000, 5)
     assert (await used(limited, B, "tight"), await used(limited, B, "wide")) == (10, 20)
-    kept = await limited.link.call("HGET", limited.hold_key("a"), "uncounted")
-    assert kept == " 1=tight  1=wide "
+    assert await kept_uncounted(limited, "a") == " 1=tight  1=wide "
     await limited.release("a")
     assert (await used(limited, B, "tight"), await used(limited, B, "wide")) == (10, 20)
 
@@ -251,6 +259,13 @@ async def test_setting_what_is_set_and_dropping_what_is_not_there_changes_nothin
     assert await set_limit(limited, A, per_minute(100)) == ["NOTHING", "-1"]
     assert await drop(limited, A, "other") == ["NOTHING", "-1"]
     assert await limited.everything() == before
+
+
+async def test_who_set_a_limit_and_why_is_in_the_journal(desk: Desk) -> None:
+    await desk.known(A)
+    body = '{"reason":"launch"}'
+    await desk.change("limit", "", "", "", A, "m", terms_of(per_minute(5)), body)
+    assert (await desk.entries())[-1].body == body.encode()
 
 
 async def test_a_dropped_limit_is_gone_and_the_account_is_as_any_other(limited: Desk) -> None:
