@@ -81,7 +81,7 @@ def test_threads_that_share_a_client_keep_their_own_actors() -> None:
         meeting.wait(10)
         seen[name] = client._actor.headers()
 
-    threads = [threading.Thread(target=act, args=(f"actor-{at}",)) for at in range(8)]
+    threads = [threading.Thread(target=act, args=(f"actor-{at}",), daemon=True) for at in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

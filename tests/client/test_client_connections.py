@@ -49,7 +49,7 @@ def echo() -> Iterator[tuple[str, set[int]]]:
     ports: set[int] = set()
     handler = type("Handler", (_Echo,), {"ports": ports})
     with _Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", ports
         server.shutdown()

@@ -75,6 +75,7 @@ def _first_failure(change: PythonChange | None) -> str:
     tests = [str(ROOT / test) for test in ((*_POSTING, *_DOMAIN) if is_posting else (*_DOMAIN, *_POSTING))]
     # What was imported beforehand cannot be rewritten by pytest, and need not be.
     words = ["-x", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+    words += ["-o", "timeout=0"]  # the bound of the child is our own, by the same signal
     words += ["--noconftest", f"--rootdir={ROOT}", *tests]
     with redirect_stdout(silence), redirect_stderr(silence):
         code = pytest.main(words, plugins=[first])

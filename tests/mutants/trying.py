@@ -55,7 +55,10 @@ def try_all(changes: Sequence[Change], said: Connection) -> None:
     files = [*sorted(_STORE.glob("test_script_*.py")), *sorted(_STORE.glob("test_store_*.py"))]
     left_out = {f"test_store_{name}.py" for name in _NOT_OF_SCRIPTS}
     chosen = [str(file) for file in (*files, _STORE / "test_walks.py") if file.name not in left_out]
-    pytest.main(["-q", "-p", "no:cacheprovider", *chosen], plugins=[_Loop(changes, said, ChangedServer)])
+    pytest.main(
+        ["-q", "-p", "no:cacheprovider", "-o", "timeout=0", *chosen],
+        plugins=[_Loop(changes, said, ChangedServer)],
+    )
 
 
 class _Loop:

@@ -37,7 +37,8 @@ def test_a_stop_under_load_is_clean_and_a_second_signal_does_not_cut_it_short(
     booked: dict[str, list[int]] = {f"user-{number}": [] for number in range(CALLERS)}
     doubtful: list[int] = []
     callers = [
-        threading.Thread(target=spend, args=(url, user, ids, doubtful)) for user, ids in booked.items()
+        threading.Thread(target=spend, args=(url, user, ids, doubtful), daemon=True)
+        for user, ids in booked.items()
     ]
     for caller in callers:
         caller.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 
 from commands import Run
@@ -13,6 +14,7 @@ from gateway.servers import RunningServers, start_servers
 
 ROUNDS = 12
 CALLERS = 4
+POSTED_WITHIN_S = 120.0
 
 
 def spend(url: str, user: str, stop: threading.Event, booked: list[int]) -> None:
@@ -40,7 +42,8 @@ def _kill_flushers(run: Run, servers: RunningServers, chance: random.Random) -> 
         for user in booked:
             meter.allocate(user, "llm_call", 1_000_000, "tokens")
         callers = [
-            threading.Thread(target=spend, args=(url, user, stop, ids)) for user, ids in booked.items()
+            threading.Thread(target=spend, args=(url, user, stop, ids), daemon=True)
+            for user, ids in booked.items()
         ]
         for caller in callers:
             caller.start()
@@ -56,10 +59,12 @@ def _kill_flushers(run: Run, servers: RunningServers, chance: random.Random) -> 
             caller.join()
 
         last = run("flush", **urls)
+        deadline = time.monotonic() + POSTED_WITHIN_S
         for user, ids in booked.items():
             entries = list(meter.iter_ledger(user, "llm_call", "tokens"))
             while len(entries) < len(ids) + 1:
                 assert last.process.poll() is None
+                assert time.monotonic() < deadline, f"{len(ids) + 1 - len(entries)} entries are not posted"
                 entries = list(meter.iter_ledger(user, "llm_call", "tokens"))
             charges = Counter(entry["id"] for entry in entries if entry["entry_type"] == "consumption")
             assert charges == Counter(ids)

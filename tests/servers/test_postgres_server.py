@@ -88,7 +88,7 @@ def test_a_start_right_after_a_kill_waits_for_the_killed_servers_processes(
             with pytest.raises(psycopg.Error):
                 ask(server.url, busy)
 
-        worker = threading.Thread(target=work)
+        worker = threading.Thread(target=work, daemon=True)
         worker.start()
         active = (
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SET statement%'"
