@@ -78,6 +78,15 @@ async def test_a_burst_of_the_whole_limit_passes_and_no_more(limited: Desk) -> N
     assert (await limited.reserve("c", [(A, 1)]))[0] == "DONE"
 
 
+async def test_what_flows_beyond_empty_is_no_credit(limited: Desk) -> None:
+    await set_limit(limited, B, Limit("s", "amount", 3, 1000, shadow=False))
+    limited.now += 1
+    await limited.consume(B, 1)
+    limited.now += 334  # a little more than one third of a second
+    assert (await limited.consume(B, 3, check=1))[0] == "DONE"
+    assert (await limited.consume(B, 1, check=1))[8] == "334"
+
+
 async def test_what_can_never_fit_has_no_time_to_wait_for(limited: Desk) -> None:
     assert short(await limited.reserve("a", [(A, 101)]))[7:] == ["101", "", "limit", "a:m"]
 
