@@ -42,7 +42,7 @@ async def nothing_is_open(purse: Purse, provider: Provider) -> None:
     async def all_over() -> bool:
         return not provider.open and not (await purse.balance())[1]
 
-    await until(all_over)
+    await until(all_over, bound_s=60)
 
 
 async def consumed(purse: Purse) -> int:
