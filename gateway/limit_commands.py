@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _HELP = """\
 Set limits of accounts, see what is used of them, drop them.
 
-A rate (`--per requests` or `--per amount`) lets its limit through in each window, and no more than that at
-once; `--per concurrency` bounds open holds. What is set here counts from the next decision on. The gateway is
-asked over HTTP; QUOTAGATE_API_KEY is used where set.
+A rate (`--per requests` or `--per amount`) lets its limit through in each window, and no more than that \
+at once; `--per concurrency` bounds open holds. What is set here counts from the next decision on. \
+The gateway is asked over HTTP; QUOTAGATE_API_KEY is used where set.
 """
 
 User = Annotated[str | None, typer.Option(help="Whose account.", show_default="the namespace's pool")]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from gateway.domain.amounts import scale_of, to_decimal
+from gateway.domain.decisions import Denied
 from gateway.domain.entries import Entry
 from gateway.domain.limit_answers import (
     AccountLimit,
@@ -47,6 +48,14 @@ def leg_limits(entry: Entry) -> list[LegLimit]:
         for leg, text in limit_texts(entry.limits).items()
         for state in read_limits(text)
     ]
+
+
+def refusing_limits(denied: Denied) -> list[LegLimit]:
+    """Say the limit that refused, as it stood then; nothing where the balance did."""
+    if denied.state is None:
+        return []
+    unit, state = parse_account(denied.account).unit, denied.state
+    return [{**_limit(state, unit, state.at_ms, state.level), "leg": denied.leg}]
 
 
 def decision(hold_id: str, rows: Sequence[DecidedRow]) -> Decision:

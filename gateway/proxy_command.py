@@ -29,6 +29,14 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
         user_header: Annotated[
             str | None, typer.Option(help="A request header that names the user; it is not passed on.")
         ] = None,
+        also: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="JSON",
+                help="A further account that pays too, by what differs from the first, e.g. "
+                '{"user_id": "team-a"}; may be given again.',
+            ),
+        ] = None,
         event_type: Annotated[str, typer.Option(help="What is metered.")] = "llm_call",
         unit: Annotated[str, typer.Option(help="What is counted: tokens, or usd.")] = "tokens",
         resource: Annotated[str | None, typer.Option(help="The resource metered.")] = None,
@@ -76,5 +84,6 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
             *(upstream, host, port, gateway, settings.api_key, namespace, user, user_header),
             *(event_type, unit, resource, other_cost, tuple(free or ()), weights, prices, on_unavailable),
             *(ask_usage, ttl_seconds, timeout_seconds, settings.drain_seconds, metrics_path),
+            also=tuple(also or ()),
         )
         run(run_proxy(options, lambda line: typer.echo(line, err=True)))

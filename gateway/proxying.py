@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import unquote
 
 import httpx2
 import structlog
 import uvicorn
 
 from gateway.client import AsyncMeterClient
-from gateway.errors import MeterAuthError
 from gateway.llm import FilePrices, PriceList, Prices, Weights
-from gateway.middleware import Account, LlmCosts, QuotaMiddleware, Request
+from gateway.middleware import Account, LlmCosts, QuotaMiddleware
 from gateway.middleware.asking import AskUsage
 from gateway.middleware.costs import FREE
 from gateway.middleware.forwarding import Forwarder, UpstreamBrokeOffError
 from gateway.middleware.requests import App, Receive, Scope, Send
 from gateway.middleware.scraping import MetricsAt
+from gateway.proxy_accounts import Payer, identify_by, payers_of
 from gateway.settings import SettingsError, is_loopback
 
 _log = structlog.get_logger("quotagate.proxy")
@@ -58,6 +57,7 @@ class ProxyOptions(NamedTuple):
         timeout_seconds: how long the upstream may be silent.
         drain_seconds: how long a stopping proxy finishes what it has begun.
         metrics_path: a path that shows measurements instead of being passed on.
+        also: further accounts that every request spends of, as JSON.
     """
 
     upstream: str
@@ -81,14 +81,16 @@ class ProxyOptions(NamedTuple):
     timeout_seconds: float = 600.0
     drain_seconds: int = 10
     metrics_path: str | None = None
+    also: tuple[str, ...] = ()
 
 
 async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; then finish what was begun, and settle what is cut short.
 
-    Raises SettingsError for an upstream or an address that cannot be used.
+    Raises SettingsError for an upstream, an address or accounts that cannot be used.
     """
     upstream = checked_upstream(options.upstream)
+    _payers(options)
     listening = _listen(options)
     timeout = httpx2.Timeout(options.timeout_seconds, connect=_CONNECT_S)
     no_limits = httpx2.Limits(max_connections=None, max_keepalive_connections=128)
@@ -105,13 +107,14 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
 
 def proxy_app(options: ProxyOptions, meter: AsyncMeterClient, http: httpx2.AsyncClient) -> App:
     """Put the proxy's parts together."""
-    stripped = [] if options.user_header is None else [options.user_header.lower()]
+    payers = _payers(options)
+    stripped = sorted({payer.user_header.lower() for payer in payers if payer.user_header is not None})
     forwarder: App = Forwarder(options.upstream, http, stripped)
-    costs = _costs(options)
+    costs = _costs(options, {payer.account.unit for payer in payers})
     app: App = QuotaMiddleware(
         AskUsage(forwarder, MAX_BODY_BYTES) if options.ask_usage else forwarder,
         meter=meter,
-        identify=_identify(options),
+        identify=identify_by(payers),
         estimate=costs.estimate,
         usage=costs.usage,
         on_unavailable=options.on_unavailable,
@@ -132,25 +135,18 @@ def checked_upstream(text: str) -> httpx2.URL:
     return url
 
 
-def _identify(options: ProxyOptions) -> Callable[[Request], Account]:
+def _payers(options: ProxyOptions) -> tuple[Payer, ...]:
     fixed = Account(options.user, options.event_type, options.unit, options.resource)
-    name = options.user_header
-    if name is None:
-        return lambda _: fixed
-
-    def by_header(request: Request) -> Account:
-        user = request.header(name.lower())
-        if not user:
-            raise MeterAuthError(f"the header {name} must name the user", "user_missing")
-        return fixed._replace(user_id=unquote(user))
-
-    return by_header
+    payers = payers_of(Payer(fixed, options.user_header), options.also)
+    if options.other_cost is not None and len({payer.account.unit for payer in payers}) > 1:
+        raise SettingsError(["--other-cost: is one amount, and the accounts count in several units"])
+    return payers
 
 
-def _costs(options: ProxyOptions) -> LlmCosts:
+def _costs(options: ProxyOptions, units: set[str]) -> LlmCosts:
     return LlmCosts(
         weights=None if options.weights is None else Weights.from_json(options.weights.read_bytes()),
-        prices=_prices(options) if options.unit == "usd" else None,
+        prices=_prices(options) if "usd" in units else None,
         free=(*FREE, *options.free),
         other_cost=options.other_cost,
     )
@@ -167,7 +163,7 @@ def _prices(options: ProxyOptions) -> Prices:
     except ImportError as error:
         if not lists:
             raise SettingsError(
-                ["--unit usd: needs --prices, or the known prices of the extra `llm`"]
+                ["the unit usd: needs --prices, or the known prices of the extra `llm`"]
             ) from error
     return Prices(lists)
 

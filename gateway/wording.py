@@ -31,10 +31,11 @@ from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, St
 from gateway.domain.entries import entry_id
 from gateway.domain.holds import Hold, hold_overage
 from gateway.domain.leg_answers import CommitReason, Leg
+from gateway.domain.limit_answers import LegLimit
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
 from gateway.leg_wording import charged_legs, denial, denied_by, standing_leg, standing_legs
-from gateway.limit_wording import leg_limits
+from gateway.limit_wording import leg_limits, refusing_limits
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
 from gateway.reconcile_seams import ReportRow
 
@@ -59,7 +60,7 @@ def consumed(decision: Done | Denied, scale: int) -> Consumed:
             "available": said["available"],
             "entry_id": None,
         }
-        return cast("Consumed", {**refused, **said})
+        return cast("Consumed", {**refused, **said, **_refusing(decision)})
     leg = decision.entry.legs[0]
     answer: Consumed = {
         "success": True,
@@ -84,7 +85,7 @@ def reserved(decision: Done | Denied, scale: int) -> Reserved:
             "expires_at": None,
             "entry_id": None,
         }
-        return cast("Reserved", {**refused, **said})
+        return cast("Reserved", {**refused, **said, **_refusing(decision)})
     legs = decision.entry.legs
     leg = legs[0]
     answer: Reserved = {
@@ -100,6 +101,11 @@ def reserved(decision: Done | Denied, scale: int) -> Reserved:
     if decision.entry.limits:
         answer["limits"] = leg_limits(decision.entry)
     return answer
+
+
+def _refusing(denied: Denied) -> dict[str, list[LegLimit]]:
+    found = refusing_limits(denied)
+    return {"limits": found} if found else {}
 
 
 def checked(decision: Checked, legs: Sequence[tuple[str, int]]) -> CheckedAnswer:

@@ -3,7 +3,7 @@
 -- ARGV: epoch at namespace fingerprint seen_ms hold_id ttl_ms body added...
 -- RETURNS: DONE posted id head | DENIED posted leg account balance reserved available needed wait_ms reason limit
 --          | SETTLED posted status | UNIT posted leg account | REPLAYED posted id head
---          | MISMATCH | STALE | LOAD | AGAIN | DUE | OVERFLOW posted account
+--          | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: LEGS, when there is not one added amount for each leg
 -- USES: guard replay accounts hold expiry due decide same outgrown flow spend deny count write remember
 -- COST: O(legs * log n) for n open holds, and O(log n) for each expired hold of the accounts
@@ -25,8 +25,6 @@ for i, leg in ipairs(hold.legs) do
   if added > 0 and added > account.balance - account.reserved then
     short = short or {}
     short[#short + 1] = {leg = i, account = account, needed = added, own = leg.amount, hold = hold}
-  elseif account.reserved + added > MAX_AMOUNT then
-    answer = answer or {'OVERFLOW', posted, account.name}
   end
 end
 local spends, requests, making, checked = limited and {}, 0, nil, true
@@ -36,6 +34,11 @@ end
 --@flow
 --@spend
 --@deny
+-- What a shadow limit would have refused of it is never given back, and none of what was held before either.
+local passed_by = uncounted ~= '' and call('HGET', KEYS[4], 'uncounted') or ''
+for part in string.gmatch(uncounted, ' %S+ ') do
+  if not string.find(passed_by, part, 1, true) then passed_by = passed_by .. part end
+end
 local expires_text = text(math.max(tonumber(hold.expires_text), now + tonumber(ARGV[7])))
 local terms = expires_text .. ' ' .. hold.created_text
 if not answer then
@@ -52,5 +55,6 @@ end
 --@count
 --@write
 call('HSET', KEYS[4], 'terms', terms)
+if uncounted ~= '' then call('HSET', KEYS[4], 'uncounted', passed_by) end
 for _, leg in ipairs(hold.legs) do call('ZADD', prefix .. 'holds:' .. leg.account.path, expires_text, hold.id) end
 --@remember

@@ -22,7 +22,6 @@ local own, before, same = {}, nil, false
 for limit in string.gmatch(account.limits or '', '[^;]+') do
   if string.match(limit, '^[^,]+') == ARGV[7] then before = limit else own[#own + 1] = limit end
 end
-local counts = {{leg = 1, account = account, limits = ''}}
 local next_text = text(now + 1)
 if ARGV[8] ~= '' then
   local per, _, window_text, mode = string.match(ARGV[8], '^(%l),(%d+),(%d+),(%l)$')
@@ -45,7 +44,7 @@ if ARGV[8] ~= '' then
 end
 if same or ARGV[8] == '' and not before then answer = answer or {'NOTHING', posted} end
 if #own > LIMITS and not before then answer = answer or {'FULL', posted} end
-counts[1].limits = table.concat(own, ';')
+local counts = {{leg = 1, account = account, limits = table.concat(own, ';')}}
 if not answer then
   head = 'limit ' .. now_text .. ' ' .. ARGV[3] .. ' - 0 0 ' .. account.name .. ' 0 0 0 ' .. account.balance_text .. ' '
     .. account.reserved_text

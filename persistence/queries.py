@@ -138,7 +138,7 @@ class Queries(OverviewQueries, Reports, StateSource):
     ) -> Sequence[Hold]:
         """Give the newest holds older than ``before`` (created_ms, hold id); None filters nothing.
 
-        A hold belongs to the user of its first leg. An open one past its time at ``now_ms`` is expired.
+        A hold is listed for the user of any of its legs. An open one past its time at ``now_ms`` is expired.
         """
         overdue, settled = _SHOWN[status]
         page = {

@@ -25,7 +25,8 @@ def servers() -> Iterator[RunningServers]:
 @pytest.fixture(scope="session")
 def settings(servers: RunningServers) -> Settings:
     """Settings of a process on the session's servers; the gateway's own flusher does the posting."""
-    return Settings(redis_url=servers.redis_url, database_url=servers.database_url, flusher=False)
+    urls = {"redis_url": servers.redis_url, "database_url": servers.database_url}
+    return Settings(**urls, flusher=False, report_wait_ms=20_000)
 
 
 @pytest.fixture(scope="session")

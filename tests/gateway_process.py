@@ -23,6 +23,7 @@ def gateway_process(servers: RunningServers) -> Iterator[str]:
         "QUOTAGATE_REDIS_URL": servers.redis_url,
         "QUOTAGATE_DATABASE_URL": servers.database_url,
         "QUOTAGATE_FLUSH_INTERVAL_MS": "5",
+        "QUOTAGATE_REPORT_WAIT_MS": "20000",  # a busy machine takes long to start its first flusher
         "QUOTAGATE_AUTH": "off",
     }
     with subprocess.Popen(

@@ -6,37 +6,38 @@ one process, one thing after the other, no bound on anything but the numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from limit_model import Rate, Rates
+from limit_model import Lack, Passed, Rate, Rates, Seen, Spend, Told
 
 LARGEST = 2**53 - 1
 DAY_MS = 86_400_000
 AGES_MS = 10**13  # longer than anybody waits
+NONE_PASSED: Passed = frozenset()
 
 AccountName = tuple[str, str]
 HoldName = tuple[str, str]
 
 
-class Short(NamedTuple):
-    """A leg has not enough available: which, what its account has, what was needed, when all legs may fit."""
+class Refused(NamedTuple):
+    """Not all fits: what is in the way first, what is left of it and was needed, when all may fit.
+
+    ``reason`` is balance, limit or concurrency; ``limit`` is its name, None for the balance.
+    """
 
     leg: int
     account: str
     balance: int
     reserved: int
+    available: int
     needed: int
     wait_ms: int | None
-
-
-class Refused(NamedTuple):
-    """Limits have no room: which, by leg and name, and when there is; None for never."""
-
-    limits: frozenset[tuple[int, str]]
-    wait_ms: int | None
+    reason: str = "balance"
+    limit: str | None = None
 
 
 class Over(NamedTuple):
@@ -83,9 +84,10 @@ class Change(NamedTuple):
     expires_ms: int
     late: bool
     legs: tuple[Moved, ...]
+    limits: Told = ()
 
 
-Answer = Change | Short | Refused | Over | Closed | TooLarge | Clash
+Answer = Change | Refused | Over | Closed | TooLarge | Clash
 
 
 @dataclass
@@ -166,6 +168,7 @@ class Held:
     charged: list[int] | None = None
     overage: str = "allow"
     settled_ms: int | None = None
+    passed: Passed = frozenset()
 
 
 @dataclass
@@ -179,6 +182,7 @@ class Model:
     answers: dict[tuple[str, str], tuple[object, Change]] = field(default_factory=dict)
     changes: list[tuple[str, Change]] = field(default_factory=list)
     rates: Rates = field(default_factory=Rates)
+    rolled: int = 0  # how many of the changes there were when a period was last begun by its schedule
     _last_ms: int = 0
 
     @property
@@ -276,6 +280,7 @@ class Model:
         amount = min(spans.allocation or 0, LARGEST - self.money(ns, account).balance) if new else 0
         change = self._write_span("open_period", ns, account, amount, spans.due_ms)
         spans.opened.setdefault(day, change)
+        self.rolled = len(self.changes)
 
     def _lapse(self, ns: str, account: str, created_ms: int, freed: int) -> None:
         """Let lapse what a hold of a closed period gives back beyond the limit; undo it for what it takes."""
@@ -307,16 +312,14 @@ class Model:
         if (before := self._before(ns, key, what)) is not None:
             return before
         self._touch(ns, [account])
-        money = self.money(ns, account)
-        refused = self._refused(ns, [(account, amount)]) if check else None
-        if check and amount > money.available:
-            return _both(self._short(ns, [(account, amount)]), refused)  # type: ignore[return-value]
-        if refused is not None:
-            return refused
-        answer = self._move("consume", ns, account, -amount, key, what)
-        if isinstance(answer, Change):
-            self.rates.count(ns, [(account, amount)], answer.at_ms)
-        return answer
+        spend = Spend(ns, [(account, amount)], 1, self.now_ms)
+        denied, passed = self._decide(spend) if check else (None, NONE_PASSED)
+        if denied is not None:
+            return denied
+        if self.money(ns, account).balance - amount < -LARGEST:
+            return TooLarge(account)
+        told = self.rates.count(spend, passed)
+        return self._write("consume", ns, [(account, -amount, 0)], key, what, limits=told)
 
     def reserve(
         self,
@@ -331,15 +334,15 @@ class Model:
         if (before := self._before(ns, key, what)) is not None:
             return before
         self._touch(ns, [account for account, _ in legs])
-        refused = self._refused(ns, legs)
-        if (denied := _both(self._short(ns, legs), refused)) is not None:
+        spend = Spend(ns, legs, 1, self.now_ms, self._ends_of(ns, legs))
+        denied, passed = self._decide(spend)
+        if denied is not None:
             return denied
-        self.rates.count(ns, legs, self.now_ms)
-        hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms, overage=overage)
+        told = self.rates.count(spend, passed)
+        hold = Held(list(legs), self.now_ms, self.now_ms + ttl_ms, overage=overage, passed=passed)
         self.holds[ns, hold_id] = hold
-        return self._write(
-            "reserve", ns, [(account, 0, amount) for account, amount in legs], key, what, hold_id, hold
-        )
+        moves = [(account, 0, amount) for account, amount in legs]
+        return self._write("reserve", ns, moves, key, what, hold_id, hold, limits=told)
 
     def commit(
         self, ns: str, hold_id: str, actuals: Sequence[int], *, charge_late: bool = True, key: str = ""
@@ -360,8 +363,10 @@ class Model:
         for (account, _), actual in zip(hold.legs, actuals, strict=True):
             if self.money(ns, account).balance - actual < -LARGEST:
                 return TooLarge(account)
-        unused = [held - actual for (_, held), actual in zip(hold.legs, actuals, strict=True)]
-        self.rates.give_back(ns, hold.legs, unused, hold.created_ms, self.now_ms)
+        unused = [
+            (account, held - actual) for (account, held), actual in zip(hold.legs, actuals, strict=True)
+        ]
+        told = self.rates.give_back(ns, unused, 0, hold.created_ms, self.now_ms, hold.passed)
         for (account, held), actual in zip(hold.legs, actuals, strict=True):
             self._lapse(ns, account, hold.created_ms, (0 if late else held) - actual)
         hold.status, hold.late, hold.charged, hold.settled_ms = "committed", late, list(actuals), self.now_ms
@@ -369,7 +374,7 @@ class Model:
             (account, -actual, 0 if late else -held)
             for (account, held), actual in zip(hold.legs, actuals, strict=True)
         ]
-        return self._write("commit", ns, moves, key, what, hold_id, hold)
+        return self._write("commit", ns, moves, key, what, hold_id, hold, limits=told)
 
     def _over(self, hold: Held, actuals: Sequence[int]) -> Over | None:
         for leg, ((account, held), actual) in enumerate(zip(hold.legs, actuals, strict=True)):
@@ -390,12 +395,12 @@ class Model:
         hold = self._touched_hold(ns, hold_id)
         if hold is None or hold.status != "active":
             return Closed("not_found" if hold is None else hold.status)
-        sizes = [amount for _, amount in hold.legs]
-        self.rates.give_back(ns, hold.legs, sizes, hold.created_ms, self.now_ms)
+        told = self.rates.give_back(ns, hold.legs, 1, hold.created_ms, self.now_ms, hold.passed)
         for account, held in hold.legs:
             self._lapse(ns, account, hold.created_ms, held)
         hold.status, hold.settled_ms = "released", self.now_ms
-        return self._write("release", ns, [(a, 0, -held) for a, held in hold.legs], key, what, hold_id, hold)
+        moves = [(account, 0, -held) for account, held in hold.legs]
+        return self._write("release", ns, moves, key, what, hold_id, hold, limits=told)
 
     def extend(self, ns: str, hold_id: str, ttl_ms: int, added: Sequence[int], key: str = "") -> Answer:
         what = ("extend", hold_id, ttl_ms, tuple(added))
@@ -411,36 +416,69 @@ class Model:
         ):
             return Closed("closed")
         more = [(account, extra) for (account, _), extra in zip(hold.legs, added, strict=True)]
-        denied = _both(self._short(ns, more, own=(hold_id, hold)), self._refused(ns, more))
+        spend = Spend(ns, more, 0, self.now_ms)
+        denied, passed = self._decide(spend, own=(hold_id, hold))
         if denied is not None:
             return denied
-        self.rates.count(ns, more, self.now_ms)
+        told = self.rates.count(spend, passed)
+        hold.passed |= passed
         hold.expires_ms = max(hold.expires_ms, self.now_ms + ttl_ms)
         hold.legs = [(account, held + extra) for (account, held), extra in zip(hold.legs, added, strict=True)]
-        return self._write("extend", ns, [(a, 0, extra) for a, extra in more], key, what, hold_id, hold)
+        moves = [(account, 0, extra) for account, extra in more]
+        return self._write("extend", ns, moves, key, what, hold_id, hold, limits=told)
 
-    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Short | Refused | None:
+    def check(self, ns: str, legs: Sequence[tuple[str, int]]) -> Refused | None:
         """Say what reserve would, and hold nothing."""
         self._touch(ns, [account for account, _ in legs])
-        return _both(self._short(ns, legs), self._refused(ns, legs))
+        return self._decide(Spend(ns, legs, 1, self.now_ms, self._ends_of(ns, legs)))[0]
 
-    def set_limit(self, ns: str, account: str, name: str, limit: int, window_ms: int) -> bool:
-        """Set a rate per amount, or change it; False when it was so already."""
+    def set_limit(self, ns: str, account: str, name: str, rate: Rate) -> bool:
+        """Set a limit, or change it; False when it was so already."""
         self._expire(ns, [account])
-        now_ms = self.now_ms
-        if not self.rates.set(ns, account, name, Rate(limit, window_ms, since_ms=now_ms + 1), now_ms):
-            return False
-        self._write("limit", ns, [(account, 0, 0)], "", None)
-        self._last_ms = now_ms + 1
-        return True
+        return self._change_limits(ns, account, changed=self.rates.set(ns, account, name, rate, self.now_ms))
 
-    def _refused(self, ns: str, legs: Sequence[tuple[str, int]]) -> Refused | None:
-        found = self.rates.refusals(ns, legs, self.now_ms)
-        if not found:
-            return None
-        waits = list(found.values())
+    def drop_limit(self, ns: str, account: str, name: str) -> bool:
+        """Drop a limit; False when there was none of this name."""
+        self._expire(ns, [account])
+        return self._change_limits(ns, account, changed=self.rates.drop(ns, account, name))
+
+    def _change_limits(self, ns: str, account: str, *, changed: bool) -> bool:
+        if changed:
+            told = ((0, self.rates.seen(ns, account, self.now_ms)),)
+            self._write("limit", ns, [(account, 0, 0)], "", None, limits=told)
+            self._last_ms += 1  # what is made from here on is later than the limit
+        return changed
+
+    def limits(self, ns: str, account: str) -> tuple[tuple[Seen, ...], int]:
+        """Give the limits of an account, and its open holds."""
+        self._expire(ns, [account])
+        return self.rates.seen(ns, account, self.now_ms), len(self._ends(ns, account))
+
+    def forget_passed(self, names: Iterable[HoldName]) -> None:
+        """Forget which shadow limits these holds passed by: only Redis knows that."""
+        for name in names:
+            self.holds[name].passed = NONE_PASSED
+
+    def _decide(self, spend: Spend, own: tuple[str, Held] | None = None) -> tuple[Refused | None, Passed]:
+        """Say what does not fit: the balance before limits, of those the one that is longest in the way.
+
+        A hold has all its legs or none, so the last of all that is in the way says when to ask again.
+        """
+        shorts = self._shorts(spend.ns, spend.legs, own)
+        lacks, passed = self.rates.decide(spend)
+        waits = [lack.wait_ms for lack in (*shorts, *lacks)]
+        if not waits:
+            return None, passed
         wait_ms = None if None in waits else max(1, *(wait for wait in waits if wait is not None))
-        return Refused(frozenset(found), wait_ms)
+        first = shorts[0] if shorts else self._refused(spend, max(lacks, key=_length))
+        return first._replace(wait_ms=wait_ms), passed
+
+    def _refused(self, spend: Spend, lack: Lack) -> Refused:
+        account = spend.legs[lack.leg][0]
+        money = self.money(spend.ns, account)
+        reason = "concurrency" if lack.per == "concurrency" else "limit"
+        rest = lack.available, lack.needed, lack.wait_ms, reason, lack.name
+        return Refused(lack.leg, account, money.balance, money.reserved, *rest)
 
     def standing(self, ns: str, account: str) -> Money:
         self._touch(ns, [account])
@@ -473,29 +511,27 @@ class Model:
         first, answer = self.answers[ns, key]
         return answer if first == what else Clash()
 
-    def _short(
+    def _shorts(
         self, ns: str, legs: Sequence[tuple[str, int]], own: tuple[str, Held] | None = None
-    ) -> Short | None:
-        """Find what does not fit; of the hold ``own`` the legs are to be enlarged, or left as they are."""
+    ) -> list[Refused]:
+        """Find what has too little; of the hold ``own`` the legs are to be enlarged, or left as they are."""
         shorts = []
         for index, (account, amount) in enumerate(legs):
             money = self.money(ns, account)
             if amount > money.available and not (own and amount == 0):
                 held = own[1].legs[index][1] if own else 0
                 wait_ms = self._wait(ns, account, amount, held, own)
-                shorts.append(Short(index, account, money.balance, money.reserved, amount, wait_ms))
-        waits = [short.wait_ms for short in shorts]
-        known = [wait for wait in waits if wait is not None]
-        return (
-            shorts[0]._replace(wait_ms=max(known) if len(known) == len(waits) else None) if shorts else None
-        )
+                row = money.balance, money.reserved, money.available
+                shorts.append(Refused(index, account, *row, amount, wait_ms))
+        return shorts
 
     def _wait(
         self, ns: str, account: str, needed: int, held: int, own: tuple[str, Held] | None
     ) -> int | None:
         """Give the time after which so much may be there, by a hold that expires or a period that opens."""
-        ends_ms, money = self._first_end(ns, account, own), self.money(ns, account)
-        spans, most = self.spans.get((ns, account), Spans()), money.balance - held
+        ends_ms = next(iter(self._ends(ns, account, own)), None)
+        money, spans = self.money(ns, account), self.spans.get((ns, account), Spans())
+        most = money.balance - held
         times = [ends_ms] if ends_ms is not None and needed <= most else []
         if not (own and spans.lets_lapse and spans.limit is not None):
             opens = [(money.available, self.now_ms)] + ([(most, ends_ms)] if ends_ms is not None else [])
@@ -505,16 +541,18 @@ class Model:
                     times.append(max(opens_ms, since_ms))
         return min(times) - self.now_ms if times else None
 
-    def _first_end(self, ns: str, account: str, own: tuple[str, Held] | None) -> int | None:
-        """Give when the account's next hold expires."""
-        ends = [
+    def _ends(self, ns: str, account: str, own: tuple[str, Held] | None = None) -> list[int]:
+        """Give when the account's open holds expire, the first one first."""
+        return sorted(
             hold.expires_ms
             for (owner, hold_id), hold in self.holds.items()
             if (owner, hold.status) == (ns, "active")
             and account in (name for name, _ in hold.legs)
             and not (own and own[0] == hold_id)
-        ]
-        return min(ends, default=None)
+        )
+
+    def _ends_of(self, ns: str, legs: Sequence[tuple[str, int]]) -> dict[str, list[int]]:
+        return {account: self._ends(ns, account) for account, _ in legs}
 
     def _touched_hold(self, ns: str, hold_id: str) -> Held | None:
         hold = self.holds.get((ns, hold_id))
@@ -556,6 +594,7 @@ class Model:
         what: object,
         hold_id: str = "",
         hold: Held | None = None,
+        limits: Told = (),
     ) -> Change:
         legs = []
         for account, amount, held in moves:
@@ -565,7 +604,7 @@ class Model:
             legs.append(Moved(account, amount, held, money.balance, money.reserved))
         late = verb == "commit" and hold is not None and hold.late
         expires_ms = 0 if hold is None else hold.expires_ms
-        change = Change(verb, self.now_ms, hold_id, expires_ms, late, tuple(legs))
+        change = Change(verb, self.now_ms, hold_id, expires_ms, late, tuple(legs), limits)
         self._last_ms = self.now_ms
         self.changes.append((ns, change))
         if key:
@@ -573,12 +612,8 @@ class Model:
         return change
 
 
-def _both(short: Short | None, refused: Refused | None) -> Short | Refused | None:
-    """Say what denies: a balance before limits, and the time after which neither does."""
-    if short is None or refused is None:
-        return short or refused
-    waits = short.wait_ms, refused.wait_ms
-    return short._replace(wait_ms=None if None in waits else max(wait for wait in waits if wait is not None))
+def _length(lack: Lack) -> float:
+    return math.inf if lack.wait_ms is None else lack.wait_ms
 
 
 def midnight_ms(day: str) -> int:

@@ -18,9 +18,9 @@ from gateway.callbacks.model_calls import ModelCall, OpenCalls, Terms
 from gateway.llm.asks import ask_of
 from gateway.llm.numbers import Counts, Numbers
 from gateway.llm.openai_replies import COMPLETIONS
-from gateway.middleware import Account, LlmCosts
+from gateway.middleware import LlmCosts
 from gateway.middleware.at_once import AtOnceMeter, BlockingGate, BlockingMeter, at_once
-from gateway.middleware.seams import QuotaMeter
+from gateway.middleware.seams import Accounts, QuotaMeter
 
 _TTL_SECONDS = 600
 _BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
@@ -41,7 +41,7 @@ class LangChainCall(NamedTuple):
     tags: Sequence[str]
 
 
-Identify = Callable[[LangChainCall], Account | None]
+Identify = Callable[[LangChainCall], Accounts | None]
 
 
 class _Handler:
@@ -58,12 +58,12 @@ class _Handler:
         params: Mapping[str, Any] = about.get("invocation_params") or {}
         model = params.get("model") or params.get("model_name")
         metadata, tags = about.get("metadata") or {}, about.get("tags") or ()
-        account = self._identify(LangChainCall(model if isinstance(model, str) else None, metadata, tags))
-        if account is None:
+        accounts = self._identify(LangChainCall(model if isinstance(model, str) else None, metadata, tags))
+        if accounts is None:
             return None
         request = {"model": model, **said, **{name: params.get(name) for name in (*_BOUNDS, *_SCHEMAS)}}
         ask = ask_of(json.loads(json.dumps(request, default=str)), self._terms.costs.tally())
-        return ModelCall(self._terms, account, ask, _counts)
+        return ModelCall(self._terms, accounts, ask, _counts)
 
     async def _begin(self, run_id: UUID, said: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         call = self._call(said, about)
@@ -102,7 +102,7 @@ class QuotaHandler(_Handler, BaseCallbackHandler):
 
     Args:
         meter: a ``MeterClient``.
-        identify: says whose quota a call spends; None lets it through ungated.
+        identify: says whose quota a call spends, an account or several; None lets it through ungated.
         costs: estimates calls and says what they cost.
         on_unavailable: ``deny`` refuses when the meter cannot be reached; ``allow`` charges afterwards.
         ttl_seconds: how long a hold lives between two signs of life of the reply.

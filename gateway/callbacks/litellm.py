@@ -16,10 +16,10 @@ from gateway.callbacks.model_calls import ModelCall, OpenCalls, QuotaRefusedErro
 from gateway.llm.asks import ask_of
 from gateway.llm.numbers import Counts, Numbers
 from gateway.llm.openai_replies import COMPLETIONS, RESPONSES
-from gateway.middleware import Account, LlmCosts
-from gateway.middleware.seams import QuotaMeter
+from gateway.middleware import LlmCosts
+from gateway.middleware.seams import Accounts, QuotaMeter
 
-Identify = Callable[[Mapping[str, Any], Any], Account | None]
+Identify = Callable[[Mapping[str, Any], Any], Accounts | None]
 
 _TTL_SECONDS = 600
 _GATED = frozenset(
@@ -40,8 +40,8 @@ class QuotaLogger(CustomLogger):
 
     Args:
         meter: who holds and charges.
-        identify: says whose quota a call spends, by the request's fields and, in the proxy, by the key that
-            LiteLLM has checked (else None); None lets the call through ungated.
+        identify: says whose quota a call spends, one account or several, by the request's fields and, in the
+            proxy, by the key that LiteLLM has checked (else None); None lets the call through ungated.
         costs: estimates calls and says what they cost.
         on_unavailable: ``deny`` refuses when the meter cannot be reached; ``allow`` charges afterwards.
         ttl_seconds: how long a hold lives; LiteLLM does not say that a client has left.
@@ -127,12 +127,12 @@ class QuotaLogger(CustomLogger):
 
     async def _begin(self, request: Mapping[str, Any], call_type: Any, key: Any) -> None:
         kind = str(getattr(call_type, "value", call_type))
-        account = self._identify(request, key) if kind in _GATED else None
-        if account is None:
+        accounts = self._identify(request, key) if kind in _GATED else None
+        if accounts is None:
             return
         path = "/embeddings" if kind in _EMBEDDINGS else ""
         ask = ask_of(_plain(request) or {}, self._terms.costs.tally(), path=path)
-        call = ModelCall(self._terms, account, ask, _counts)
+        call = ModelCall(self._terms, accounts, ask, _counts)
         await call.enter()
         name = _name_of(request)
         held = self._open.take(name) or []

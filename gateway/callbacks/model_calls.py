@@ -15,11 +15,11 @@ from gateway.errors import MeterError
 from gateway.llm import Ask
 from gateway.llm.numbers import Counts, Numbers
 from gateway.llm.reply import Reply
-from gateway.middleware import Account, Charge, Head, LlmCosts, Request
+from gateway.middleware import Charge, Head, LlmCosts, Request
 from gateway.middleware.gate import Gate
 from gateway.middleware.refusals import Refusal
 from gateway.middleware.requests import Message
-from gateway.middleware.seams import QuotaMeter
+from gateway.middleware.seams import Accounts, QuotaMeter
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -63,23 +63,24 @@ class ModelCall:
 
     Args:
         terms: the handler's.
-        account: whose quota it spends.
+        accounts: whose quota it spends.
         ask: what is asked of the model.
         counts_of: reads the numbers that are reported of it.
 
     Attributes:
         spoke: whether anything of the answer has been counted.
 
-    Raises MeterValidationError when its cost cannot be told.
+    Raises MeterValidationError when its cost cannot be told, and when there is no account to pay it.
     """
 
-    def __init__(self, terms: Terms, account: Account, ask: Ask, counts_of: CountsOf) -> None:
+    def __init__(self, terms: Terms, accounts: Accounts, ask: Ask, counts_of: CountsOf) -> None:
         request = Request({}, _nothing, 0)
-        request.account = account
+        request.spends_of(accounts)
         self._allow_unavailable = terms.on_unavailable == "allow"
         self._costs = terms.costs
-        self._account = account
-        self._call = terms.costs.expect(account, ask)
+        self._account = request.account
+        self._call = terms.costs.expect(request.account, ask, request.others)
+        request.shares = self._call.others
         self._reply = Reply(ask, terms.costs.tally())
         self._counts_of = counts_of
         self.spoke = False

@@ -241,7 +241,7 @@ class Holding:
 
         Args:
             status: ``active``, ``committed``, ``released`` or ``expired``; all when None.
-            user_id: only holds whose first leg is this user's; all when None.
+            user_id: only holds that have a leg of this user's; all when None.
             limit: how many at most.
             cursor: the ``next_cursor`` of the page before.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry
+from gateway.domain.limits import LimitState
 
 
 class Done(NamedTuple):
@@ -34,6 +35,7 @@ class Denied(NamedTuple):
         reason: what refused: balance, limit or concurrency.
         limit: the name of the limit that refused; None for the balance.
         whole: whether available and needed are numbers of requests or holds, and no amounts.
+        state: the limit that refused, as it stood; None for the balance.
     """
 
     leg: int
@@ -46,6 +48,7 @@ class Denied(NamedTuple):
     reason: str = BALANCE
     limit: str | None = None
     whole: bool = False
+    state: LimitState | None = None
 
 
 class Overrun(NamedTuple):

@@ -101,17 +101,17 @@ class LlmCosts:
                 raise UnmeteredRouteError(f"nobody can read what {request.method} {request.path} costs")
             return self._other_cost
         ask = await self._ask(request)
-        call = self.expect(request.account, ask)
-        others = tuple(Share(other, self.expect(other, ask).held) for other in request.others)
-        request.notes[_NOTE] = call._replace(others=others)
-        return [call.held, *(share.held for share in others)] if others else call.held
+        call = self.expect(request.account, ask, request.others)
+        request.notes[_NOTE] = call
+        return [call.held, *(share.held for share in call.others)] if call.others else call.held
 
-    def expect(self, account: Account, ask: Ask) -> Call:
-        """Say what to hold for a call. Raises MeterValidationError for a model without a price."""
+    def expect(self, account: Account, ask: Ask, others: Sequence[Account] = ()) -> Call:
+        """Say what to hold for a call, of each account. Raises MeterValidationError for lack of a price."""
         estimate = self._estimator.estimate(ask, account.user_id)
         amount, _ = self._amount(account, estimate.usage())
+        shares = tuple(Share(other, self.expect(other, ask).held) for other in others)
         # A hold is of more than nothing, also where the call turns out to be free.
-        return Call(ask, estimate, Decimal(amount) or Decimal(1).scaleb(-scale_of(account.unit)))
+        return Call(ask, estimate, Decimal(amount) or Decimal(1).scaleb(-scale_of(account.unit)), shares)
 
     def usage(self, request: Request, head: Head | None) -> CostReader | None:
         """Give who reads the reply; None for one that costs what was held.

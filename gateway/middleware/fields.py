@@ -65,11 +65,19 @@ def rate_limit_fields(
 def denied_fields(account: Account, answer: Reserved) -> Headers:
     """Give the fields of a denial: of the limit that refused, or of the account."""
     retry_after_s = answer.get("retry_after")
-    limit = violated(account, answer)
     if answer.get("reason", "balance") == "balance":
         return rate_limit_fields(account, answer["balance"], answer["available"], retry_after_s)
     wait = "" if retry_after_s is None else f";t={seconds_up(retry_after_s)}"
-    return [(b"ratelimit", f'"{limit}";r=0{wait}'.encode("ascii"))]
+    fields: list[tuple[bytes, str]] = []
+    for limit in answer.get("limits", ()):
+        remaining = _of(limit, "remaining", account)
+        fields += [
+            (b"ratelimit-policy", _policy(limit, account)),
+            (b"ratelimit", f'"{violated(account, answer)}";r={remaining}{wait}'),
+        ]
+        if (kind := _kind(limit, account)) is not None:
+            fields += _openai(kind, int(limit["limit"]), int(limit["remaining"]), retry_after_s)
+    return [(field, value.encode("ascii")) for field, value in fields]
 
 
 def violated(account: Account, answer: Reserved) -> str:

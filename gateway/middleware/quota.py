@@ -20,11 +20,10 @@ from gateway.middleware.requests import (
     Scope,
     Send,
 )
-from gateway.middleware.seams import Account, CostReader, Head, QuotaMeter, Share
+from gateway.middleware.seams import Accounts, CostReader, Head, QuotaMeter, Share
 
 T = TypeVar("T")
 
-Accounts = Account | Sequence[Account]
 Amounts = Amount | Sequence[Amount]
 Identify = Callable[[Request], Accounts | Awaitable[Accounts | None] | None]
 Estimate = Callable[[Request], Amounts | Awaitable[Amounts]]
@@ -90,8 +89,8 @@ class Admission:
         accounts = await _now(self._identify(request))
         if accounts is None:
             return Decimal(0)
-        request.account, *others = [accounts] if isinstance(accounts, Account) else accounts
-        request.others = tuple(others)
+        request.spends_of(accounts)
+        others = request.others
         estimate = await _now(self._estimate(request)) if callable(self._estimate) else self._estimate
         amounts = [
             _number(amount) for amount in (estimate if isinstance(estimate, list | tuple) else [estimate])

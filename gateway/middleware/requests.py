@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.middleware.seams import Account, Share
+from gateway.errors import MeterValidationError
+from gateway.middleware.seams import Account, Accounts, Share
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -45,6 +46,15 @@ class Request:
         self._max_body_bytes = max_body_bytes
         self._read: list[Message] = []
         self._body: bytes | None = None
+
+    def spends_of(self, accounts: Accounts) -> None:
+        """Note whose quota it spends. Raises MeterValidationError for an empty list."""
+        given = (accounts,) if isinstance(accounts, Account) else tuple(accounts)
+        if not given:
+            detail = "must give an account, or None for what nobody pays for"
+            raise MeterValidationError.one("identify", "VAL_IDENTIFY_EMPTY", detail)
+        self.account, *others = given
+        self.others = tuple(others)
 
     @property
     def method(self) -> str:

@@ -79,6 +79,9 @@ class Account(NamedTuple):
     policy: str | None = None
 
 
+Accounts = Account | Sequence[Account]
+
+
 class Charge(NamedTuple):
     """What a request is charged, and what its ledger entry keeps beside the amount.
 

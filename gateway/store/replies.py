@@ -8,13 +8,13 @@ from urllib.parse import unquote
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
+from gateway.domain.limits import AMOUNT, read_limits
 from gateway.domain.names import parse_namespace
 
 # The fingerprint of a call that undoes a duplicate; those of callers are hexadecimal digits.
 UNDO = "duplicate"
 
 _LEG_WORDS = 6
-_WHOLE = frozenset({"r", "c"})  # limits per requests and open holds, which are no amounts
 _HEAD_WORDS = 6
 _DENIED_WORDS = 11
 _FITS_WORDS = 2
@@ -67,7 +67,7 @@ def read_done(reply: Reply, body: bytes) -> Done:
 def read_denied(reply: Reply) -> Denied:
     """Read DENIED."""
     _, _, leg, account, balance, reserved, available, needed, wait_ms, reason, limit = reply[:_DENIED_WORDS]
-    per, _, name = limit.partition(":")
+    (state,) = read_limits(limit) if limit else (None,)
     return Denied(
         int(leg) - 1,
         account,
@@ -77,8 +77,9 @@ def read_denied(reply: Reply) -> Denied:
         int(needed),
         int(wait_ms) if wait_ms else None,
         reason,
-        unquote(name) or None,
-        whole=per in _WHOLE,
+        state and state.limit.name,
+        whole=state is not None and state.limit.per != AMOUNT,
+        state=state,
     )
 
 

@@ -9,7 +9,7 @@ for i = 1, limited and not answer and #spends or 0 do
   local leg, account, own, counted = spends[i].leg, spends[i].account, {}, false
   for name, per, limit_text, window_text, mode, since, level, at, rest, shadowed
     in string.gmatch(account.limits or '', LIMIT) do
-    local limit, window, full = tonumber(limit_text), tonumber(window_text), false
+    local limit, window, full, lack = tonumber(limit_text), tonumber(window_text), false, nil
     local needed = per == 'a' and spends[i].amount or per == 'r' and requests or per == 'c' and making or 0
     level, at, rest, shadowed = tonumber(level), tonumber(at), tonumber(rest), tonumber(shadowed)
     if needed > 0 and per == 'c' then
@@ -40,9 +40,8 @@ for i = 1, limited and not answer and #spends or 0 do
           if flow(limit, window, level, at, rest, then_ms) + needed <= limit then helps_ms = then_ms end
         end
       end
-      local lack = {
+      lack = {
         leg = leg, account = account, needed = needed, reason = per == 'c' and 'concurrency' or 'limit',
-        limit = per .. ':' .. name,
         available = math.max(limit - level, 0), helps_ms = helps_ms,
       }
       lacks[#lacks + 1] = lack
@@ -52,6 +51,7 @@ for i = 1, limited and not answer and #spends or 0 do
     end
     own[#own + 1] = name .. ',' .. per .. ',' .. limit_text .. ',' .. window_text .. ',' .. mode .. ',' .. since .. ','
       .. text(level) .. ',' .. text(at) .. ',' .. text(rest) .. ',' .. text(shadowed)
+    if lack then lack.limit = own[#own] end
   end
   if counted then counts[#counts + 1] = {leg = leg, account = account, limits = table.concat(own, ';')} end
 end

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from gateway.client import MeterClient
 from gateway.domain.answers import LedgerEntry
+from gateway.llm import FilePrices
 from gateway.meter import Meter
 from gateway.middleware import Account
 
@@ -49,6 +51,31 @@ class Wallet(NamedTuple):
 
         await _until(is_there)
         return dict(entries[0]["metadata"] or {})
+
+
+PRICES = FilePrices(b'{"version": "7", "usd_per_million": {"m-1": {"input": 100, "output": 1000}}}')
+
+
+class Club:
+    """Alice and her team in tokens, and the pool's dollars; all pay together."""
+
+    accounts = (Account("alice"), Account("team"), Account(None, unit="usd", policy="spend"))
+
+    def __init__(self, wallet: Wallet) -> None:
+        self._meter = wallet.meter
+
+    async def begin(self) -> None:
+        """Give the team and the pool something."""
+        await self._meter.allocate("team", "llm_call", 10_000, "tokens")
+        await self._meter.allocate(None, "llm_call", 1, "usd")
+
+    async def has(self) -> list[tuple[Decimal, Decimal]]:
+        """Give balance and reserved of each."""
+        found = [
+            await self._meter.get_balance(account.user_id, "llm_call", account.unit)
+            for account in self.accounts
+        ]
+        return [(one["balance"], one["reserved"]) for one in found]
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import Field
-from spending import Wallet, alice
+from spending import PRICES, Club, Wallet, alice
 
 from gateway.callbacks import QuotaRefusedError
 from gateway.callbacks.langchain import AsyncQuotaHandler, LangChainCall, QuotaHandler
-from gateway.middleware import Account
+from gateway.middleware import Account, LlmCosts
 
 USAGE = {
     "input_tokens": 120,
@@ -200,6 +201,27 @@ async def test_models_of_texts_are_gated_as_well(wallet: Wallet, blocking: Quota
 async def test_who_nobody_pays_for_passes(wallet: Wallet) -> None:
     model(QuotaHandler(meter=wallet.client, identify=lambda _: None)).invoke("hi")
     await wallet.comes_to(10_000)
+
+
+@pytest.mark.parametrize("awaits", [True, False])
+async def test_user_team_and_dollars_pay_together_or_none(wallet: Wallet, awaits: bool) -> None:
+    club = Club(wallet)
+    await club.begin()
+    told: Any = {"identify": lambda _: club.accounts, "costs": LlmCosts(prices=PRICES)}
+    handler: Any = (
+        AsyncQuotaHandler(meter=wallet.meter, **told) if awaits else QuotaHandler(meter=wallet.client, **told)
+    )
+    await model(handler, usage={"input_tokens": 40, "output_tokens": 2, "total_tokens": 42}).ainvoke("hi")
+    usd = 1 - Decimal("0.006")
+    assert await club.has() == [(9_958, 0), (9_958, 0), (usd, 0)]
+    asked = model(handler, max_tokens=1_000)
+    with pytest.raises(QuotaRefusedError, match="usd") as refused:
+        await asked.ainvoke("hi")
+    assert (refused.value.problem or {})["violated-policies"] == ["spend"]
+    assert asked.called == []
+    with pytest.raises(ZeroDivisionError):
+        await model(handler, fails_after=0).ainvoke("hi")
+    assert await club.has() == [(9_958, 0), (9_958, 0), (usd, 0)]
 
 
 async def test_many_at_once_are_never_more_than_fit(wallet: Wallet, blocking: QuotaHandler) -> None:

@@ -7,14 +7,15 @@ used where it is missing; what the hooks are called and given is held by a table
 from __future__ import annotations
 
 import inspect
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from litellm_or_stand_in import IS_REAL, BudgetExceededError, CustomLogger
-from spending import Wallet, alice
+from spending import PRICES, Club, Wallet, alice
 
 from gateway.callbacks.litellm import QuotaLogger
-from gateway.middleware import Account
+from gateway.middleware import Account, LlmCosts
 
 HOOKS = {
     "async_pre_call_hook": ["user_api_key_dict", "cache", "data", "call_type"],
@@ -128,6 +129,20 @@ async def test_a_refusal_stops_a_call_of_the_sdk_and_a_request_of_the_proxy(
     assert also.value.headers["x-should-retry"] == "false"  # type: ignore[attr-defined]
     assert also.value.detail["code"] == "insufficient_quota"  # type: ignore[attr-defined]
     assert await wallet.has() == (10_000, 0)
+
+
+async def test_user_team_and_dollars_pay_together_or_none(wallet: Wallet) -> None:
+    club = Club(wallet)
+    await club.begin()
+    logger = QuotaLogger(meter=wallet.meter, identify=lambda *_: club.accounts, costs=LlmCosts(prices=PRICES))
+    await begin(logger, request := asked(model="m-1"))
+    assert await club.has() == [(10_000, 102), (10_000, 102), (1, Decimal("0.1002"))]
+    await logger.async_log_success_event(request, REPLY, None, None)
+    usd = 1 - Decimal("0.006")
+    assert await club.has() == [(9_958, 0), (9_958, 0), (usd, 0)]
+    with pytest.raises(BudgetExceededError, match="usd"):
+        await logger.async_pre_call_deployment_hook(asked(model="m-1", max_tokens=1_000), "acompletion")
+    assert await club.has() == [(9_958, 0), (9_958, 0), (usd, 0)]
 
 
 async def test_only_calls_of_models_are_gated_and_the_key_says_who_pays(wallet: Wallet) -> None:

@@ -298,6 +298,24 @@ async def test_list_reservations_filters_and_orders(funded: Any) -> None:
     assert await listed(user_id="nobody") == []
 
 
+async def test_a_hold_is_listed_for_the_user_of_any_leg(funded: Any) -> None:
+    await funded.allocate("bob", "llm_call", 100, "tokens")
+    await funded.allocate("bob", "llm_call", 100, "usd")
+    also = [{"user_id": "bob"}, {"user_id": "bob", "unit": "usd", "amount": 1}]
+    settled, open_one = [
+        (await funded.reserve("ann", "llm_call", 10, "tokens", also=also))["reservation_id"] for _ in range(2)
+    ]
+    await funded.release(settled)
+    for user in ("ann", "bob"):
+        page = await funded.list_reservations(user_id=user)
+        assert {hold["reservation_id"] for hold in page["reservations"]} == {settled, open_one}
+        assert len(page["reservations"]) == 2
+        for status, hold_id in (("released", settled), ("active", open_one)):
+            (hold,) = (await funded.list_reservations(user_id=user, status=status))["reservations"]
+            assert hold["reservation_id"] == hold_id
+            assert [leg["user_id"] for leg in hold["legs"]] == ["ann", "bob", "bob"]
+
+
 async def test_list_reservations_pages_through_all(funded: Any) -> None:
     holds = [await held(funded, 1) for _ in range(7)]
     seen: list[str] = []

@@ -38,6 +38,8 @@ async def test_a_rate_refuses_what_does_not_fit_and_says_why_and_when(meter: Any
     assert (denied["granted"], denied["reason"], denied["needed"]) == (False, "limit", 600)
     assert denied["denied_by"]["limit"] == "daily"
     assert denied["available"] == 400
+    (refusing,) = denied["limits"]
+    assert (refusing["name"], refusing["leg"], refusing["limit"], refusing["used"]) == ("daily", 0, 1000, 600)
     assert 200 * 86 < denied["retry_after"] <= 200 * 86.4
     assert (await reserve(meter, 1001))["retry_after"] is None, "waiting does not help"
     assert await used(meter) == {"daily": 600}

@@ -47,7 +47,7 @@ def gateway_url(own_servers: RunningServers) -> Iterator[str]:
 @pytest.fixture(scope="module")
 async def open_meter(own_servers: RunningServers, gateway_url: str) -> AsyncIterator[OpenMeter]:
     urls = {"redis_url": own_servers.redis_url, "database_url": own_servers.database_url}
-    async with open_meters(Settings(**urls, flusher=False)) as meters:
+    async with open_meters(Settings(**urls, flusher=False, report_wait_ms=20_000)) as meters:
 
         async def opened(namespace: str) -> Meter:
             return meters(namespace)

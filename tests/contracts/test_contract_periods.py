@@ -56,6 +56,14 @@ async def test_open_period_credits_once_and_gives_the_balance(meter: Any) -> Non
     assert (february["amount"], february["metadata"]) == (5, {"period_start": "2026-02-01"})
 
 
+async def test_the_largest_balance_stays_exact_beside_periods(meter: Any) -> None:
+    largest = 2**53 - 1
+    await meter.allocate("ann", "llm_call", largest, "tokens")
+    await meter.close_period(*ANN, END)
+    hold = await meter.reserve("ann", "llm_call", 1, "tokens")
+    assert (await meter.commit(hold["reservation_id"], 1))["balance"] == largest - 1
+
+
 async def test_a_period_earlier_than_others_can_be_opened_and_closed_once_too(meter: Any) -> None:
     await meter.set_period_config(*ANN, JANUARY, 10, 0)
     await meter.open_period(*ANN, FEBRUARY)
@@ -218,6 +226,8 @@ async def test_a_schedule_of_the_future_waits(meter: Any) -> None:
     start = datetime.now(UTC).date() + timedelta(days=3)
     await meter.set_period_config(*ANN, start, 100, every="month")
     assert await standing(meter) == (0, 0)
+    denied = await meter.reserve("ann", "llm_call", 100, "tokens")
+    assert 2 * 86_400 < denied["retry_after"] <= 4 * 86_400
 
 
 async def of_account(meter: Any, *names: str) -> list[Any]:

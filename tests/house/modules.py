@@ -43,6 +43,7 @@ _ROOTS = (
         "joined",
         "proxying",
         "proxy_command",
+        "proxy_accounts",
         "key_commands",
         "limit_commands",
         "key_work",

@@ -55,11 +55,13 @@ async def proxied(
         async def started(**options: object) -> str:
             told = {"upstream": upstream, "user": purse.user, **options}
             meter = await running.enter_async_context(
-                AsyncMeterClient(gateway_url, namespace=purse.meter.namespace)
+                AsyncMeterClient(
+                    gateway_url, namespace=purse.meter.namespace, timeout_s=120, attempt_timeout_s=60
+                )
             )
             limits = httpx2.Limits(max_connections=None)
             http = await running.enter_async_context(
-                httpx2.AsyncClient(timeout=10, limits=limits, trust_env=False)
+                httpx2.AsyncClient(timeout=60, limits=limits, trust_env=False)
             )
             return await serve(proxy_app(ProxyOptions(**told), meter, http))  # type: ignore[arg-type]
 

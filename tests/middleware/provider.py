@@ -126,7 +126,7 @@ async def _words(habit: str) -> AsyncIterator[str]:
     if habit == "endless":
         while True:
             yield "word "
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.02)
     for at, word in enumerate(WORDS):
         if habit == "dies" and at == 4:
             raise DiedError
@@ -142,7 +142,11 @@ def _event(value: Any, name: str = "") -> bytes:
 def _message(habit: str) -> dict[str, Any]:
     text = [{"type": "text", "text": "".join(WORDS)}]
     whole = _started(habit) | {"content": text, "stop_reason": "end_turn"}
-    return whole | {"usage": {"input_tokens": PROMPT, "output_tokens": ANSWER}}
+    return whole | _said(habit, {"input_tokens": PROMPT, "output_tokens": ANSWER})
+
+
+def _said(habit: str, usage: dict[str, int]) -> dict[str, Any]:
+    return {} if habit == "no-usage" else {"usage": usage}
 
 
 def _started(habit: str) -> dict[str, Any]:
@@ -154,7 +158,7 @@ def _started(habit: str) -> dict[str, Any]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": PROMPT, "output_tokens": 1},
+        **_said(habit, {"input_tokens": PROMPT, "output_tokens": 1}),
     }
 
 
@@ -166,6 +170,9 @@ async def _messages(habit: str) -> AsyncIterator[bytes]:
         delta = {"type": "text_delta", "text": word}
         yield _event({"type": "content_block_delta", "index": 0, "delta": delta}, "content_block_delta")
     yield _event({"type": "content_block_stop", "index": 0}, "content_block_stop")
-    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": ANSWER}}
+    if habit == "late":
+        yield _event({"type": "ping"}, "ping")
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    end |= _said(habit, {"output_tokens": ANSWER})
     yield _event(end, "message_delta")
     yield _event({"type": "message_stop"}, "message_stop")

@@ -70,6 +70,7 @@ async def test_it_serves_until_it_is_told_to_stop_and_charges_what_it_cuts_short
     ("words", "complaint"),
     [
         (("--upstream", "ftp://a"), "--upstream ftp://a"),
+        (("--upstream", "http://a", "--also", "team"), "--also team"),
         (("--upstream", "http://a", "--user", "a", "--user-header", "b"), "leave one of the two out"),
     ],
 )

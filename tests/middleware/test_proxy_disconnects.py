@@ -29,28 +29,55 @@ async def one_client(http: httpx2.AsyncClient, url: str, chance: random.Random) 
     return 200
 
 
-async def test_streams_that_are_left_at_random_leave_nothing_held(
-    proxied: Proxied, purse: Purse, provider: Provider
-) -> None:
-    url = await proxied()
+async def all_clients(url: str, count: int) -> list[int]:
+    """Stream to all of them at once; give what each was answered."""
     chance = random.Random(20261121)
     async with httpx2.AsyncClient(
         timeout=60, limits=httpx2.Limits(max_connections=None), trust_env=False
     ) as http:
-        statuses = await asyncio.gather(*(one_client(http, url, chance) for _ in range(CLIENTS)))
+        return await asyncio.gather(*(one_client(http, url, chance) for _ in range(count)))
 
+
+async def nothing_is_open(purse: Purse, provider: Provider) -> None:
     async def all_over() -> bool:
         return not provider.open and not (await purse.balance())[1]
 
-    await until(all_over)
-    balance, reserved = await purse.balance()
-    # 500 holds of 64 tokens do not fit into 10,000: some were denied, and none was let through to overspend.
+    await until(all_over, bound_s=60)
+
+
+async def consumed(purse: Purse) -> int:
+    page = await purse.meter.list_reservations(limit=1000)
+    return int(sum(hold["consumed"] or 0 for hold in page["reservations"]))
+
+
+async def test_streams_that_are_left_at_random_leave_nothing_held(
+    proxied: Proxied, purse: Purse, provider: Provider
+) -> None:
+    statuses = await all_clients(await proxied(), 200)
+    await nothing_is_open(purse, provider)
+    balance, _ = await purse.balance()
+    # 200 holds of 64 tokens do not fit into 10,000: some were denied, and none was let through to overspend.
     assert set(statuses) == {200, 429}
-    assert (reserved, provider.open) == (0, 0)
     assert 0 <= balance < 10_000
     assert set(await purse.statuses(statuses.count(200))) == {"committed"}
-    page = await purse.meter.list_reservations(limit=1000)
-    assert sum(hold["consumed"] or 0 for hold in page["reservations"]) == 10_000 - balance
+    assert await consumed(purse) == 10_000 - balance
+
+
+async def test_500_streams_at_once_settle_exactly_on_user_and_team(
+    proxied: Proxied, purse: Purse, provider: Provider
+) -> None:
+    everybody = 64 * CLIENTS
+    await purse.meter.allocate(purse.user, "llm_call", everybody - 10_000, "tokens")
+    await purse.meter.allocate("team", "llm_call", everybody, "tokens")
+    await purse.meter.set_limit("team", "llm_call", "tokens", "at-once", "concurrency", CLIENTS)
+    statuses = await all_clients(await proxied(also=('{"user_id": "team"}',)), CLIENTS)
+    await nothing_is_open(purse, provider)
+    assert statuses == [200] * CLIENTS, "for everybody there is enough"
+    assert set(await purse.statuses(CLIENTS)) == {"committed"}
+    team = await purse.meter.get_balance("team", "llm_call", "tokens")
+    assert (team["balance"], team["reserved"]) == await purse.balance()
+    assert 0 <= team["balance"] < everybody
+    assert await consumed(purse) == everybody - team["balance"]
 
 
 async def test_a_client_that_leaves_before_the_answer_pays_the_prompt_and_stops_the_provider(

@@ -77,6 +77,11 @@ async def test_several_units_need_several_amounts(purse: Purse) -> None:
     assert (await call(gated(purse, answering(), identify=lambda _: both, estimate=0))).status == 200
 
 
+async def test_no_account_at_all_is_a_mistake_and_no_free_pass(purse: Purse) -> None:
+    reply = await call(gated(purse, answering(), identify=lambda _: [], estimate=7))
+    assert (reply.status, json.loads(reply.body)["code"]) == (422, "VAL_IDENTIFY_EMPTY")
+
+
 async def test_what_passed_unheld_is_charged_to_everybody_afterwards(purse: Purse) -> None:
     both = [Account(purse.user), Account("team")]
     away = Elsewhere(purse.meter, {"reserve": 1})

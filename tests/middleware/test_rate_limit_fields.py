@@ -128,15 +128,42 @@ def test_the_accounts_own_limits_come_before_its_balance() -> None:
     assert fields[b"x-ratelimit-remaining-requests"] == b"9"
 
 
-def test_a_denial_by_a_limit_names_it_and_when_it_is_worth_coming_back() -> None:
+@pytest.mark.parametrize(
+    ("limit", "policy", "openai"),
+    [
+        (
+            limit_of("a minute", "amount", 1000, 600, 60),
+            {"q": 1000, "w": 60, "quotagate-unit": "tokens"},
+            {"limit-tokens": "1000", "remaining-tokens": "400", "reset-tokens": "3s"},
+        ),
+        (
+            limit_of("calls", "requests", 10, 10, 60),
+            {"q": 10, "w": 60, "qu": "requests"},
+            {"limit-requests": "10", "remaining-requests": "0", "reset-requests": "3s"},
+        ),
+        (limit_of("at-once", "concurrency", 2, 2, None), {"q": 2, "qu": "concurrent-requests"}, {}),
+    ],
+)
+def test_a_denial_by_a_limit_names_it_and_when_it_is_worth_coming_back(
+    limit: Any, policy: dict[str, object], openai: dict[str, str]
+) -> None:
     answer: Any = {
         "granted": False,
         "balance": Decimal(9),
-        "available": Decimal(0),
+        "available": limit["remaining"],
         "reason": "limit",
         "retry_after": 2.4,
-        "denied_by": {"limit": "a minute"},
+        "denied_by": {"limit": limit["name"]},
+        "limits": [limit | {"leg": 1}],
     }
     account = Account("alice")
-    assert denied_fields(account, answer) == [(b"ratelimit", b'"a minute";r=0;t=3')]
-    assert violated(account, answer) == "a minute"
+    fields = dict(denied_fields(account, answer))
+    policies, states = http_sfv.List(), http_sfv.List()
+    policies.parse(fields[b"ratelimit-policy"])
+    states.parse(fields[b"ratelimit"])
+    assert [(item.value, dict(item.params)) for item in policies] == [(limit["name"], policy)]
+    state = {"r": int(limit["remaining"]), "t": 3}
+    assert [(item.value, dict(item.params)) for item in states] == [(limit["name"], state)]
+    told = {name.decode(): value.decode() for name, value in fields.items() if name.startswith(b"x-")}
+    assert told == {f"x-ratelimit-{name}": value for name, value in openai.items()}
+    assert violated(account, answer) == limit["name"]

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -15,7 +16,8 @@ from gating import CALL, EVENT, Elsewhere
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError, MeterValidationError
-from gateway.middleware import Account
+from gateway.llm import FilePrices
+from gateway.middleware import Account, LlmCosts
 from gateway.middleware import gate as gate_module
 from gateway.middleware.at_once import WouldWaitError
 from gateway.middleware.transport import AsyncQuotaTransport, QuotaTransport
@@ -323,6 +325,37 @@ async def test_who_blocks_cannot_wait(blocking: Callable[..., httpx2.Client]) ->
         assert http.post(URL, content=CALL).status_code == 200
     with blocking(inner, identify=waits) as http, pytest.raises(WouldWaitError):
         http.post(URL, content=CALL)
+
+
+@pytest.mark.parametrize("awaits", [True, False])
+async def test_user_and_team_tokens_and_dollars_hold_and_settle_together(
+    purse: Purse, blocking: Callable[..., httpx2.Client], awaits: bool
+) -> None:
+    await purse.meter.allocate("team", "llm_call", 10_000, "tokens")
+    await purse.meter.allocate(None, "llm_call", 1, "usd")
+    prices = FilePrices(b'{"version": "7", "usd_per_million": {"m": {"input": 1000, "output": 10000}}}')
+    three = [Account(purse.user), Account("team"), Account(None, unit="usd", policy="spend")]
+    options: dict[str, Any] = {"identify": lambda _: three, "costs": LlmCosts(prices=prices)}
+    json_type = {"content-type": "application/json"}
+
+    async def post(body: bytes) -> httpx2.Response:
+        if not awaits:
+            with blocking(Upstream(lambda: iter([USED]), json_type), **options) as http:
+                return http.post(URL, content=body)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield USED
+
+        async with awaiting(purse, Upstream(parts, json_type), **options) as http:
+            return await http.post(URL, content=body)
+
+    assert (await post(b'{"model": "m", "max_tokens": 50}')).status_code == 200
+    refused = await post(b'{"model": "m", "max_tokens": 5000}')
+    assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["spend"])
+    for account, left in ((purse.user, 9_993), ("team", 9_993)):
+        assert (await purse.meter.get_balance(account, "llm_call", "tokens"))["available"] == left
+    found = await purse.meter.get_balance(None, "llm_call", "usd")
+    assert (found["balance"], found["reserved"]) == (1 - Decimal("0.043"), 0)
 
 
 async def test_hundreds_at_once_leave_nothing_held_and_overspend_nothing(purse: Purse) -> None:

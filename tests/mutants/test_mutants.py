@@ -8,10 +8,12 @@ from pathlib import Path
 
 from gateway.store.scripts import scripts
 
+from .__main__ import _equivalent
 from .changes import changed_scripts, changes
 from .python_changes import FILES, python_changes
 
 _ROOT = Path(__file__).parents[2]
+_LUA = _ROOT / "lua"
 
 
 def test_changes_are_small_lua_and_no_two_alike() -> None:
@@ -39,6 +41,14 @@ def test_a_sample_is_noticed() -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
+
+
+def test_what_nobody_could_notice_is_said_of_lines_that_are_there() -> None:
+    lua = {path.relative_to(_LUA).as_posix(): path.read_text() for path in _LUA.rglob("*.lua")}
+    for file, before, after in _equivalent():
+        texts = [*lua.values()] if file == "*" else [lua.get(file) or (_ROOT / file).read_text()]
+        assert any(before in text for text in texts), f"{file}: {before}"
+        assert before != after
 
 
 def test_changes_of_python_are_small_python_and_no_two_alike() -> None:

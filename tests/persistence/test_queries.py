@@ -171,6 +171,31 @@ async def pages(
         before = page[-1].created_ms, page[-1].hold_id
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("user", ["alice", "bob"])
+async def test_a_hold_is_listed_once_for_whoever_has_any_leg_of_it(
+    ledger: Ledger, queries: Queries, user: str, size: int
+) -> None:
+    scribe = Scribe()
+    both = []
+    for number in range(12):
+        both.append(
+            scribe.reserve({POOL: 1, BOB: 5, ALICE: 5, MONEY: 2} if number % 2 else {ALICE: 1, BOB: 1})
+        )
+        scribe.reserve({POOL: 1})
+        scribe.at_ms += 1000
+    for number, hold_id in enumerate(both):
+        if number % 4 < 3:
+            [scribe.commit, scribe.release, scribe.expire][number % 4](hold_id, *[1] * (number % 4 == 0))
+    await post(ledger, scribe)
+    now_ms = START_MS + 3500
+    found = [hold async for hold in pages(queries, None, user, now_ms, size)]
+    assert [hold.hold_id for hold in found] == both[::-1]
+    assert {len(hold.legs) for hold in found} == {2, 4}, "and whole"
+    active = [hold.hold_id async for hold in pages(queries, "active", user, now_ms, size)]
+    assert active == both[3::4][::-1]
+
+
 async def test_holds_made_in_one_millisecond_are_all_found_by_pages(ledger: Ledger, queries: Queries) -> None:
     scribe = Scribe()
     made = [scribe.reserve({ALICE: 1}) for _ in range(9)]

@@ -36,6 +36,11 @@ INSERT INTO meter.settled_holds (namespace, hold_id, leg, account, user_id, stat
 SELECT 'acme', 's' || n, 0, format('u%s:llm_call:tokens:', n % 200), 'u' || n % 200,
        CASE WHEN n % 1000 = 0 THEN 'expired' ELSE 'committed' END, 1, at, at, at, false
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
+INSERT INTO meter.settled_holds (namespace, hold_id, leg, account, user_id, status, amount, created_at,
+                                 expires_at, settled_at, late)
+SELECT 'acme', 's' || n, 1, format('u%s:llm_call:usd:', n % 200), 'u' || n % 200, 'committed', 1, at, at, at,
+       false
+FROM generate_series(1, 50000) AS n, to_timestamp({start} + n * 0.1) AS at;
 INSERT INTO meter.open_holds (namespace, hold_id, leg, account, user_id, amount, created_at, expires_at)
 SELECT 'acme', 'o' || n, 0, format('u%s:llm_call:tokens:', n % 200), 'u' || n % 200, 1, at, at
 FROM generate_series(1, 100000) AS n, to_timestamp({start} + n * 0.1) AS at;
@@ -162,6 +167,8 @@ async def test_what_is_not_wanted_is_not_read(large: Database) -> None:
     plan = await plan_of(large, statement("holds_page"), HOLDS | values)
     assert "open_holds_of_namespace_by_expiry" in plan, plan
     assert "open_holds_by_time" not in plan, plan
+    plan = await plan_of(large, statement("user_holds_page"), HOLDS | USER | EVERY)
+    assert "settled_holds_other_legs_by_user" in plan, plan
     # And of a window of time no lines but those that lie in it.
     for name, values in (("ledger_window_page", LEDGER | WINDOW), ("user_usage", USER | USAGE)):
         plan = await plan_of(large, b"(ANALYZE, TIMING OFF) " + statement(name), values)

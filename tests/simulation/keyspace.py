@@ -208,6 +208,9 @@ class Keyspace:
             return [member for _, member in ranked]
         return [word for score, member in ranked for word in (member, f"{score:.17g}")]
 
+    def do_zcount(self, key: str, first: str, last: str) -> int:
+        return len(self.do_zrange(key, first, last, "BYSCORE"))
+
     # Streams.
 
     def do_xadd(self, key: str, identifier: str, *fields: str) -> Any:

@@ -47,7 +47,7 @@ async def test_a_leg_that_is_short_denies_the_whole_hold(desk: Desk, short: int)
     legs[short] = (legs[short][0], int(legs[short][1]) + 1)
     denied = read_denied(await desk.reserve("h", legs))
     numbers = (100, 40 + short, 60 - short, 61 - short, 5000)
-    assert denied == (short, legs[short][0], *numbers, "balance", None, False)
+    assert denied == (short, legs[short][0], *numbers, "balance", None, False, None)
     assert await desk.everything() == before
     legs[short] = (legs[short][0], int(legs[short][1]) - 1)
     assert (await desk.reserve("h", legs))[0] == "DONE"
@@ -66,6 +66,7 @@ async def test_a_denial_without_holds_says_so(desk: Desk) -> None:
         "balance",
         None,
         False,
+        None,
     )
 
 

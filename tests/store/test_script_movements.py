@@ -68,6 +68,7 @@ async def test_consume_with_the_check_compares_with_what_is_available(desk: Desk
         "balance",
         None,
         False,
+        None,
     )
     assert await desk.everything() == before
     assert (await desk.consume(A, 6, check=1))[0] == "DONE"

@@ -25,7 +25,7 @@ from servers_under_test import FAKE, ServerUnderTest
 from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
 from gateway.domain.holds import Overage, hold_id_of
-from gateway.domain.limits import Limit
+from gateway.domain.limits import AMOUNT, CONCURRENCY, REQUESTS, Limit
 from gateway.period_seams import PeriodTerms
 
 LARGEST = 2**53 - 1
@@ -44,6 +44,28 @@ amounts = st.one_of(
 ttls = st.sampled_from([1000, 1001, 60_000, DAY_MS])
 legs = st.lists(st.tuples(accounts, small), min_size=1, max_size=4, unique_by=lambda leg: leg[0])
 picks = st.integers(0, 10**6)
+# The first letter of a name says what its limit counts; two of a kind are two windows.
+windows_ms = st.sampled_from([1000, 60_000, DAY_MS, 3 * DAY_MS + 1000])
+shadows = st.sampled_from([False, False, True])
+limits = st.one_of(
+    st.builds(
+        Limit,
+        st.sampled_from(["a", "a,1;|=ü"]),
+        st.just(AMOUNT),
+        st.sampled_from([30, 60, 200]),
+        windows_ms,
+        shadows,
+    ),
+    st.builds(
+        Limit,
+        st.sampled_from(["r", "r 2"]),
+        st.just(REQUESTS),
+        st.sampled_from([1, 2, 5]),
+        windows_ms,
+        shadows,
+    ),
+    st.builds(Limit, st.just("c"), st.just(CONCURRENCY), st.integers(1, 3), st.just(0), shadows),
+)
 days = st.integers(-3, 3)
 HAPPENINGS = (
     "flush",
@@ -59,8 +81,8 @@ HAPPENINGS = (
 )
 
 
-class Walk(RuleBasedStateMachine):
-    """Each rule is one call, or one thing that happens around calls."""
+class SpendWalk(RuleBasedStateMachine):
+    """Holds and limits. Each rule is one call, or one thing that happens around calls."""
 
     server: ServerUnderTest
     late_commit = "charge"
@@ -88,21 +110,31 @@ class Walk(RuleBasedStateMachine):
         names = list(self.model.holds)
         return names[-1 - pick % len(names)] if pick % 3 == 0 else names[-1 - pick % min(len(names), 3)]
 
-    @initialize()
-    def begin_with_something(self) -> None:
+    @initialize(
+        amount=st.sampled_from([100, 10_000]),
+        limited=st.lists(st.tuples(namespaces, accounts, limits), max_size=6),
+        held=st.lists(st.tuples(namespaces, legs, ttls), max_size=3),
+    )
+    def begin_with_something(
+        self,
+        amount: int,
+        limited: list[tuple[str, str, Limit]],
+        held: list[tuple[str, list[tuple[str, int]], int]],
+    ) -> None:
         for ns in NAMESPACES:
             for account in ACCOUNTS:
-                self.move("allocate", ns, account, 100, "")
+                self._move("allocate", ns, account, amount, "")
+        for ns, account, limit in limited:
+            self.set_limit(ns, account, limit)
+        for ns, parts, ttl_ms in held:
+            self.reserve(ns, parts, ttl_ms, "allow", "")
 
-    @rule(
-        verb=st.sampled_from(["allocate", "deduct", "correct", "consume", "check"]),
-        ns=namespaces,
-        account=accounts,
-        amount=amounts,
-        key=keys,
-    )
-    def move(self, verb: str, ns: str, account: str, amount: int, key: str) -> None:
-        self.done.append((self.move, (verb, ns, account, amount, key)))
+    @rule(verb=st.sampled_from(["consume", "check"]), ns=namespaces, account=accounts, amount=small, key=keys)
+    def spend(self, verb: str, ns: str, account: str, amount: int, key: str) -> None:
+        self._move(verb, ns, account, amount, key)
+
+    def _move(self, verb: str, ns: str, account: str, amount: int, key: str) -> None:
+        self.done.append((self._move, (verb, ns, account, amount, key)))
         if verb == "allocate":
             answer = self.model.allocate(ns, account, amount, key)
             self.both("allocate", ns, key, (account, amount), answer, account, amount)
@@ -128,20 +160,15 @@ class Walk(RuleBasedStateMachine):
         answer = self.model.reserve(ns, hold_id, ttl_ms, parts, key, overage)
         self.both("reserve", ns, key, (ttl_ms, parts), answer, hold_id, ttl_ms, parts)
 
-    @rule(ns=namespaces, account=accounts, less=st.sampled_from([-1, 0, 1, 30]), ttl_ms=ttls)
-    def reserve_about_all_there_is(self, ns: str, account: str, less: int, ttl_ms: int) -> None:
-        money = self.model.money(ns, account)
-        if 1 <= money.available - less <= LARGEST:
-            self.reserve(ns, [(account, money.available - less)], ttl_ms, "allow", "")
+    @rule(ns=namespaces, account=accounts, limit=limits)
+    def set_limit(self, ns: str, account: str, limit: Limit) -> None:
+        self.done.append((self.set_limit, (ns, account, limit)))
+        self.walker.set_limit(ns, account, limit)
 
-    @rule(
-        ns=namespaces,
-        account=accounts,
-        limit=st.sampled_from([30, 60, 200]),
-        window_ms=st.sampled_from([1000, 60_000, DAY_MS, 3 * DAY_MS + 1000]),
-    )
-    def set_limit(self, ns: str, account: str, limit: int, window_ms: int) -> None:
-        self.walker.set_limit(ns, account, Limit(f"w{window_ms}", "amount", limit, window_ms, shadow=False))
+    @rule(ns=namespaces, account=accounts, pick=picks)
+    def drop_limit(self, ns: str, account: str, pick: int) -> None:
+        names = [*self.model.rates.of(ns, account), "none"]
+        self.walker.drop_limit(ns, account, names[pick % len(names)])
 
     @precondition(lambda self: self.model.holds)
     @rule(pick=picks, part=st.integers(0, 3), other=amounts, key=keys)
@@ -183,6 +210,73 @@ class Walk(RuleBasedStateMachine):
         answer = self.model.extend(ns, hold_id, ttl_ms, added, key)
         self.both("extend", ns, key, (hold_id, ttl_ms, added), answer, hold_id, ttl_ms, added)
 
+    @precondition(lambda self: self.done)
+    @rule(back=st.integers(0, 5))
+    def do_again(self, back: int) -> None:
+        """Do again exactly what was done before: with its key a replay, without one a second time."""
+        method, args = self.done[-1 - back % len(self.done)]
+        method(*args)
+
+    @rule(ns=namespaces, parts=legs)
+    def ask_whether_it_fits(self, ns: str, parts: list[tuple[str, int]]) -> None:
+        self.walker.would_fit(ns, parts)
+
+    @rule(
+        what=st.sampled_from(["standing", "limits", "sweep", "audit", "look", "nothing"]),
+        ns=namespaces,
+        pick=picks,
+    )
+    def read(self, what: str, ns: str, pick: int) -> None:
+        if what == "standing":
+            self.walker.standing(ns, ACCOUNTS[pick % len(ACCOUNTS)])
+        elif what == "limits":
+            self.walker.limits(ns, ACCOUNTS[pick % len(ACCOUNTS)])
+        elif what == "look" and self.model.holds:
+            self.walker.look(*self.some_hold(pick))
+        elif what == "nothing":
+            self._commit(ns, "none", [1], "")
+            self._release(ns, "none", "")
+            self.walker.look(ns, "none")
+        elif what in {"sweep", "audit"}:
+            getattr(self.walker, what)(ns)
+
+    @rule(step_ms=st.sampled_from([1, 999, 1000, 1001, 60_000, DAY_MS, -1, -1500, -70_000, -DAY_MS]))
+    def time_passes(self, step_ms: int) -> None:
+        self.model.clock_ms += step_ms
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=picks, off_ms=st.sampled_from([-1, 0, 0, 1]))
+    def the_end_of_a_hold_comes(self, pick: int, off_ms: int) -> None:
+        hold = self.model.holds[self.some_hold(pick)]
+        self.model.clock_ms = max(self.model.clock_ms, hold.expires_ms + off_ms)
+
+    @rule(what=st.sampled_from(HAPPENINGS), ns=namespaces, account=accounts)
+    def something_happens(self, what: str, ns: str, account: str) -> None:
+        if what == "leave":
+            self.walker.leave(ns, account)
+        else:
+            getattr(self.walker, what)()
+
+
+class Walk(SpendWalk):
+    """Every verb, with the largest amounts, and periods."""
+
+    @rule(
+        verb=st.sampled_from(["allocate", "deduct", "correct", "consume", "check"]),
+        ns=namespaces,
+        account=accounts,
+        amount=amounts,
+        key=keys,
+    )
+    def move(self, verb: str, ns: str, account: str, amount: int, key: str) -> None:
+        self._move(verb, ns, account, amount, key)
+
+    @rule(ns=namespaces, account=accounts, less=st.sampled_from([-1, 0, 1, 30]), ttl_ms=ttls)
+    def reserve_about_all_there_is(self, ns: str, account: str, less: int, ttl_ms: int) -> None:
+        money = self.model.money(ns, account)
+        if 1 <= money.available - less <= LARGEST:
+            self.reserve(ns, [(account, money.available - less)], ttl_ms, "allow", "")
+
     @rule(
         ns=namespaces,
         account=accounts,
@@ -219,52 +313,11 @@ class Walk(RuleBasedStateMachine):
     def day(self, off: int) -> str:
         return day_of(self.began_ms + off * DAY_MS)
 
-    @precondition(lambda self: self.done)
-    @rule(back=st.integers(0, 5))
-    def do_again(self, back: int) -> None:
-        """Do again exactly what was done before: with its key a replay, without one a second time."""
-        method, args = self.done[-1 - back % len(self.done)]
-        method(*args)
-
-    @rule(ns=namespaces, parts=legs)
-    def ask_whether_it_fits(self, ns: str, parts: list[tuple[str, int]]) -> None:
-        self.walker.would_fit(ns, parts)
-
-    @rule(what=st.sampled_from(["standing", "sweep", "audit", "look", "nothing"]), ns=namespaces, pick=picks)
-    def read(self, what: str, ns: str, pick: int) -> None:
-        if what == "standing":
-            self.walker.standing(ns, ACCOUNTS[pick % len(ACCOUNTS)])
-        elif what == "look" and self.model.holds:
-            self.walker.look(*self.some_hold(pick))
-        elif what == "nothing":
-            self._commit(ns, "none", [1], "")
-            self._release(ns, "none", "")
-            self.walker.look(ns, "none")
-        elif what in {"sweep", "audit"}:
-            getattr(self.walker, what)(ns)
-
-    @rule(step_ms=st.sampled_from([1, 999, 1000, 1001, 60_000, DAY_MS, -1, -1500, -70_000, -DAY_MS]))
-    def time_passes(self, step_ms: int) -> None:
-        self.model.clock_ms += step_ms
-
-    @precondition(lambda self: self.model.holds)
-    @rule(pick=picks, off_ms=st.sampled_from([-1, 0, 0, 1]))
-    def the_end_of_a_hold_comes(self, pick: int, off_ms: int) -> None:
-        hold = self.model.holds[self.some_hold(pick)]
-        self.model.clock_ms = max(self.model.clock_ms, hold.expires_ms + off_ms)
-
-    @rule(what=st.sampled_from(HAPPENINGS), ns=namespaces, account=accounts)
-    def something_happens(self, what: str, ns: str, account: str) -> None:
-        if what == "leave":
-            self.walker.leave(ns, account)
-        else:
-            getattr(self.walker, what)()
-
 
 def walks(server: ServerUnderTest, late_commit: str) -> settings:
-    quick = 24 if server.name == FAKE else 48  # a real server is the faster one here
+    quick = 12 if server.name == FAKE else 24  # a real server is the faster one here
     return settings(
-        max_examples=5000 if LONG else quick // (1 if late_commit == "charge" else 3),
+        max_examples=2500 if LONG else quick // (1 if late_commit == "charge" else 3),
         stateful_step_count=100 if LONG else 50,
         deadline=None,
         derandomize=not LONG,
@@ -276,6 +329,9 @@ def walks(server: ServerUnderTest, late_commit: str) -> settings:
 
 
 @pytest.mark.parametrize("late_commit", ["charge", "refuse"])
-def test_every_walk_agrees_with_the_model(server: ServerUnderTest, late_commit: str) -> None:
-    machine = type("ThisWalk", (Walk,), {"server": server, "late_commit": late_commit})
+@pytest.mark.parametrize("walk", [Walk, SpendWalk])
+def test_every_walk_agrees_with_the_model(
+    server: ServerUnderTest, walk: type[SpendWalk], late_commit: str
+) -> None:
+    machine = type("ThisWalk", (walk,), {"server": server, "late_commit": late_commit})
     run_state_machine_as_test(machine, settings=walks(server, late_commit))

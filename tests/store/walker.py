@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fake_ledger import FakeFence, FakeLedger, JournalReader, path_of
-from model import Change, Clash, Closed, Held, Model, Over, Refused, Short, TooLarge
+from limit_model import Rate, Seen, Told
+from model import Change, Clash, Closed, Held, Model, Moved, Over, Refused, TooLarge
 from servers_under_test import ServerUnderTest
 from shape import check_shape
 
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.entries import Entry, Position
-from gateway.domain.limits import Limit, read_limits
+from gateway.domain.limits import CONCURRENCY, Limit, LimitState, limit_texts, read_limits
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
@@ -117,12 +116,13 @@ class Walker:
             assert isinstance(decision, Done), f"{decision}, not {answer}"
             assert change_of(decision.entry) == answer
             assert decision.entry.namespace == ns
-            # A period that the schedule opened at the beginning of this call was not opened by the call.
-            scheduled = answer.verb == "open_period" and answer.expires_ms > 0
-            new = bool(self._new) and self._new[-1] == (ns, answer) and not scheduled
+            wrote = len(self.model.changes) > max(self.model.rolled, len(self.checked.entries))
+            new = wrote and self._new[-1] == (ns, answer)
             assert decision.replayed == (not new), decision
-        elif isinstance(answer, Short | Refused):
-            self._compare_denied(decision, answer)
+        elif isinstance(answer, Refused):
+            assert isinstance(decision, Denied), f"{decision}, not {answer}"
+            assert refused_of(decision) == answer
+            self._compare_state(ns, decision)
         elif isinstance(answer, Over):
             assert decision == Overrun(*answer)
         elif isinstance(answer, Closed):
@@ -137,18 +137,27 @@ class Walker:
     def _new(self) -> Sequence[tuple[str, Change]]:
         return self.model.changes[len(self.checked.entries) :]
 
-    def _compare_denied(self, decision: Any, answer: Short | Refused) -> None:
-        assert isinstance(decision, Denied), f"{decision}, not {answer}"
-        if isinstance(answer, Short):
-            assert short_of(decision) == answer
-        else:
-            assert (decision.leg, decision.limit) in answer.limits
-            assert (decision.reason, decision.wait_ms) == ("limit", answer.wait_ms)
+    def _compare_state(self, ns: str, denied: Denied) -> None:
+        """A denial by a limit tells of it as it stands; open holds are counted at the decision only."""
+        if denied.state is not None:
+            now_ms = self.model.now_ms
+            known = {seen.name: seen for seen in self.model.rates.seen(ns, denied.account, now_ms)}
+            seen = known[denied.state.limit.name]
+            if seen.per == CONCURRENCY:
+                seen = seen._replace(used=len(self._open_on(ns, denied.account)))
+            assert _seen_state(denied.state, now_ms) == seen
 
     def set_limit(self, ns: str, account: str, limit: Limit) -> None:
-        """Set a rate on both."""
-        answer = self.model.set_limit(ns, account, limit.name, limit.limit, limit.window_ms)
+        """Set a limit on both."""
+        rate = Rate(limit.limit, limit.window_ms, limit.per, limit.shadow)
+        answer = self.model.set_limit(ns, account, limit.name, rate)
         assert self.run(self.decider.set_limit(Call(ns, None, "", b""), account, limit)) == answer
+        self.check()
+
+    def drop_limit(self, ns: str, account: str, name: str) -> None:
+        """Drop a limit on both."""
+        answer = self.model.drop_limit(ns, account, name)
+        assert self.run(self.decider.drop_limit(Call(ns, None, "", b""), account, name)) == answer
         self.check()
 
     # Comparing everything.
@@ -189,13 +198,8 @@ class Walker:
             self.link.call("ZRANGE", f"{key}holds:{path}", 0, -1),
         )
         told = row[3] if row[0] is not None else self.ledger.limits.get((ns, account))
-        states = {state.limit.name: state for state in read_limits(told or "")}
-        known = self.model.rates.of(ns, account)
-        assert states.keys() == known.keys()
-        for name, rate in known.items():
-            state, flown = states[name], replace(rate)
-            flown.flow(self.model.now_ms)
-            assert state.used_at(self.model.now_ms) == math.ceil(flown.used), (state, rate)
+        now_ms = self.model.now_ms
+        assert _seen(told or "", now_ms, passing=False) == self.model.rates.seen(ns, account, now_ms)
         if row[0] is None:
             assert self.ledger.accounts.get((ns, account), (0, 0)) == expected, "in neither Redis nor ledger"
             return
@@ -221,14 +225,20 @@ class Walker:
         assert standing == (money.balance, money.reserved, self.model.now_ms)
         self.check()
 
+    def limits(self, ns: str, account: str) -> None:
+        """Read the limits of an account."""
+        seen, open_holds = self.model.limits(ns, account)
+        standings = self.run(self.decider.limits(ns, account))
+        assert (standings.open_holds, standings.now_ms) == (open_holds, self.model.now_ms)
+        shown = [state._replace(passed_by=False) for state in standings.limits]
+        assert tuple(_seen_state(state, standings.now_ms) for state in shown) == seen
+        self.check()
+
     def would_fit(self, ns: str, legs: Sequence[tuple[str, int]]) -> None:
         """Ask what a reserve would be told."""
-        short = self.model.check(ns, legs)
+        refused = self.model.check(ns, legs)
         checked = self.run(self.decider.check(ns, legs))
-        if short is None:
-            assert checked.denied is None
-        else:
-            self._compare_denied(checked.denied, short)
+        assert (checked.denied and refused_of(checked.denied)) == refused
         has = [self.model.money(ns, account) for account, _ in legs]
         assert checked.legs == tuple((money.balance, money.reserved) for money in has)
         self.check()
@@ -349,6 +359,8 @@ class Walker:
         for key in self.ask("KEYS", f"{self.keys.prefix}*"):
             if ":seen:" not in key and self.ask("PTTL", key) > 0:
                 self.ask("DEL", key)
+        names = {f"{self.keys.hold_prefix}{path_of(*name)}": name for name in self.model.holds}
+        self.model.forget_passed(names[key] for key in names if not self.ask("EXISTS", key))
 
     def forget_scripts(self) -> None:
         self.ask("SCRIPT", "FLUSH")
@@ -371,27 +383,43 @@ class Walker:
         self.of_earlier_epochs = len(self.model.changes)
         self.standing(NAMESPACES[0], ACCOUNTS[0])
         assert self.fence.epochs[self.shard] == before + 1
+        self.model.forget_passed(self.model.holds)
 
 
 def change_of(entry: Entry) -> Change:
     """Say an entry as the model does."""
-    legs = tuple((leg.account, leg.amount, leg.held, leg.balance, leg.reserved) for leg in entry.legs)
-    return Change(entry.verb, entry.at_ms, entry.hold_id, entry.expires_ms, entry.late, legs)  # type: ignore[arg-type]
+    legs = tuple(Moved(leg.account, leg.amount, leg.held, leg.balance, leg.reserved) for leg in entry.legs)
+    shown = entry.verb, entry.at_ms, entry.hold_id, entry.expires_ms, entry.late, legs
+    return Change(*shown, _told_by(entry))  # type: ignore[arg-type]
 
 
-def short_of(denied: Denied) -> Short:
+def refused_of(denied: Denied) -> Refused:
     """Say a denial as the model does."""
-    assert denied.available == denied.balance - denied.reserved
-    assert (denied.reason, denied.limit) == ("balance", None)
-    leg, account, balance, reserved, _, needed, wait_ms, *_ = denied
-    return Short(leg, account, balance, reserved, needed, wait_ms)
+    assert denied.whole == (denied.limit is not None and denied.limit[0] in {"r", "c"})
+    return Refused(*denied[:-2])
+
+
+def _told_by(entry: Entry) -> Told:
+    """Say the limits that an entry left behind. A limit is told of as it was last decided on."""
+    passing = entry.verb in {"reserve", "extend", "consume"}
+    texts = limit_texts(entry.limits)
+    return tuple((leg, _seen(text, entry.at_ms, passing=passing)) for leg, text in texts.items())
+
+
+def _seen(text: str, now_ms: int, *, passing: bool) -> tuple[Seen, ...]:
+    states = (state._replace(passed_by=state.passed_by and passing) for state in read_limits(text))
+    return tuple(_seen_state(state, now_ms) for state in states)
+
+
+def _seen_state(state: LimitState, now_ms: int) -> Seen:
+    return Seen(*state.limit, state.used_at(now_ms), state.shadowed, state.passed_by)
 
 
 def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
     """Leave out of a change what depends on the order in which one call's expiries are written."""
-    ns, (verb, at_ms, hold_id, expires_ms, late, legs) = change
+    ns, (verb, at_ms, hold_id, expires_ms, late, legs, limits) = change
     moved = [leg if verb != "expire" else leg[:3] for leg in legs]
-    return ns, verb, at_ms, hold_id, expires_ms, late, tuple(map(tuple, moved))
+    return ns, verb, at_ms, hold_id, expires_ms, late, tuple(map(tuple, moved)), limits
 
 
 def _without_lapses(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:

@@ -29,3 +29,7 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Whoever has another leg of a settled hold than the first finds it through this. It costs a hold of one leg nothing.
+CREATE INDEX settled_holds_other_legs_by_user
+    ON meter.settled_holds (namespace, user_id, status, created_at) WHERE leg > 0;

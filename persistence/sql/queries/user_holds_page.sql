@@ -1,17 +1,17 @@
--- As holds_page, of the holds whose first leg is an account of one user. Texts of a user's accounts are one
--- range, as in balances.
+-- As holds_page, of the holds that have any leg on an account of one user. Texts of a user's accounts are one
+-- range, as in balances. A hold has at most 8 legs, all of which may be this user's: so many rows may be one hold.
 WITH page AS (
     (
         SELECT hold_id, created_at
         FROM meter.open_holds
-        WHERE cardinality(%(overdue)s::boolean[]) > 0 AND namespace = %(namespace)s AND leg = 0
+        WHERE cardinality(%(overdue)s::boolean[]) > 0 AND namespace = %(namespace)s
           AND account >= %(first)s AND account < %(beyond)s
           AND (expires_at <= %(now)s::timestamptz) = ANY (%(overdue)s::boolean[])
           AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
         ORDER BY created_at DESC, hold_id DESC
-        LIMIT %(limit)s
+        LIMIT %(limit)s * 8
     )
-    UNION ALL
+    UNION
     SELECT settled.hold_id, settled.created_at
     FROM unnest(%(settled)s::text[]) AS wanted (status)
     CROSS JOIN LATERAL (
@@ -21,6 +21,17 @@ WITH page AS (
           AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
         ORDER BY created_at DESC, hold_id DESC
         LIMIT %(limit)s
+    ) AS settled
+    UNION
+    SELECT settled.hold_id, settled.created_at
+    FROM unnest(%(settled)s::text[]) AS wanted (status)
+    CROSS JOIN LATERAL (
+        SELECT hold_id, created_at
+        FROM meter.settled_holds
+        WHERE namespace = %(namespace)s AND leg > 0 AND user_id = %(user_id)s AND status = wanted.status
+          AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
+        ORDER BY created_at DESC, hold_id DESC
+        LIMIT %(limit)s * 8
     ) AS settled
     ORDER BY created_at DESC, hold_id DESC
     LIMIT %(limit)s
