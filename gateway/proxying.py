@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from gateway.client import AsyncMeterClient
+from gateway.domain.hosts import is_loopback
 from gateway.errors import MeterAuthError
 from gateway.llm import FilePrices, PriceList, Prices, Weights
 from gateway.middleware import Account, LlmCosts, QuotaMiddleware, Request
@@ -24,7 +25,7 @@ from gateway.middleware.costs import FREE
 from gateway.middleware.forwarding import Forwarder, UpstreamBrokeOffError
 from gateway.middleware.requests import App, Receive, Scope, Send
 from gateway.middleware.scraping import MetricsAt
-from gateway.settings import SettingsError, is_loopback
+from gateway.settings import SettingsError
 
 _log = structlog.get_logger("quotagate.proxy")
 
