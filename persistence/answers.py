@@ -7,10 +7,10 @@ from datetime import date
 from typing import Any
 
 from gateway.domain.entries import Entry, LegState, Position
+from gateway.domain.times import unix_ms
 from gateway.protocols import AnswerSource, Duplicate, FirstAnswer
 from persistence.database import Database
 from persistence.names import Named, account_key, namespace_key
-from persistence.reader import unix_ms
 from persistence.statements import statement
 
 _EPOCH_AGES = statement("epoch_ages")

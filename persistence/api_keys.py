@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import structlog
 
+from gateway.domain.times import unix_ms
 from gateway.errors import MeterUnavailableError
 from gateway.key_seams import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
 from persistence.audit_events import note
 from persistence.database import Connection, Database
-from persistence.reader import unix_ms
 from persistence.statements import statement
 
 _FIND = statement("find_keys")

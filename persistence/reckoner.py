@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.domain.entries import Position
+from gateway.domain.times import unix_ms
 from gateway.protocols import Mismatch
 from gateway.reconcile_seams import AccountCheck, Reckoner, ReportRow
 from persistence.names import account_key, namespace_key
 from persistence.queries import Queries
-from persistence.reader import Row, unix_ms
+from persistence.reader import Row
 from persistence.statements import statement
 
 _CHECK = statement("check_accounts")
