@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from gateway import wording
 from gateway.arguments import Arguments
 from gateway.batch import run_batch
-from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.cursors import page_of, read_holds_cursor, read_ledger_cursor
 from gateway.domain import decisions
 from gateway.domain.amounts import Amount
 from gateway.domain.answers import (
@@ -459,11 +459,10 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         lines = await self._backend.reports.ledger(
             self.namespace, account, start_time, end_time, rows_wanted + 1, before
         )
-        page = lines[:rows_wanted]
-        more = len(lines) > rows_wanted
+        page, next_cursor = page_of(lines, rows_wanted, lambda line: (line.entry_id,))
         return {
             "entries": await ledger_entries(self._backend.reports, self.namespace, page),
-            "next_cursor": write_cursor(page[-1].entry_id) if more else None,
+            "next_cursor": next_cursor,
             "as_of": as_of,
         }
 
@@ -502,11 +501,10 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         holds = await self._backend.reports.holds(
             self.namespace, status, user_id, now_ms, rows_wanted + 1, before
         )
-        page = holds[:rows_wanted]
-        more = len(holds) > rows_wanted
+        page, next_cursor = page_of(holds, rows_wanted, lambda hold: (hold.created_ms, hold.hold_id))
         return {
             "reservations": await in_turns(lambda hold: wording.reservation(hold, now_ms), page),
-            "next_cursor": write_cursor(page[-1].created_ms, page[-1].hold_id) if more else None,
+            "next_cursor": next_cursor,
             "as_of": as_of,
         }
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from gateway import report_wording, wording
 from gateway.arguments import Arguments
-from gateway.cursors import read_audit_cursor, write_cursor
+from gateway.cursors import page_of, read_audit_cursor
 from gateway.domain.answers import (
     AccountDetails,
     AuditEvent,
@@ -105,12 +105,8 @@ class ReportVerbs(ABC):
         read.done()
         before = read_audit_cursor(cursor)
         rows = await self._overview().audit_events(self.namespace, rows_wanted + 1, before)
-        page = rows[:rows_wanted]
-        more = len(rows) > rows_wanted
-        return {
-            "events": [report_wording.audit_event(row) for row in page],
-            "next_cursor": write_cursor(page[-1].happened_us, page[-1].event_id) if more else None,
-        }
+        page, next_cursor = page_of(rows, rows_wanted, lambda row: (row.happened_us, row.event_id))
+        return {"events": [report_wording.audit_event(row) for row in page], "next_cursor": next_cursor}
 
     async def get_audit_events(self, limit: int = 100) -> list[AuditEvent]:
         """Give what operators did last as a list."""
