@@ -216,9 +216,9 @@ class Calls:
             await self.open()
         elif isinstance(error, LinkLostError) and error.sent and not repeatable:
             detail = "nobody knows whether it was done; with an idempotency key it can be repeated safely"
-            raise _unavailable(f"Redis did not answer ({error}): {detail}") from error
+            raise MeterUnavailableError(f"Redis did not answer ({error}): {detail}") from error
         elif not isinstance(error, LinkLostError):
-            raise _unavailable(f"Redis did not decide: {error}") from error
+            raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
 
 def _names(keys: ShardKeys, hold: str, seen: str) -> list[str]:
@@ -243,7 +243,7 @@ class _Attempts:
         """Count an attempt that a fault of the link or the server ended."""
         self._faults += 1
         if self._faults > _FAULTS:
-            raise _unavailable(f"Redis did not decide: {error}") from error
+            raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
     def stale(self, keys: ShardKeys) -> None:
         """Count an attempt in an epoch that is not the shard's."""
@@ -264,8 +264,4 @@ class _Attempts:
         """Count an attempt that found something absent."""
         self._loads += 1
         if self._loads > _LOADS:
-            raise _unavailable(f"what the call needs was still absent after {_LOADS} loads")
-
-
-def _unavailable(detail: str) -> MeterUnavailableError:
-    return MeterUnavailableError(detail)
+            raise MeterUnavailableError(f"what the call needs was still absent after {_LOADS} loads")

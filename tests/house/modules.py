@@ -47,6 +47,7 @@ _ROOTS = (
         "limit_commands",
         "key_work",
         "awaiting",
+        "http_server",
         "operators",
         "peppers",
         "inbox_worker",
