@@ -16,7 +16,7 @@ from gateway.arguments import Arguments
 from gateway.batch import run_batch
 from gateway.cursors import page_of, read_holds_cursor, read_ledger_cursor
 from gateway.domain import decisions
-from gateway.domain.amounts import Amount
+from gateway.domain.amounts import DEFAULT_SCALE, Amount
 from gateway.domain.answers import (
     AccountBalance,
     Balance,
@@ -307,7 +307,8 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         """
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        actual = read.not_negative("actual_amount", actual_amount, scales[0] if scales else 6)
+        scale = scales[0] if scales else DEFAULT_SCALE
+        actual = read.not_negative("actual_amount", actual_amount, scale)
         told = read_told(read, "actuals", actuals)
         extras = read.extras(metadata)
         call = self._call(
@@ -317,7 +318,7 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if hold_id == NO_HOLD and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
         decision = await self._observed("commit", self._decider.commit(call, hold_id, amounts))
-        return wording.committed(decision, scales[0] if scales else 0, amounts)
+        return wording.committed(decision, scale, amounts)
 
     async def _amounts(
         self,
@@ -376,7 +377,8 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if ttl_seconds is None and amount is None and not amounts:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
-        added = 0 if amount is None else read.positive("amount", amount, scales[0] if scales else 6)
+        scale = scales[0] if scales else DEFAULT_SCALE
+        added = 0 if amount is None else read.positive("amount", amount, scale)
         told = read_told(read, "amounts", amounts)
         what = ("extend", reservation_id, ttl_ms, added, *told)
         call = self._call(read, idempotency_key, what, NO_EXTRAS, durability)
@@ -384,7 +386,7 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if hold_id == NO_HOLD and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
         decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
-        return wording.extended(decision, scales[0] if scales else 0)
+        return wording.extended(decision, scale)
 
     async def get_reservation(self, reservation_id: str) -> Reservation | None:
         """Give a hold, open or settled; None when the namespace has no such hold."""

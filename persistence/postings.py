@@ -305,6 +305,5 @@ def _extras(entry: Entry) -> Extras:
 
 
 def _refused(entry: Entry, reason: str, shard: int | None = None) -> EntryRefusedError:
-    epoch, seq = entry.position
     of_shard = shard_of_key(entry.namespace) if shard is None else shard
-    return EntryRefusedError(of_shard, f"entry {epoch}-{seq} {reason}")
+    return EntryRefusedError(of_shard, f"entry {entry.position} {reason}")
