@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import psycopg
 import structlog
 
-from gateway.domain.times import unix_ms
+from gateway.domain.times import moment_of, unix_ms
 from gateway.errors import MeterUnavailableError
 from gateway.key_seams import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
 from persistence.audit_events import note
@@ -130,4 +130,4 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 def _moment(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    return None if ms is None else moment_of(ms)
