@@ -27,6 +27,7 @@ _METER = (
     "limit_wording",
     "operations",
     "period_verbs",
+    "verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
