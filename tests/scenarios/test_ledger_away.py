@@ -32,6 +32,7 @@ def test_writes_go_on_to_the_bound_reads_go_on_and_all_is_posted_after(
         DATABASE_URL=postgres.url,
         AUTH="off",
         JOURNAL_MAX_ENTRIES=str(BOUND),
+        REPORT_WAIT_MS="20000",  # a busy machine takes its time to start the flusher
     )
     with MeterClient(gateway.url(), namespace="acme", retries=0) as meter:
         meter.allocate("alice", "llm_call", 1000, "tokens")
