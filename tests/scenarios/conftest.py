@@ -50,8 +50,8 @@ def redis() -> Iterator[RunningServers]:
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A Postgres that the test may freeze or kill."""
-    server = start_postgres(postgres_providers()[0], tmp_path / "postgres", fsync=False)
+    """A Postgres that the test may kill: what it has committed it still has when it is started again."""
+    server = start_postgres(postgres_providers()[0], tmp_path / "postgres")
     yield server
     server.stop()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from freezing import frozen
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError
-from gateway.servers import RunningServers
+from gateway.servers import RunningServers, postgres_providers, start_postgres
 from gateway.servers.postgres_server import PostgresServer
 
 WAIT_S = 40.0
@@ -24,6 +25,14 @@ FULL = """
         $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
     CREATE TRIGGER slow BEFORE INSERT ON meter.accounts FOR EACH ROW EXECUTE FUNCTION meter.full()
 """
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A Postgres that is frozen, and never killed."""
+    server = start_postgres(postgres_providers()[0], tmp_path / "postgres", fsync=False)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
