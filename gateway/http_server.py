@@ -49,10 +49,15 @@ def listen(host: str, port: int, advice: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise SettingsError([f"cannot listen on {host}:{port}: {error.strerror}; {advice}"]) from error
+        raise SettingsError([f"cannot listen on {host}:{port}: {_why(error)}; {advice}"]) from error
 
 
 def url_of(listening: socket.socket) -> str:
     """Give the URL under which a socket is reached."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _why(error: OSError) -> str:
+    """Give what the system said, without the address that is added to it."""
+    return str(error.strerror or error).partition(" (while")[0]
