@@ -602,10 +602,6 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
     def _overview(self) -> Overview:
         return self._backend.reports
 
-    async def _caught_up(self) -> str:
-        """Wait, for a bounded time, until the ledger holds what the journal holds; give its time."""
-        return (await self._wait_for_ledger())[1]
-
     async def _wait_for_ledger(self) -> tuple[bool, str]:
         """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""
         shard = shard_of(self.namespace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -28,6 +27,7 @@ from gateway.errors import MeterValidationError
 from gateway.matching import behind
 from gateway.protocols import Decider, LedgerLine
 from gateway.report_seams import Overview
+from gateway.verbs import Verbs
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -36,22 +36,10 @@ T = TypeVar("T")
 _LINES_PER_TURN = 100
 
 
-class ReportVerbs(ABC):
+class ReportVerbs(Verbs):
     """The reports of one namespace that sum up. All wait, bounded, for the ledger, and say as of when."""
 
     __slots__ = ()
-
-    namespace: str
-    _decider: Decider
-
-    @abstractmethod
-    def _overview(self) -> Overview: ...
-
-    @abstractmethod
-    async def _caught_up(self) -> str: ...
-
-    @abstractmethod
-    async def _wait_for_ledger(self) -> tuple[bool, str]: ...
 
     async def usage(self, user_id: str | None, start_time: datetime, end_time: datetime) -> Usages:
         """Give what a user consumed with start_time <= event_time < end_time, by account, and as of when."""

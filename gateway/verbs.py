@@ -27,6 +27,10 @@ class Verbs(ABC):
     @abstractmethod
     async def _wait_for_ledger(self) -> tuple[bool, str]: ...
 
+    async def _caught_up(self) -> str:
+        """Wait, for a bounded time, until the ledger holds what the journal holds; give its time."""
+        return (await self._wait_for_ledger())[1]
+
     @abstractmethod
     def _call(
         self,
