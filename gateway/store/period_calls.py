@@ -36,7 +36,7 @@ class PeriodCalls(PeriodDecider, ABC):
         told = map(
             word, (terms.first_ms, terms.allocation, terms.limit, terms.anchor, terms.every, terms.zone)
         )
-        body = _terms_body(_extras(call), terms)
+        body = terms_body(call.body, terms)
         reply = await self._change(
             "set_period", call._replace(body=body), "", account, *told, body, repeatable=True
         )
@@ -76,7 +76,7 @@ class PeriodCalls(PeriodDecider, ABC):
         raise MeterUnavailableError("nobody knows yet whether this period was opened or closed before")
 
 
-def _terms_body(extras: Extras, terms: PeriodTerms) -> bytes:
+def terms_body(body: bytes, terms: PeriodTerms) -> bytes:
     """Give the body of an entry that sets terms; the ledger reads them out of it."""
     said = {
         "period_start": terms.anchor.isoformat(),
@@ -85,6 +85,7 @@ def _terms_body(extras: Extras, terms: PeriodTerms) -> bytes:
         "every": terms.every,
         "time_zone": terms.zone,
     }
+    extras = _read_extras(body) if body else NO_EXTRAS
     metadata = msgspec.Raw(msgspec.json.encode(said))
     return msgspec.json.encode(msgspec.structs.replace(extras, metadata=metadata))
 
