@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, scale_of, to_scaled
+from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.durability import JOURNAL, LEVELS, LEVELS_TEXT, Durability
 from gateway.domain.fields import FieldError
 from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
@@ -37,7 +38,6 @@ from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Call, Extra
 
 METADATA_MAX_BYTES = 16 * 1024
 METADATA_MAX_DEPTH = 32
-LIMIT_MAX = 10_000
 
 # Postgres cannot read U+0000 out of JSON. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -158,8 +158,8 @@ class Arguments:
             return 0
         if value < 1:
             self.fail("limit", "VAL_NOT_POSITIVE", "must be at least 1")
-        if value > LIMIT_MAX:
-            self.fail("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {LIMIT_MAX}")
+        if value > PAGE_MAX:
+            self.fail("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {PAGE_MAX}")
         return value
 
     def moment(self, field: str, value: object) -> int | None:

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from gateway.domain.bounds import OPERATIONS_MAX
 from gateway.domain.fields import FieldError
 from gateway.errors import MeterError, MeterValidationError, problem_of
 
 if TYPE_CHECKING:
     from gateway.meter import Meter
-
-BATCH_MAX = 1000
 
 # A batch waits once, for all its operations, to be as durable as its caller asks.
 _NOT_OF_ONE = frozenset({"self", "durability"})
@@ -39,8 +38,8 @@ async def run_batch(meter: Meter, operations: Sequence[Mapping[str, Any]]) -> li
 
     Raises MeterValidationError when there are more than 1000 operations, or they are no list.
     """
-    if not isinstance(operations, list | tuple) or len(operations) > BATCH_MAX:
-        detail = f"must be a list of at most {BATCH_MAX} operations"
+    if not isinstance(operations, list | tuple) or len(operations) > OPERATIONS_MAX:
+        detail = f"must be a list of at most {OPERATIONS_MAX} operations"
         raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", detail)
     answers: list[Any] = [None] * len(operations)
     await asyncio.gather(*(_run_lane(meter, operations, lane, answers) for lane in _lanes(operations)))

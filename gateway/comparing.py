@@ -22,8 +22,8 @@ from gateway.domain.term_differences import limit_differences, period_difference
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store
 from gateway.protocols import AccountState
-from gateway.store.inspecting import Inspector, Named, Standing, View, named
-from gateway.store.keys import STATES_PATTERN, StateKey
+from gateway.store.inspecting import Inspector, Named, Standing, View
+from gateway.store.keys import STATES_PATTERN, StateKey, named
 from gateway.store.keyspace import walk_keys
 from persistence.queries import Queries
 

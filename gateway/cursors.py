@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -19,10 +20,23 @@ EventId = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,64}$")]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS * 1000)]
 HoldId = Annotated[str, msgspec.Meta(pattern="^[!-~]{0,64}$")]
 
+Row = TypeVar("Row")
+
 
 def write_cursor(*place: int | str) -> str:
     """Write the place after which the next page begins."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+
+
+def page_of(
+    rows: Sequence[Row], limit: int, place: Callable[[Row], tuple[int | str, ...]]
+) -> tuple[Sequence[Row], str | None]:
+    """Cut a page out of rows that were asked for one beyond ``limit``; give it with the next one's cursor.
+
+    ``place`` says where a row stands in the list. The cursor is None where no page follows.
+    """
+    page = rows[:limit]
+    return page, write_cursor(*place(page[-1])) if len(rows) > limit else None
 
 
 def read_ledger_cursor(cursor: str | None) -> int | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from gateway.domain.entries import Position
+from gateway.domain.times import moment_of
 from gateway.errors import MeterError
 from gateway.flushing import FlusherNews
 from gateway.joined import Store
@@ -138,7 +138,7 @@ def _closed(states: Mapping[int, ShardState], rows: Iterable[ShardRow]) -> str:
     alike: defaultdict[str, list[int]] = defaultdict(list)
     for row in rows:
         if row.closed_ms is not None:
-            since = datetime.fromtimestamp(row.closed_ms / 1000, UTC).isoformat(timespec="milliseconds")
+            since = moment_of(row.closed_ms).isoformat(timespec="milliseconds")
             alike[f"closed since {since}: {row.reason or 'recovering'}"].append(row.shard)
         elif row.shard in states and states[row.shard].epoch is None:
             alike["closed in Redis: nobody has fenced it yet"].append(row.shard)

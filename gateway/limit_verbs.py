@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 from gateway import limit_wording
 from gateway.arguments import Arguments
 from gateway.domain.amounts import Amount
 from gateway.domain.decisions import Denied, Done
-from gateway.domain.durability import Durability
 from gateway.domain.limit_answers import AccountLimits, Decision
 from gateway.domain.limits import (
     AMOUNT,
@@ -26,38 +23,15 @@ from gateway.domain.limits import (
     read_limits,
 )
 from gateway.matching import behind
-from gateway.protocols import NO_EXTRAS, Call, Decider, Extras, Observer
-from gateway.report_seams import DecidedRow, Overview
+from gateway.protocols import NO_EXTRAS, Observer
+from gateway.report_seams import DecidedRow
+from gateway.verbs import Verbs
 
-Answer = TypeVar("Answer")
 
-
-class LimitVerbs(ABC):
+class LimitVerbs(Verbs):
     """The limits of one namespace's accounts, and its decisions."""
 
     __slots__ = ()
-
-    namespace: str
-    _decider: Decider
-
-    @abstractmethod
-    def _overview(self) -> Overview: ...
-
-    @abstractmethod
-    async def _wait_for_ledger(self) -> tuple[bool, str]: ...
-
-    @abstractmethod
-    def _call(
-        self,
-        read: Arguments,
-        key: str | None,
-        parameters: tuple[object, ...],
-        extras: Extras,
-        durability: Durability | None,
-    ) -> Call: ...
-
-    @abstractmethod
-    def _observed(self, verb: str, decision: Awaitable[Answer]) -> Awaitable[Answer]: ...
 
     async def set_limit(
         self,

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 from gateway import wording
 from gateway.arguments import Arguments
 from gateway.batch import run_batch
-from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.cursors import page_of, read_holds_cursor, read_ledger_cursor
 from gateway.domain import decisions
-from gateway.domain.amounts import Amount
+from gateway.domain.amounts import DEFAULT_SCALE, Amount
 from gateway.domain.answers import (
     AccountBalance,
     Balance,
@@ -307,7 +307,8 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         """
         read = Arguments()
         scales = read.hold("reservation_id", reservation_id)
-        actual = read.not_negative("actual_amount", actual_amount, scales[0] if scales else 6)
+        scale = scales[0] if scales else DEFAULT_SCALE
+        actual = read.not_negative("actual_amount", actual_amount, scale)
         told = read_told(read, "actuals", actuals)
         extras = read.extras(metadata)
         call = self._call(
@@ -317,7 +318,7 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if hold_id == NO_HOLD and call.key is None:
             return wording.committed(_NOT_FOUND, 0)
         decision = await self._observed("commit", self._decider.commit(call, hold_id, amounts))
-        return wording.committed(decision, scales[0] if scales else 0, amounts)
+        return wording.committed(decision, scale, amounts)
 
     async def _amounts(
         self,
@@ -376,7 +377,8 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if ttl_seconds is None and amount is None and not amounts:
             read.fail("ttl_seconds", "VAL_TTL_SECONDS_NULL", "or amount is required")
         ttl_ms = 0 if ttl_seconds is None else read.ttl_ms(ttl_seconds)
-        added = 0 if amount is None else read.positive("amount", amount, scales[0] if scales else 6)
+        scale = scales[0] if scales else DEFAULT_SCALE
+        added = 0 if amount is None else read.positive("amount", amount, scale)
         told = read_told(read, "amounts", amounts)
         what = ("extend", reservation_id, ttl_ms, added, *told)
         call = self._call(read, idempotency_key, what, NO_EXTRAS, durability)
@@ -384,7 +386,7 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         if hold_id == NO_HOLD and call.key is None:
             return wording.extended(_NOT_FOUND, 0)
         decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
-        return wording.extended(decision, scales[0] if scales else 0)
+        return wording.extended(decision, scale)
 
     async def get_reservation(self, reservation_id: str) -> Reservation | None:
         """Give a hold, open or settled; None when the namespace has no such hold."""
@@ -459,11 +461,10 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         lines = await self._backend.reports.ledger(
             self.namespace, account, start_time, end_time, rows_wanted + 1, before
         )
-        page = lines[:rows_wanted]
-        more = len(lines) > rows_wanted
+        page, next_cursor = page_of(lines, rows_wanted, lambda line: (line.entry_id,))
         return {
             "entries": await ledger_entries(self._backend.reports, self.namespace, page),
-            "next_cursor": write_cursor(page[-1].entry_id) if more else None,
+            "next_cursor": next_cursor,
             "as_of": as_of,
         }
 
@@ -502,11 +503,10 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
         holds = await self._backend.reports.holds(
             self.namespace, status, user_id, now_ms, rows_wanted + 1, before
         )
-        page = holds[:rows_wanted]
-        more = len(holds) > rows_wanted
+        page, next_cursor = page_of(holds, rows_wanted, lambda hold: (hold.created_ms, hold.hold_id))
         return {
             "reservations": await in_turns(lambda hold: wording.reservation(hold, now_ms), page),
-            "next_cursor": write_cursor(page[-1].created_ms, page[-1].hold_id) if more else None,
+            "next_cursor": next_cursor,
             "as_of": as_of,
         }
 
@@ -601,10 +601,6 @@ class Meter(ReportVerbs, LimitVerbs, PeriodVerbs):
 
     def _overview(self) -> Overview:
         return self._backend.reports
-
-    async def _caught_up(self) -> str:
-        """Wait, for a bounded time, until the ledger holds what the journal holds; give its time."""
-        return (await self._wait_for_ledger())[1]
 
     async def _wait_for_ledger(self) -> tuple[bool, str]:
         """Say whether the ledger came to hold what the journal held when we were asked, and as of when."""

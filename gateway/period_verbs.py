@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
 
 from gateway.arguments import Arguments
 from gateway.domain.amounts import Amount, to_decimal
@@ -16,33 +13,16 @@ from gateway.domain.entries import entry_id
 from gateway.domain.period_answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.domain.periods import day_error, every_error, midnight_ms, zone_error
 from gateway.period_seams import PeriodTerms
-from gateway.protocols import NO_EXTRAS, Call, Decider, Extras
-
-Answer = TypeVar("Answer")
+from gateway.protocols import NO_EXTRAS
+from gateway.verbs import Verbs
 
 UTC_ZONE = "UTC"
 
 
-class PeriodVerbs(ABC):
+class PeriodVerbs(Verbs):
     """The verbs of one namespace about periods. Each may be repeated: it does its work once."""
 
     __slots__ = ()
-
-    namespace: str
-    _decider: Decider
-
-    @abstractmethod
-    def _call(
-        self,
-        read: Arguments,
-        key: str | None,
-        parameters: tuple[object, ...],
-        extras: Extras,
-        durability: str | None,
-    ) -> Call: ...
-
-    @abstractmethod
-    async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer: ...
 
     async def set_period_config(
         self,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import httpx2
 import structlog
-import uvicorn
 
 from gateway.client import AsyncMeterClient
+from gateway.domain.hosts import is_loopback
+from gateway.http_server import Server, listen, server_config, url_of
 from gateway.llm import FilePrices, PriceList, Prices, Weights
 from gateway.middleware import Account, LlmCosts, QuotaMiddleware
 from gateway.middleware.asking import AskUsage
@@ -23,13 +23,12 @@ from gateway.middleware.forwarding import Forwarder, UpstreamBrokeOffError
 from gateway.middleware.requests import App, Receive, Scope, Send
 from gateway.middleware.scraping import MetricsAt
 from gateway.proxy_accounts import Payer, identify_by, payers_of
-from gateway.settings import SettingsError, is_loopback
+from gateway.settings import SettingsError
 
 _log = structlog.get_logger("quotagate.proxy")
 
 MAX_BODY_BYTES = 32 * 2**20
 _CONNECT_S = 10.0
-_BACKLOG = 2048
 
 
 class ProxyOptions(NamedTuple):
@@ -100,8 +99,10 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
             AsyncMeterClient(options.gateway, options.api_key, options.namespace) as meter,
             httpx2.AsyncClient(timeout=timeout, limits=no_limits, trust_env=trusting) as http,
         ):
-            server = _Server(_uvicorn(proxy_app(options, meter, http), options))
-            tell(f"Quotagate's proxy serves on {_url(listening)}, in front of {upstream}")
+            server = _Server(
+                server_config(proxy_app(options, meter, http), options.drain_seconds, proxy_headers=False)
+            )
+            tell(f"Quotagate's proxy serves on {url_of(listening)}, in front of {upstream}")
             await server.until_told(listening)
 
 
@@ -181,12 +182,8 @@ class _BrokenOff:
             _log.warning("upstream_broke_off", path=scope["path"], reason=str(error))
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, which waits for what it has cut short: what a stream has cost is still to be charged."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+class _Server(Server):
+    """One that waits for what it has cut short: what a stream has cost is still to be charged."""
 
     async def until_told(self, listening: socket.socket) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -201,31 +198,5 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _uvicorn(app: App, options: ProxyOptions) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        loop="none",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=options.drain_seconds,
-    )
-
-
 def _listen(options: ProxyOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    try:
-        return socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        place = f"{options.host}:{options.port}"
-        raise SettingsError([f"cannot listen on {place}: {error.strerror}; --port takes another"]) from error
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return listen(options.host, options.port, "--port takes another")

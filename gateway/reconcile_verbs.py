@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from gateway import wording
 from gateway.arguments import Arguments
-from gateway.cursors import read_reconcile_cursor, read_reports_cursor, write_cursor
+from gateway.cursors import page_of, read_reconcile_cursor, read_reports_cursor, write_cursor
 from gateway.domain.answers import Reconciled, Reconciliations
 from gateway.protocols import Actor
 from gateway.reconciling import TRUSTED, Orders, Reconciler, Trust
@@ -60,8 +60,5 @@ async def reconciliations(
     rows_wanted = read.limit(limit)
     read.done()
     rows = await reconciler.reports(namespace, rows_wanted + 1, read_reports_cursor(cursor))
-    page = rows[:rows_wanted]
-    return {
-        "reconciliations": [wording.reconciliation(row) for row in page],
-        "next_cursor": write_cursor(page[-1].report_id) if len(rows) > rows_wanted else None,
-    }
+    page, next_cursor = page_of(rows, rows_wanted, lambda row: (row.report_id,))
+    return {"reconciliations": [wording.reconciliation(row) for row in page], "next_cursor": next_cursor}

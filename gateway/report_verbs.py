@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from gateway import report_wording, wording
 from gateway.arguments import Arguments
-from gateway.cursors import read_audit_cursor, write_cursor
+from gateway.cursors import page_of, read_audit_cursor
 from gateway.domain.answers import (
     AccountDetails,
     AuditEvent,
@@ -28,6 +27,7 @@ from gateway.errors import MeterValidationError
 from gateway.matching import behind
 from gateway.protocols import Decider, LedgerLine
 from gateway.report_seams import Overview
+from gateway.verbs import Verbs
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -36,22 +36,10 @@ T = TypeVar("T")
 _LINES_PER_TURN = 100
 
 
-class ReportVerbs(ABC):
+class ReportVerbs(Verbs):
     """The reports of one namespace that sum up. All wait, bounded, for the ledger, and say as of when."""
 
     __slots__ = ()
-
-    namespace: str
-    _decider: Decider
-
-    @abstractmethod
-    def _overview(self) -> Overview: ...
-
-    @abstractmethod
-    async def _caught_up(self) -> str: ...
-
-    @abstractmethod
-    async def _wait_for_ledger(self) -> tuple[bool, str]: ...
 
     async def usage(self, user_id: str | None, start_time: datetime, end_time: datetime) -> Usages:
         """Give what a user consumed with start_time <= event_time < end_time, by account, and as of when."""
@@ -116,12 +104,8 @@ class ReportVerbs(ABC):
         read.done()
         before = read_audit_cursor(cursor)
         rows = await self._overview().audit_events(self.namespace, rows_wanted + 1, before)
-        page = rows[:rows_wanted]
-        more = len(rows) > rows_wanted
-        return {
-            "events": [report_wording.audit_event(row) for row in page],
-            "next_cursor": write_cursor(page[-1].happened_us, page[-1].event_id) if more else None,
-        }
+        page, next_cursor = page_of(rows, rows_wanted, lambda row: (row.happened_us, row.event_id))
+        return {"events": [report_wording.audit_event(row) for row in page], "next_cursor": next_cursor}
 
     async def get_audit_events(self, limit: int = 100) -> list[AuditEvent]:
         """Give what operators did last as a list."""

@@ -7,8 +7,8 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Self
 
@@ -21,24 +21,17 @@ from gateway.api.lane import HttpProtocol
 from gateway.app import Apps, open_gateway
 from gateway.awaiting import Wait, entered, waiting_app
 from gateway.flushing import FlusherNews, flusher_process, tell_gateway
+from gateway.http_server import Server, listen, server_config, url_of
 from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings
 from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.serving")
 
-_BACKLOG = 2048
+_ADVICE = "is another gateway running? --port takes another"
 _COLLECT_AFTER = 20_000  # objects more than before
 _STARTED_S = 0.01
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, with signals left to us: it would end the process before the rest is closed."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve_http(settings: Settings) -> None:
@@ -48,12 +41,14 @@ async def serve_http(settings: Settings) -> None:
 
     Raises SettingsError when the address cannot be listened on.
     """
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port, _ADVICE)
     async with AsyncExitStack() as running:
         # Undone last: once told to stop, nothing cuts the stop short.
         signals = running.enter_context(_StopSignals())
         running.callback(listening.close)
-        for_admin = None if settings.admin_port is None else _listen(settings.host, settings.admin_port)
+        for_admin = (
+            None if settings.admin_port is None else listen(settings.host, settings.admin_port, _ADVICE)
+        )
         if for_admin is not None:
             running.callback(for_admin.close)
         stop = signals.heed()
@@ -64,9 +59,9 @@ async def serve_http(settings: Settings) -> None:
             return
         if news is not None:
             await running.enter_async_context(flusher_process(settings, news))
-        servers = [(_Server(_uvicorn(apps.api, settings)), listening)]
+        servers = [(Server(_uvicorn(apps.api, settings)), listening)]
         if apps.admin is not None and for_admin is not None:
-            servers.append((_Server(_uvicorn(apps.admin, settings)), for_admin))
+            servers.append((Server(_uvicorn(apps.admin, settings)), for_admin))
         serving = [asyncio.create_task(server.serve(sockets=[place])) for server, place in servers]
         _settle_memory()
         _announce(settings, listening, for_admin)
@@ -88,7 +83,7 @@ async def _opened(
 
         async def heard(attempts: int, reason: str) -> None:
             if attempts == 1:
-                typer.echo(f"Quotagate waits on {_url_of(places[0])}: {reason}", err=True)
+                typer.echo(f"Quotagate waits on {url_of(places[0])}: {reason}", err=True)
                 await meanwhile.enter_async_context(_telling(wait, settings, places))
 
         wait = Wait(heard)
@@ -98,7 +93,7 @@ async def _opened(
 @asynccontextmanager
 async def _telling(wait: Wait, settings: Settings, places: Sequence[socket.socket]) -> AsyncIterator[None]:
     """Answer on the ports as the API does, but that nothing can be asked yet, and why."""
-    server = _Server(_uvicorn(waiting_app(wait, settings), settings))
+    server = Server(_uvicorn(waiting_app(wait, settings), settings))
     serving = asyncio.create_task(server.serve(sockets=[place.dup() for place in places]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn sets no event
         await asyncio.sleep(_STARTED_S)
@@ -153,44 +148,16 @@ def _settle_memory() -> None:
 
 
 def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        loop="none",
-        http=partial(HttpProtocol, app),  # type: ignore[arg-type]  # a class in all but name
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        place = f"{host}:{port}"
-        raise SettingsError(
-            [f"cannot listen on {place}: {error.strerror}; is another gateway running? --port takes another"]
-        ) from error
+    return server_config(app, settings.drain_seconds, http=partial(HttpProtocol, app))
 
 
 def _announce(settings: Settings, listening: socket.socket, for_admin: socket.socket | None) -> None:
-    url = _url_of(listening)
+    url = url_of(listening)
     typer.echo(f"Quotagate serves on {url}, its documentation on {url}/docs", err=True)
     if for_admin is not None:
-        typer.echo(f"Operators are served on {_url_of(for_admin)}/admin/v1", err=True)
+        typer.echo(f"Operators are served on {url_of(for_admin)}/admin/v1", err=True)
     if not settings.needs_key():
         typer.echo("No API key is asked for: only this machine can reach it.", err=True)
-
-
-def _url_of(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _StopSignals:

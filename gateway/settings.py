@@ -7,7 +7,6 @@ environment variables, their checks, ``quotagate settings`` and the page in the 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type_hints
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_type
 import msgspec
 
 from gateway.domain.durability import Durability
+from gateway.domain.hosts import is_loopback
 from gateway.service_links import service_links
 from gateway.setting_rules import Rule, mask_all
 from gateway.setting_rules import path as _path
@@ -312,16 +312,6 @@ class Row(NamedTuple):
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting, e.g. ``QUOTAGATE_REDIS_URL`` for ``redis_url``."""
     return _PREFIX + name.upper()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on ``host``."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def settings_rows(settings: Settings) -> list[tuple[str, str, str, str, str]]:

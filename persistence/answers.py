@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
 
 from gateway.domain.entries import Entry, LegState, Position
+from gateway.domain.times import unix_ms
 from gateway.protocols import AnswerSource, Duplicate, FirstAnswer
-from persistence.database import Database
 from persistence.names import Named, account_key, namespace_key
-from persistence.reader import unix_ms
+from persistence.reader import Reader, columns
 from persistence.statements import statement
 
 _EPOCH_AGES = statement("epoch_ages")
@@ -22,14 +21,11 @@ _COUNTS = b"SELECT state, count(*) FROM meter.duplicates GROUP BY state"
 _FORGET = statement("forget_answers")
 
 
-class Answers(AnswerSource):
+class Answers(Reader, AnswerSource):
     """First answers and duplicates, as Postgres has them.
 
     All methods raise MeterUnavailableError when the database does not answer.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
         """Give each shard's epoch, and the seconds since it was given, by the database's clock."""
@@ -38,8 +34,7 @@ class Answers(AnswerSource):
     async def first_answers(self, wanted: Sequence[Named]) -> Mapping[Named, FirstAnswer]:
         """Give the first answer of each (namespace, key) that has one."""
         asked = {(namespace_key(namespace), key): (namespace, key) for namespace, key in wanted}
-        columns = {"namespaces": [named[0] for named in asked], "names": [named[1] for named in asked]}
-        rows = await self._rows(_FIRST_ANSWERS, **columns)
+        rows = await self._rows(_FIRST_ANSWERS, **columns(asked))
         return {
             asked[namespace, key]: FirstAnswer(fingerprint, Position(epoch, seq), answer)
             for namespace, key, fingerprint, epoch, seq, answer in rows
@@ -83,8 +78,3 @@ class Answers(AnswerSource):
         async with self._database.connection() as connection:
             cursor = await connection.execute(_FORGET, {"days": days, "limit": limit})
             return cursor.rowcount
-
-    async def _rows(self, query: bytes, **values: object) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(query, values)
-            return await cursor.fetchall()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import psycopg
 import structlog
 
+from gateway.domain.times import moment_of, unix_ms
 from gateway.errors import MeterUnavailableError
 from gateway.key_seams import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
 from persistence.audit_events import note
 from persistence.database import Connection, Database
-from persistence.reader import unix_ms
+from persistence.reader import Reader, Row
 from persistence.statements import statement
 
 _FIND = statement("find_keys")
@@ -32,16 +32,16 @@ _AWAY_S = 0.4
 _log = structlog.get_logger("quotagate.keys")
 
 
-class ApiKeys(KeyRegister, KeyRecords):
+class ApiKeys(Reader, KeyRegister, KeyRecords):
     """Implements ``key_seams.KeyRegister`` and ``key_seams.KeyRecords``."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
+        self._database: Database = database
 
     async def find(self, key_ids: Sequence[str]) -> Mapping[str, KeyRecord]:
         """Give each key that exists, was not revoked and has not expired."""
-        async with self._database.connection() as connection:
-            rows = await (await connection.execute(_FIND, {"key_ids": list(key_ids)})).fetchall()
+        rows = await self._rows(_FIND, key_ids=list(key_ids))
         return {
             key_id: KeyRecord(namespace, frozenset(scopes), bytes(digest), left_s)
             for key_id, namespace, scopes, digest, left_s in rows
@@ -56,19 +56,13 @@ class ApiKeys(KeyRegister, KeyRecords):
 
     async def get(self, key_id: str) -> KeyRow | None:
         """Give a key; None when there is none with this id."""
-        async with self._database.connection() as connection:
-            rows = await (await connection.execute(_ONE, {"key_id": key_id})).fetchall()
+        rows = await self._rows(_ONE, key_id=key_id)
         return _row(rows[0]) if rows else None
 
     async def page(self, namespace: str | None, limit: int, before: int | None) -> Sequence[KeyRow]:
         """Give keys older than number ``before``, newest first; of all namespaces when that is None."""
-        page = {
-            "namespace": namespace,
-            "before": _ANY_NUMBER if before is None else before,
-            "limit": limit,
-        }
-        async with self._database.connection() as connection:
-            rows = await (await connection.execute(_PAGE, page)).fetchall()
+        start = _ANY_NUMBER if before is None else before
+        rows = await self._rows(_PAGE, namespace=namespace, before=start, limit=limit)
         return [_row(row) for row in rows]
 
     async def rotate(self, key_id: str, key: NewKey, overlap_s: int, action: Action) -> KeyRow | None:
@@ -114,7 +108,7 @@ async def _told(connection: Connection, action: Action) -> None:
     await connection.execute("SELECT pg_notify(%s, '')", (_CHANNEL,))
 
 
-def _row(row: tuple[Any, ...]) -> KeyRow:
+def _row(row: Row) -> KeyRow:
     number, key_id, namespace, scopes, name, created_at, created_by, expires_at, revoked_at, replaced_by = row
     times = unix_ms(created_at), _ms(expires_at), _ms(revoked_at)
     return KeyRow(
@@ -136,4 +130,4 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 def _moment(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    return None if ms is None else moment_of(ms)

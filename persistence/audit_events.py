@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.domain.times import unix_ms
 from gateway.key_seams import Action, AuditEvent, AuditLog
 from persistence.database import Connection, Database
 from persistence.names import is_key, namespace_key
-from persistence.reader import unix_ms
 from persistence.statements import statement
 
 _NOTE = statement("note_action")

@@ -39,10 +39,8 @@ async def _drop_lines(connection: Connection, posting: Posting) -> None:
     cursor = await connection.execute(_COMPARE_LEDGER)
     for namespace, identifier, same in await cursor.fetchall():
         if not same:
-            epoch, seq = entry_position(identifier)
-            raise JournalForkError(
-                shard_of_key(namespace), f"entry {epoch}-{seq} is booked already, with other content"
-            )
+            reason = f"entry {entry_position(identifier)} is booked already, with other content"
+            raise JournalForkError(shard_of_key(namespace), reason)
         del posting.booked[namespace, identifier]
     await connection.execute("DROP TABLE told_ledger")
 
@@ -59,8 +57,7 @@ async def _drop_extensions(connection: Connection, posting: Posting) -> None:
     cursor = await connection.execute(_COMPARE_EXTENSIONS, values)
     for namespace, identifier, same in await cursor.fetchall():
         if not same:
-            epoch, seq = entry_position(identifier)
-            reason = f"extension {epoch}-{seq} is known already, with other content"
+            reason = f"extension {entry_position(identifier)} is known already, with other content"
             raise JournalForkError(shard_of_key(namespace), reason)
         del posting.extended[namespace, identifier]
 

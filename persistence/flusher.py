@@ -21,7 +21,7 @@ from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
 from gateway.shard_seams import Journal, Poster, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
-from persistence.patience import Pause, Trouble, Troubles, stop_pause, yield_pause
+from persistence.patience import Pause, Trouble, Troubles, rest, stop_pause, yield_pause
 from persistence.postings import SETTLING
 
 _log = structlog.get_logger("quotagate.flusher")
@@ -113,7 +113,7 @@ class Flusher:
         await self._try_again()
         wanted = {shard: mark for shard, mark in self._noted.items() if self._is_ours(shard)}
         if not wanted:
-            await _rest(stop, self._interval_s)
+            await rest(stop, self._interval_s)
             return
         limit = max(1, self._batch_entries // min(self._busy, _SHARES))
         began = time.monotonic()
@@ -123,7 +123,7 @@ class Flusher:
         if behind:
             await self._yield(behind)
         if behind or (found and all(len(entries) < limit for entries in found.values())):
-            await _rest(stop, began + self._interval_s - time.monotonic())
+            await rest(stop, began + self._interval_s - time.monotonic())
 
     def _is_ours(self, shard: int) -> bool:
         pause = self._yielded.get(shard)
@@ -320,12 +320,3 @@ def _take(waiting: Batches, limit: int) -> Batches:
 
 def _settled(batch: Iterable[Entry]) -> Sequence[tuple[str, str]]:
     return [(entry.namespace, entry.hold_id) for entry in batch if entry.verb in SETTLING]
-
-
-async def _rest(stop: asyncio.Event, for_s: float) -> None:
-    """Rest for a time, or until ``stop``."""
-    try:
-        async with asyncio.timeout(for_s):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -22,7 +22,7 @@ from persistence.postings import AUDIT, Posting, check_verbs
 from persistence.quarantine import Case, cases, is_hold_lost, plain, quarantine, screened, tell
 from persistence.refusals import refusals
 from persistence.repeats import keep_answers
-from persistence.shards import advance, lock_free_shards, next_in_line, raise_epochs, shard_rows
+from persistence.shards import advance, lock_free_shards, next_in_line, shard_rows
 from persistence.statements import statement
 from persistence.writing import clear, keep_names, prepare, write
 
@@ -39,7 +39,7 @@ Fences = Mapping[int, int] | None
 
 
 class Ledger(Poster, ShardFaults):
-    """The ledger as its writers see it: the flusher, and the fence that gives shards new epochs."""
+    """The ledger as its writers see it: the flusher, and the fence that drains journals into it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,14 +50,6 @@ class Ledger(Poster, ShardFaults):
         """Give all shards. The migrations made a row for each, at epoch 0 with nothing posted (seq -1)."""
         async with self._database.connection() as connection:
             return await shard_rows(connection)
-
-    async def raise_epochs(self, seen: Mapping[int, Position]) -> Mapping[int, int]:
-        """Give shards new epochs, never used before, with watermark seq -1: nothing posted in them.
-
-        Only those that still stand where they were seen are given one, and are in the answer.
-        """
-        async with self._database.transaction() as connection:
-            return await raise_epochs(connection, seen)
 
     async def stopped(self, shard: int, reason: str) -> None:
         """Keep that the shard cannot be posted, for everybody to see, and since when it was first so."""

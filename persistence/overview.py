@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+from gateway.domain.times import unix_ms
 from gateway.errors import MeterValidationError
 from gateway.report_seams import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
 from persistence.names import account_key, namespace_key, user_range
 from persistence.period_words import periods_of
-from persistence.reader import Reader, Row, unix_ms
+from persistence.reader import Reader, Row
 from persistence.statements import statement
 
 _USER_USAGE = statement("user_usage")

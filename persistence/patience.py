@@ -5,6 +5,7 @@ Nothing is posted here, and no attempt is ever the last.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -92,6 +93,15 @@ def stop_pause(reason: str, *, over: bool = False) -> Pause:
     if over:
         pause.until = time.monotonic()
     return pause
+
+
+async def rest(stop: asyncio.Event, for_s: float) -> None:
+    """Rest for a time, or until ``stop``."""
+    try:
+        async with asyncio.timeout(for_s):
+            await stop.wait()
+    except TimeoutError:
+        return
 
 
 def yield_pause() -> Pause:

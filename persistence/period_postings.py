@@ -9,12 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.domain.entries import Entry, LegState
+from gateway.domain.period_entries import LAPSE, OPEN_PERIOD, SET_PERIOD, later
 from gateway.period_seams import CLOSE, OPEN
 from gateway.protocols import Extras
 from persistence.copytext import NULL, account_field, field, namespace_field, time_field
-
-SET_PERIOD, OPEN_PERIOD, CLOSE_PERIOD, LAPSE = "set_period", "open_period", "close_period", "lapse"
-PERIOD_VERBS = frozenset({SET_PERIOD, OPEN_PERIOD, CLOSE_PERIOD, LAPSE})
 
 Key = tuple[str, str]
 
@@ -90,7 +88,7 @@ class PeriodPosting:
         else:
             day = _read_closed(extras.metadata).period_end
             after = before._replace(
-                has_closing=True, closed_ms=entry.expires_ms, over=leg.hold, ended=_later(before.ended, day)
+                has_closing=True, closed_ms=entry.expires_ms, over=leg.hold, ended=later(before.ended, day)
             )
             self._days.setdefault((*key, CLOSE, day), (entry, leg))
         self._changes[key] = after
@@ -140,14 +138,10 @@ class PeriodPosting:
 
 def _opened(before: _Change, entry: Entry, day: date) -> _Change:
     """Take in an opening; only one by the schedule says when the period is over."""
-    after = before._replace(opened=_later(before.opened, day))
+    after = before._replace(opened=later(before.opened, day))
     if entry.expires_ms:
         after = after._replace(has_due=True, due_ms=entry.expires_ms, has_running=True, running=day)
     return after
-
-
-def _later(one: date | None, other: date) -> date:
-    return other if one is None else max(one, other)
 
 
 def _day(day: date | None) -> str:

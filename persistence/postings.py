@@ -14,6 +14,7 @@ import msgspec
 from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
 from gateway.domain.limits import limit_texts
+from gateway.domain.period_entries import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS
 from gateway.protocols import NO_EXTRAS, Extras
 from persistence.copytext import (
     NULL,
@@ -29,7 +30,7 @@ from persistence.copytext import (
 )
 from persistence.errors import EntryRefusedError
 from persistence.names import shard_of_key
-from persistence.period_postings import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS, PeriodPosting
+from persistence.period_postings import PeriodPosting
 
 AUDIT = "audit"
 REPAIR = "repair"
@@ -304,6 +305,5 @@ def _extras(entry: Entry) -> Extras:
 
 
 def _refused(entry: Entry, reason: str, shard: int | None = None) -> EntryRefusedError:
-    epoch, seq = entry.position
     of_shard = shard_of_key(entry.namespace) if shard is None else shard
-    return EntryRefusedError(of_shard, f"entry {epoch}-{seq} {reason}")
+    return EntryRefusedError(of_shard, f"entry {entry.position} {reason}")

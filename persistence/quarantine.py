@@ -114,7 +114,7 @@ async def quarantine(connection: Connection, shard: int, case: Case) -> None:
         },
     )
     if not await cursor.fetchall():
-        raise JournalForkError(shard, f"entry {epoch}-{seq} is in quarantine already, with other content")
+        raise JournalForkError(shard, f"entry {entry.position} is in quarantine already, with other content")
 
 
 async def is_hold_lost(connection: Connection, shard: int, epoch: int, namespace: str, hold_id: str) -> bool:
@@ -126,10 +126,8 @@ async def is_hold_lost(connection: Connection, shard: int, epoch: int, namespace
 
 def tell(shard: int, case: Case) -> None:
     """Raise the alarm, once the quarantine has the entry for good."""
-    epoch, seq = case.entry.position
-    _log.error(
-        "entry_quarantined", shard=shard, entry=f"{epoch}-{seq}", booked=case.booked, reason=case.reason
-    )
+    entry = str(case.entry.position)
+    _log.error("entry_quarantined", shard=shard, entry=entry, booked=case.booked, reason=case.reason)
 
 
 def _case(entry: Entry, stand_in: Entry | None, booked: Booked, reason: str) -> Case:

@@ -13,6 +13,7 @@ from psycopg.errors import NoDataFound
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import parse_account
+from gateway.domain.times import unix_ms
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -27,7 +28,7 @@ from persistence.copytext import time_field
 from persistence.names import FullNames, Named, account_key, namespace_key, user_key, user_range
 from persistence.overview import OverviewQueries, not_kept
 from persistence.period_words import periods_of
-from persistence.reader import Row, columns, unix_ms
+from persistence.reader import Row, columns
 from persistence.statements import statement
 
 _WATERMARK = statement("watermark")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from persistence.database import Connections
@@ -13,8 +12,6 @@ from persistence.statements import statement
 
 _LONG_NAMES = statement("long_names")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 # Rows that are turned into Python before others get their turn: about a millisecond's worth.
 _ROWS_PER_TURN = 100
 
@@ -64,8 +61,3 @@ def _as_it_is(row: Row) -> Row:
 def columns(wanted: Collection[Named]) -> dict[str, list[str]]:
     """Give pairs of names as the two arrays that statements take."""
     return {"namespaces": [named[0] for named in wanted], "names": [named[1] for named in wanted]}
-
-
-def unix_ms(moment: datetime) -> int:
-    """Give a time in Unix milliseconds."""
-    return (moment - _EPOCH) // _MILLISECOND

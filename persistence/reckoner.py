@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.domain.entries import Position
+from gateway.domain.times import unix_ms
 from gateway.protocols import Mismatch
 from gateway.reconcile_seams import AccountCheck, Reckoner, ReportRow
 from persistence.names import account_key, namespace_key
 from persistence.queries import Queries
-from persistence.reader import Row, unix_ms
+from persistence.reader import Row
 from persistence.statements import statement
 
 _CHECK = statement("check_accounts")
@@ -38,7 +39,7 @@ _read_findings = msgspec.json.Decoder(list[Mismatch]).decode
 
 
 class LedgerReckoner(Queries, Reckoner):
-    """Implements ``protocols.Reckoner``."""
+    """Implements ``reconcile_seams.Reckoner``."""
 
     async def check(self, namespace: str, accounts: Sequence[str]) -> Mapping[str, AccountCheck]:
         """Sum the ledger of each account it knows; each from one snapshot taken after the call began."""

@@ -22,6 +22,7 @@ from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import LIMIT, Posting, check_verbs, is_known
 from persistence.quarantine import Case, fault_of, tell
+from persistence.reader import columns
 from persistence.rebasing import Books, Key, KnownHold
 from persistence.refusals import refusals
 from persistence.repeats import keep_answers
@@ -231,9 +232,9 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
 async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
     accounts = {(entry.namespace, leg.account) for entry in entries for leg in entry.legs}
     hold_keys = {(entry.namespace, entry.hold_id) for entry in entries if entry.hold_id}
-    cursor = await connection.execute(_BALANCES, _columns(accounts))
+    cursor = await connection.execute(_BALANCES, columns(accounts))
     balances = {(namespace, account): (balance, held) async for namespace, account, balance, held in cursor}
-    cursor = await connection.execute(_HOLDS, _columns(hold_keys))
+    cursor = await connection.execute(_HOLDS, columns(hold_keys))
     holds: dict[Key, KnownHold] = {}
     async for namespace, hold_id, status, expires_ms, amount in cursor:
         before = holds.get((namespace, hold_id))
@@ -280,8 +281,3 @@ async def _leave_epochs(connection: Connection, plans: Mapping[int, _Plan]) -> N
             "next_epochs": [plan.next_epoch for plan in plans.values()],
         },
     )
-
-
-def _columns(named: Iterable[Key]) -> dict[str, list[str]]:
-    rows = list(named)
-    return {"namespaces": [row[0] for row in rows], "names": [row[1] for row in rows]}

@@ -13,7 +13,6 @@ from persistence.statements import statement
 _ROWS = statement("shard_rows")
 _LOCK = statement("lock_shards")
 _ADVANCE = statement("advance_shards")
-_RAISE_EPOCHS = statement("raise_epochs")
 
 
 async def shard_rows(connection: Connection) -> Sequence[ShardRow]:
@@ -44,17 +43,6 @@ async def advance(connection: Connection, watermarks: Mapping[int, Position]) ->
     await connection.execute(_ADVANCE, {"shards": shards, "seqs": [watermarks[s].seq for s in shards]})
 
 
-async def raise_epochs(connection: Connection, seen: Mapping[int, Position]) -> Mapping[int, int]:
-    """Give each shard that still stands where it was seen a new epoch, with nothing posted in it (seq -1)."""
-    values = {
-        "shards": list(seen),
-        "epochs": [mark.epoch for mark in seen.values()],
-        "seqs": [mark.seq for mark in seen.values()],
-    }
-    cursor = await connection.execute(_RAISE_EPOCHS, values)
-    return {shard: epoch async for shard, epoch in cursor}
-
-
 def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> bool:
     """Say whether the batch begins directly after the watermark; False when that is posted already.
 
@@ -76,8 +64,4 @@ def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> boo
 
 
 def _gap(shard: int, expected: Position, found: Position) -> JournalGapError:
-    return JournalGapError(
-        shard,
-        f"the journal should continue at {expected.epoch}-{expected.seq}, "
-        f"but its next entry is {found.epoch}-{found.seq}",
-    )
+    return JournalGapError(shard, f"the journal should continue at {expected}, but its next entry is {found}")

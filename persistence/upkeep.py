@@ -14,6 +14,7 @@ from gateway.domain.entries import Position, entry_id
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.protocols import Duplicate
 from persistence.answers import Answers
+from persistence.patience import rest
 
 _log = structlog.get_logger("quotagate.upkeep")
 
@@ -71,7 +72,7 @@ class Upkeep:
                 await self.undo_pending()
             except MeterUnavailableError as error:
                 _log.warning("undo_waits", reason=error.message)
-            await _rest(stop, self._undo_every_s)
+            await rest(stop, self._undo_every_s)
 
     async def _undo(self, duplicate: Duplicate) -> None:
         told = {"entry_id": entry_id(duplicate.position), "first_entry_id": entry_id(duplicate.first)}
@@ -90,13 +91,4 @@ class Upkeep:
                 more = await self.prune()
             except MeterUnavailableError as error:
                 _log.warning("prune_waits", reason=error.message)
-            await _rest(stop, _PRUNE_PAUSE_S if more else _PRUNE_EVERY_S)
-
-
-async def _rest(stop: asyncio.Event, seconds: float) -> None:
-    """Rest so long, or until ``stop``."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+            await rest(stop, _PRUNE_PAUSE_S if more else _PRUNE_EVERY_S)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from persistence.copytext import time_field
 from persistence.database import Connections
 from persistence.names import FullNames, Named, is_key, keys_in, namespace_key
+from persistence.reader import Reader, Row
 from persistence.statements import statement
 
 _ACCOUNTS_PAGE = statement("accounts_page")
 _COUNT_ACCOUNTS = statement("count_accounts")
 _OVERDUE_PAGE = statement("overdue_page")
 _PERIODS_DUE_PAGE = statement("periods_due_page")
-_LONG_NAMES = statement("long_names")
 _LAST = "\U0010ffff"
 
 
-class Walks:
+class Walks(Reader):
     """Reads what nobody asked for by name. All raise MeterUnavailableError when the database is away."""
 
     def __init__(self, database: Connections) -> None:
-        self._database = database
+        super().__init__(database)
         self._after: tuple[datetime | str, str, str] = ("-infinity", "", "")
 
     async def count_accounts(self, namespace: str | None, since: datetime | None) -> int:
@@ -75,27 +74,16 @@ class Walks:
                 return
             after = dict(zip(("after_namespace", "after_account", "after_time"), rows[-1], strict=True))
 
-    async def _in_full(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Named]:
+    async def _in_full(self, rows: Sequence[Row]) -> Sequence[Named]:
         """Give namespaces and accounts, as they stand in the tables, in full."""
         keys = {(namespace, key) for namespace, account in rows for key in _keys(namespace, account)}
-        found = await self._rows(_LONG_NAMES, **_columns(keys)) if keys else ()
-        names = {(namespace, key): name for namespace, key, name in found}
-        full = FullNames((names.get((key, key), key) for key, _ in rows), names)
+        names = await self._long_names(keys)
+        full = FullNames((names.get((key, key)) or key for key, _ in rows), names)
         return [(full.namespace(namespace), full.account(namespace, account)) for namespace, account in rows]
-
-    async def _rows(self, query: bytes, **values: object) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(query, values)
-            return await cursor.fetchall()
 
 
 def _keys(namespace: str, account: str) -> list[str]:
     return [*keys_in(account), *([namespace] if is_key(namespace) else [])]
-
-
-def _columns(keys: Iterable[Named]) -> dict[str, list[str]]:
-    wanted = list(keys)
-    return {"namespaces": [namespace for namespace, _ in wanted], "names": [key for _, key in wanted]}
 
 
 def _bounds(namespace: str | None, since: datetime | None) -> dict[str, object]:

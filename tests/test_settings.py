@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.domain.hosts import is_loopback
 from gateway.service_links import service_links
-from gateway.settings import TABLE, Settings, SettingsError, is_loopback, settings_markdown, settings_rows
+from gateway.settings import TABLE, Settings, SettingsError, settings_markdown, settings_rows
 
 KEY = "qg_0123456789abcdef"
 

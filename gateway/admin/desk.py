@@ -142,8 +142,8 @@ def _shard(shard: int, epoch: int | None, lag: ShardLag | None, stop: StoppedSha
     return Shard(
         shard=shard,
         epoch=epoch,
-        head=None if lag is None else "{}-{}".format(*lag.head),
-        watermark=None if lag is None else "{}-{}".format(*lag.watermark),
+        head=None if lag is None else str(lag.head),
+        watermark=None if lag is None else str(lag.watermark),
         entries=None if lag is None else lag.entries,
         stopped_since=None if stop is None else stop.since.isoformat(timespec="milliseconds"),
         stop_reason=None if stop is None else stop.reason,

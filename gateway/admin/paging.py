@@ -11,7 +11,7 @@ import msgspec
 from gateway.domain.names import account_text, namespace_error, parse_account
 from gateway.errors import MeterValidationError
 
-_MAX_PAGE = 1000
+MAX_PAGE = 1000
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _AccountText = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,65536}$")]
@@ -25,8 +25,8 @@ def page_size(limit: int) -> int:
     """
     if limit < 1:
         raise MeterValidationError.one("limit", "VAL_NOT_POSITIVE", "must be at least 1")
-    if limit > _MAX_PAGE:
-        raise MeterValidationError.one("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {_MAX_PAGE}")
+    if limit > MAX_PAGE:
+        raise MeterValidationError.one("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {MAX_PAGE}")
     return limit
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from gateway.admin.paging import MAX_PAGE
 from gateway.api import fields
 from gateway.api.requests import Nothing, Request
 
@@ -25,6 +26,12 @@ __all__ = [
 ]
 
 _Moment = Annotated[datetime, Meta(tz=True)]
+_Limit = Annotated[
+    int,
+    Meta(
+        description="How many at most.", examples=[100], extra_json_schema={"minimum": 1, "maximum": MAX_PAGE}
+    ),
+]
 
 
 class CreateKey(Request, kw_only=True):
@@ -58,7 +65,7 @@ class ReleaseHold(Request, kw_only=True):
 
 
 class _Page(Request, kw_only=True):
-    limit: fields.Limit = 100
+    limit: _Limit = 100
     cursor: fields.Cursor = None
 
 
@@ -85,9 +92,12 @@ class AccountsQuery(_Page, kw_only=True):
 class HoldsQuery(_Page, kw_only=True):
     """Which holds of the caller's namespace."""
 
+    limit: fields.Limit = 100
     status: fields.Status = None
     user_id: fields.UserIdOrAll = None
 
 
 class ReconciliationsQuery(_Page, kw_only=True):
     """Which stored reconciles of the caller's namespace."""
+
+    limit: fields.Limit = 100

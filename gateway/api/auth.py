@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gateway.api.headers import DEFAULT_NAMESPACE, Headers, namespace_of
+from gateway.domain.hosts import is_loopback, is_loopback_address
 from gateway.domain.keys import ALL_SCOPES, Scope
 from gateway.errors import MeterAuthError
 
@@ -23,7 +23,6 @@ __all__ = [
     "bearer_of",
     "check_host",
     "is_local",
-    "is_loopback_name",
 ]
 
 SETTING = "QUOTAGATE_API_KEY"  # what the single key is called in the audit
@@ -127,7 +126,7 @@ def check_host(host: bytes | None, bound: str) -> None:
     if host is None:
         return
     name = _host_name(b"http://" + host)
-    if name is None or not (name == bound.lower() or is_loopback_name(name)):
+    if name is None or not (name == bound.lower() or is_loopback(name)):
         raise MeterAuthError("without keys, only names of this machine may be asked", "foreign_host", 403)
 
 
@@ -148,17 +147,12 @@ def is_local(scope: Any) -> bool:
     client = scope.get("client")
     if not client or not client[0]:
         return True
-    return _is_loopback(client[0])
-
-
-def is_loopback_name(name: str) -> bool:
-    """Whether a host's name, without a port, can only be this machine."""
-    return name == "localhost" or _is_loopback(name)
+    return is_loopback_address(client[0])
 
 
 def _is_local_origin(origin: bytes) -> bool:
     name = _host_name(origin)
-    return name is not None and is_loopback_name(name)
+    return name is not None and is_loopback(name)
 
 
 def _host_name(url: bytes) -> str | None:
@@ -166,10 +160,3 @@ def _host_name(url: bytes) -> str | None:
         return urlsplit(url.decode("ascii")).hostname
     except ValueError:
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

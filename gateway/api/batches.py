@@ -10,11 +10,11 @@ from msgspec import Raw, json
 from msgspec.structs import asdict
 
 from gateway.api.calls import plain_legs
-from gateway.api.fields import MAX_OPERATIONS
 from gateway.api.reading import BodyReader, exact, malformed, members_of
 from gateway.api.requests import Batch, Operation, Request
 from gateway.api.seams import Meter
 from gateway.domain.answers import Problem
+from gateway.domain.bounds import OPERATIONS_MAX
 from gateway.errors import MeterValidationError, problem_of
 
 Tried = Sequence[Request | Problem]
@@ -44,8 +44,8 @@ class BatchReader:
             operations: Tried = self._decode(body).operations
         except (msgspec.DecodeError, ValueError, RecursionError):
             operations = [_tried(raw) for raw in self._raw(body)]
-        if len(operations) > MAX_OPERATIONS:
-            detail = f"must be at most {MAX_OPERATIONS} operations"
+        if len(operations) > OPERATIONS_MAX:
+            detail = f"must be at most {OPERATIONS_MAX} operations"
             raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", detail)
         return operations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET, structs
 
@@ -12,6 +12,8 @@ from gateway.api.seams import Meter
 from gateway.api.shown import Swept
 from gateway.domain import answers, limit_answers, period_answers
 from gateway.errors import MeterValidationError
+
+T = TypeVar("T")
 
 
 def plain_legs(legs: Sequence[requests.AlsoLeg | requests.ToldLeg] | None) -> list[dict[str, Any]] | None:
@@ -110,10 +112,7 @@ def extend(meter: Meter, hold_id: str, body: requests.Extend) -> Awaitable[answe
 
 async def reservation(meter: Meter, hold_id: str, _query: requests.Nothing) -> answers.Reservation:
     """See a hold; MeterValidationError (404) when there is none."""
-    found = await meter.get_reservation(hold_id)
-    if found is None:
-        raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
-    return found
+    return _found(await meter.get_reservation(hold_id))
 
 
 def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[answers.Reservations]:
@@ -222,10 +221,7 @@ async def delete_limit(meter: Meter, query: requests.LimitQuery) -> limit_answer
 
 async def decision(meter: Meter, hold_id: str, _query: requests.Nothing) -> limit_answers.Decision:
     """See what a reserve met; MeterValidationError (404) when no hold came of it."""
-    found = await meter.get_decision(hold_id)
-    if found is None:
-        raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
-    return found
+    return _found(await meter.get_decision(hold_id))
 
 
 def audit_events(meter: Meter, query: requests.AuditEventsQuery) -> Awaitable[answers.AuditEvents]:
@@ -246,3 +242,10 @@ def reconciliations(meter: Meter, query: requests.ReconciliationsQuery) -> Await
 async def expire(meter: Meter, _body: requests.Nothing) -> Swept:
     """Drop holds whose time is over."""
     return Swept(count=await meter.release_expired_reservations())
+
+
+def _found(found: T | None) -> T:
+    """Give what was found under the id of a hold."""
+    if found is None:
+        raise MeterValidationError("no reservation of this namespace has this id", "not_found", 404)
+    return found

@@ -13,17 +13,22 @@ from msgspec import Meta
 
 from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
+from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.entries import MAX_LEGS
 
-MAX_OPERATIONS = 1000
 MAX_ALSO = MAX_LEGS - 1
-MAX_PAGE = 10_000
 
 _FORBIDDEN = r"\u0000-\u001f\u007f\u0085\u2028\u2029"
 _NAME = f"^[^{_FORBIDDEN} ]([^{_FORBIDDEN}]*[^{_FORBIDDEN} ])?$"
 
 _AMOUNT = {"type": "number", "minimum": -MAX_SCALED, "maximum": MAX_SCALED}
+_POSITIVE = {**_AMOUNT, "exclusiveMinimum": 0}
+_NOT_NEGATIVE = {**_AMOUNT, "minimum": 0}
+_AMOUNT_OR_NULL = {"type": ["number", "null"], "maximum": MAX_SCALED}
+_POSITIVE_OR_NULL = {**_AMOUNT_OR_NULL, "exclusiveMinimum": 0}
 _TTL = {"minimum": holds.TTL_MIN_SECONDS, "maximum": holds.TTL_MAX_SECONDS}
+
+_Moment = Annotated[datetime, Meta(tz=True)]
 
 _User = Annotated[
     str,
@@ -81,7 +86,7 @@ PositiveAmount = Annotated[
     Meta(
         description="How much: above zero, exact, with no more decimal places than the unit has.",
         examples=[4000],
-        extra_json_schema={**_AMOUNT, "exclusiveMinimum": 0},
+        extra_json_schema=_POSITIVE,
     ),
 ]
 
@@ -99,7 +104,7 @@ ActualAmount = Annotated[
     Meta(
         description="What was really used: zero or more. Of more than is held, what `overage` says.",
         examples=[2347],
-        extra_json_schema={**_AMOUNT, "minimum": 0},
+        extra_json_schema=_NOT_NEGATIVE,
     ),
 ]
 
@@ -108,11 +113,7 @@ AddedAmount = Annotated[
     Meta(
         description="How much more to hold.",
         examples=[1000],
-        extra_json_schema={
-            "type": ["number", "null"],
-            "exclusiveMinimum": 0,
-            "maximum": MAX_SCALED,
-        },
+        extra_json_schema=_POSITIVE_OR_NULL,
     ),
 ]
 
@@ -121,7 +122,7 @@ LegAmount = Annotated[
     Meta(
         description="How much of this account: the first leg's number when absent or null.",
         examples=[0.06],
-        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+        extra_json_schema=_POSITIVE_OR_NULL,
     ),
 ]
 
@@ -130,7 +131,7 @@ ToldAmount = Annotated[
     Meta(
         description="How much of this leg: zero or more.",
         examples=[0.0123],
-        extra_json_schema={**_AMOUNT, "minimum": 0},
+        extra_json_schema=_NOT_NEGATIVE,
     ),
 ]
 
@@ -198,7 +199,7 @@ IdempotencyKey = Annotated[
 ]
 
 EventTime = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
+    _Moment | None,
     Meta(
         description="When it happened, RFC 3339 with a zone; now when absent.",
         examples=["2026-03-01T12:00:00Z"],
@@ -226,7 +227,7 @@ Status = Annotated[
 Limit = Annotated[
     int,
     Meta(
-        description="How many at most.", examples=[100], extra_json_schema={"minimum": 1, "maximum": MAX_PAGE}
+        description="How many at most.", examples=[100], extra_json_schema={"minimum": 1, "maximum": PAGE_MAX}
     ),
 ]
 
@@ -255,7 +256,7 @@ Deep = Annotated[
 ]
 
 StartTime = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
+    _Moment | None,
     Meta(
         description="Entries whose event_time is this or later, RFC 3339 with a zone.",
         examples=["2026-03-01T00:00:00Z"],
@@ -263,7 +264,7 @@ StartTime = Annotated[
 ]
 
 EndTime = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
+    _Moment | None,
     Meta(
         description="Entries whose event_time is before this, RFC 3339 with a zone.",
         examples=["2026-04-01T00:00:00Z"],
@@ -271,7 +272,7 @@ EndTime = Annotated[
 ]
 
 UsageStart = Annotated[
-    Annotated[datetime, Meta(tz=True)],
+    _Moment,
     Meta(
         description="What was consumed at this time or later, RFC 3339 with a zone.",
         examples=["2026-03-01T00:00:00Z"],
@@ -279,14 +280,14 @@ UsageStart = Annotated[
 ]
 
 UsageEnd = Annotated[
-    Annotated[datetime, Meta(tz=True)],
+    _Moment,
     Meta(
         description="What was consumed before this, RFC 3339 with a zone.", examples=["2026-04-01T00:00:00Z"]
     ),
 ]
 
 At = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
+    _Moment | None,
     Meta(
         description="As of when, RFC 3339 with a zone; this moment when absent.",
         examples=["2026-03-01T12:00:00Z"],
@@ -316,7 +317,7 @@ LimitNumber = Annotated[
     Meta(
         description="How much of that, also as one burst: in the account's unit for `amount`, else whole.",
         examples=[100000],
-        extra_json_schema={**_AMOUNT, "exclusiveMinimum": 0},
+        extra_json_schema=_POSITIVE,
     ),
 ]
 
@@ -345,7 +346,7 @@ PeriodAllocation = Annotated[
     Meta(
         description="How much each period gives: zero or more.",
         examples=[100000],
-        extra_json_schema={**_AMOUNT, "minimum": 0},
+        extra_json_schema=_NOT_NEGATIVE,
     ),
 ]
 
@@ -354,7 +355,7 @@ CarryOverLimit = Annotated[
     Meta(
         description="How much of what is available when a period closes is carried over; null is all of it.",
         examples=[10000],
-        extra_json_schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_SCALED},
+        extra_json_schema={**_AMOUNT_OR_NULL, "minimum": 0},
     ),
 ]
 
@@ -363,7 +364,7 @@ Allocation = Annotated[
     Meta(
         description="How much to credit: above zero; null is the account's own period_allocation.",
         examples=[100000],
-        extra_json_schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_SCALED},
+        extra_json_schema=_POSITIVE_OR_NULL,
     ),
 ]
 

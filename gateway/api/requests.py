@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.api import fields
+from gateway.domain.bounds import OPERATIONS_MAX
 from gateway.domain.holds import TTL_DEFAULT_SECONDS
 
 _NUMBERS = (int, Decimal)
@@ -223,7 +224,7 @@ Operation = (
 class Batch(Request, kw_only=True):
     """Up to a thousand operations in one call. One bad operation never spoils the others."""
 
-    operations: Annotated[list[Operation], Meta(extra_json_schema={"maxItems": fields.MAX_OPERATIONS})]
+    operations: Annotated[list[Operation], Meta(extra_json_schema={"maxItems": OPERATIONS_MAX})]
 
 
 class Nothing(Request, kw_only=True):

@@ -143,7 +143,7 @@ def _warnings(found: Readiness) -> dict[str, str]:
 def _lag(shard: ShardLag) -> Lag:
     return Lag(
         shard=shard.shard,
-        head="{}-{}".format(*shard.head),
-        watermark="{}-{}".format(*shard.watermark),
+        head=str(shard.head),
+        watermark=str(shard.watermark),
         entries=shard.entries,
     )

@@ -5,7 +5,6 @@ No request is sent here.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from abc import abstractmethod
@@ -21,6 +20,7 @@ from gateway.client.problems import error_of, garbled
 from gateway.client.retrying import Policy
 from gateway.client.values import header
 from gateway.domain.durability import Durability
+from gateway.domain.hosts import is_loopback
 from gateway.domain.names import namespace_error
 from gateway.errors import MeterError, MeterValidationError
 from gateway.protocols import Actor
@@ -83,7 +83,7 @@ class BaseClient(Generic[H]):
         # What is shown of it goes into logs; a password does not.
         self._shown_url = str(url.copy_with(userinfo=b"")).rstrip("/")
         # A gateway on this machine is not behind a proxy, whatever the environment says of others.
-        self._trust_env = not _is_loopback(url.host)
+        self._trust_env = not is_loopback(url.host)
         self._base_headers = _base_headers(api_key, namespace)
         self._policy = Policy(timeout_s, attempt_timeout_s, retries)
         self._durability = durability
@@ -190,13 +190,6 @@ def _checked_url(base_url: str) -> httpx2.URL:
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
         raise MeterValidationError.one("base_url", "VAL_BASE_URL_INVALID", "must be like http://host:8080")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _base_headers(api_key: str | None, namespace: str | None) -> list[tuple[bytes, bytes]]:

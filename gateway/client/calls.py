@@ -22,7 +22,7 @@ class Call(Generic[T]):
     """One request and the reader of its answer.
 
     Attributes:
-        method: ``GET`` or ``POST``.
+        method: of HTTP.
         path: percent-encoded, query included.
         read: turns the answer's bytes into what the verb returns.
         body: the JSON to send, or None.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.client.calls import Call, get, given, reader
+from gateway.client.spending import account
 from gateway.client.values import encoded, number, query, segment
 from gateway.client.verb import verb
 from gateway.domain.amounts import Amount
@@ -51,16 +52,9 @@ class Limiting:
             MeterValidationError: a field breaks a rule, or the account has 16 limits; ``errors`` names each.
             MeterUnavailableError: no outcome is known; setting it again does no harm.
         """
-        body: dict[str, object] = {
-            "user_id": user_id,
-            "event_type": event_type,
-            "unit": unit,
-            "name": name,
-            "per": per,
-        }
-        body |= given(resource=resource, window_seconds=window_seconds)
-        content = encoded({**body, "limit": number("limit", limit), "shadow": shadow})
-        return Call("PUT", "/v1/limits", _limits, content, changes=True)
+        body = account(user_id, event_type, unit, resource) | {"name": name, "per": per, "shadow": shadow}
+        body |= {"limit": number("limit", limit), **given(window_seconds=window_seconds)}
+        return Call("PUT", "/v1/limits", _limits, encoded(body), changes=True)
 
     @verb
     def get_limits(

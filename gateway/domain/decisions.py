@@ -15,12 +15,6 @@ class Done(NamedTuple):
     replayed: bool
 
 
-# What can refuse: too little is available, a rate is used up, too many holds are open.
-BALANCE = "balance"
-LIMIT = "limit"
-CONCURRENCY = "concurrency"
-
-
 class Denied(NamedTuple):
     """A leg does not fit. Nothing was changed.
 
@@ -32,7 +26,7 @@ class Denied(NamedTuple):
         available: what is left of what refused: of the account's balance, or of one of its limits.
         needed: what of that the leg would have taken.
         wait_ms: after how long all legs may fit, at the soonest; None when waiting does not help.
-        reason: what refused: balance, limit or concurrency.
+        reason: what refused: the balance, a limit (a rate that is used up) or concurrency (too many holds).
         limit: the name of the limit that refused; None for the balance.
         whole: whether available and needed are numbers of requests or holds, and no amounts.
         state: the limit that refused, as it stood; None for the balance.
@@ -45,7 +39,7 @@ class Denied(NamedTuple):
     available: int
     needed: int
     wait_ms: int | None
-    reason: str = BALANCE
+    reason: str = "balance"
     limit: str | None = None
     whole: bool = False
     state: LimitState | None = None

@@ -13,17 +13,22 @@ from typing import NamedTuple
 SEQ_SHIFT = 4
 EPOCH_SHIFT = 40
 SEQ_LIMIT = 1 << (EPOCH_SHIFT - SEQ_SHIFT)
-EPOCH_LIMIT = 1 << 13
 # A shard changes epoch well before its sequence would run into the bits of the epoch.
 SEQ_FULL = SEQ_LIMIT - (1 << 30)
 MAX_LEGS = 8
 
 
 class Position(NamedTuple):
-    """A place in a shard's journal. Ordered: a later epoch comes after every place of an earlier one."""
+    """A place in a shard's journal. Ordered: a later epoch comes after every place of an earlier one.
+
+    Written ``<epoch>-<seq>``, as the stream has it.
+    """
 
     epoch: int
     seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
 
 
 class LegState(NamedTuple):

@@ -19,7 +19,6 @@ PERS: tuple[Per, ...] = (REQUESTS, AMOUNT, CONCURRENCY)
 
 NAME_MAX_CHARS = 64
 LIMITS_MAX = 16
-# Of an account's limits together, in the one field that has them all.
 WINDOW_MIN_SECONDS = 1
 WINDOW_MAX_SECONDS = 366 * 86_400
 
@@ -73,16 +72,15 @@ class LimitState(NamedTuple):
         """Give what is used of it at a moment, rounded up."""
         return self._flown(now_ms)[0]
 
-    def free_in_ms(self, now_ms: int, needed: int | None = None) -> int:
-        """Give in how many milliseconds there is room for ``needed`` more; all of it by default."""
+    def free_in_ms(self, now_ms: int) -> int:
+        """Give in how many milliseconds nothing of it is used, if nothing else comes."""
         if self.limit.per == CONCURRENCY:
             return 0
         level, rest, early_ms = self._flown(now_ms)
-        limit, tick_ms, span = self._ticks()
-        missing = level + (limit if needed is None else needed) - limit
-        if missing <= 0:
+        if level == 0:
             return 0
-        ticks = -((rest - missing * span) // limit)
+        limit, tick_ms, span = self._ticks()
+        ticks = -((rest - level * span) // limit)
         return max(ticks * tick_ms - early_ms, 0)
 
     def _flown(self, now_ms: int) -> tuple[int, int, int]:

@@ -8,7 +8,8 @@ from datetime import date
 from gateway.domain.entries import Entry
 from gateway.domain.periods import Periods
 
-PERIOD_VERBS = frozenset({"set_period", "open_period", "close_period", "lapse"})
+SET_PERIOD, OPEN_PERIOD, CLOSE_PERIOD, LAPSE = "set_period", "open_period", "close_period", "lapse"
+PERIOD_VERBS = frozenset({SET_PERIOD, OPEN_PERIOD, CLOSE_PERIOD, LAPSE})
 
 
 def periods_after(before: Periods | None, entry: Entry) -> Periods | None:
@@ -16,10 +17,10 @@ def periods_after(before: Periods | None, entry: Entry) -> Periods | None:
     if entry.verb not in PERIOD_VERBS:
         return before
     periods, (leg,) = before or Periods(), entry.legs
-    if entry.verb == "lapse":
+    if entry.verb == LAPSE:
         return periods._replace(over=leg.hold)
     said = json.loads(entry.body)["metadata"]
-    if entry.verb == "set_period":
+    if entry.verb == SET_PERIOD:
         return periods._replace(
             due_ms=entry.expires_ms,
             running=None if entry.late else periods.running,
@@ -29,13 +30,14 @@ def periods_after(before: Periods | None, entry: Entry) -> Periods | None:
             every=said["every"],
             zone=said["time_zone"],
         )
-    if entry.verb == "close_period":
+    if entry.verb == CLOSE_PERIOD:
         day = date.fromisoformat(said["period_end"])
-        return periods._replace(closed_ms=entry.expires_ms, over=leg.hold, ended=_later(periods.ended, day))
+        return periods._replace(closed_ms=entry.expires_ms, over=leg.hold, ended=later(periods.ended, day))
     day = date.fromisoformat(said["period_start"])
-    periods = periods._replace(opened=_later(periods.opened, day))
+    periods = periods._replace(opened=later(periods.opened, day))
     return periods._replace(due_ms=entry.expires_ms, running=day) if entry.expires_ms else periods
 
 
-def _later(one: date | None, other: date) -> date:
+def later(one: date | None, other: date) -> date:
+    """Give the later of two days; the other one where there is none yet."""
     return other if one is None else max(one, other)

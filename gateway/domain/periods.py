@@ -9,12 +9,13 @@ months after it.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from gateway.domain.fields import FieldError
+from gateway.domain.times import moment_of, unix_ms
 
 MONTH, WEEK, DAY = "month", "week", "day"
 DAYS_MAX = 366
@@ -24,8 +25,6 @@ UNLIMITED = -(2**53 - 1)
 
 _DAYS = re.compile(r"([1-9][0-9]{0,2}) days")
 _MONTHS = 12
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Schedule(NamedTuple):
@@ -58,7 +57,7 @@ class Schedule(NamedTuple):
 
     def number_at(self, now_ms: int) -> int:
         """Give the number of the period a moment lies in."""
-        number = self.number((_EPOCH + now_ms * _MILLISECOND).astimezone(_zone(self.zone)).date())
+        number = self.number(moment_of(now_ms).astimezone(_zone(self.zone)).date())
         # A leap of the clocks over midnight may put a moment into a day that has not begun, or has already.
         while self.begins_ms(number) > now_ms:
             number -= 1
@@ -178,7 +177,7 @@ def read_periods(text: str) -> Periods:
 
 def midnight_ms(day: date, zone: str) -> int:
     """Give the moment a day begins in a time zone, in Unix milliseconds."""
-    return (datetime.combine(day, time(), _zone(zone)).astimezone(UTC) - _EPOCH) // _MILLISECOND
+    return unix_ms(datetime.combine(day, time(), _zone(zone)))
 
 
 def every_error(value: object) -> FieldError | None:

@@ -10,9 +10,14 @@ MAX_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+def moment_of(ms: int) -> datetime:
+    """Give the moment of Unix milliseconds, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
 def rfc3339(ms: int) -> str:
     """Write Unix milliseconds as ``2026-01-31T12:00:00.000Z``."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return moment_of(ms).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def unix_ms(moment: datetime) -> int:

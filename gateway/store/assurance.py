@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from gateway.domain.durability import LEDGER
 from gateway.domain.entries import Position
 from gateway.errors import MeterUnavailableError, MeterValidationError
+from gateway.store.asking import unanswered
 from gateway.store.errors import StoreError
 from gateway.store.posted import PostedWatch
 from gateway.store.witness import Witness
@@ -44,7 +45,7 @@ class Assurance:
         try:
             reason = await witness.inability() if witness else "no connection was made for it"
         except StoreError as error:
-            raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+            raise unanswered(error) from error
         if reason:
             raise MeterValidationError.one("durability", "VAL_DURABILITY_UNSUPPORTED", f"{level}: {reason}")
 

@@ -1,6 +1,6 @@
 """Reconcile's side of Redis: states accounts and holds in the journal, and repairs them. Compares nothing.
 
-Implements ``protocols.Auditor``.
+Implements ``reconcile_seams.Auditor``.
 """
 
 from __future__ import annotations
@@ -66,10 +66,9 @@ class RedisAuditor:
 
         Repeating a repair is refused by the script, so one whose answer was lost is safe to send again.
         """
-        epoch, seq = repair.audit.position
         holds = [word for told, hold in repair.holds for word in _fix(told, hold)]
         numbers = (repair.balance_off, repair.reserved_off, repair.booked)
-        seen = (f"{epoch}-{seq}", repair.audit.at_ms)
+        seen = (str(repair.audit.position), repair.audit.at_ms)
         words = (repair.account, *seen, *numbers, repair.body, *holds)
         reply = await self._run("repair", namespace, *words, body=repair.body)
         if reply[0] == "OVERFLOW":

@@ -16,6 +16,7 @@ from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
 from gateway.shard_seams import Fence
+from gateway.store.asking import ask
 from gateway.store.errors import LinkLostError, StoreError, UnfencedError
 from gateway.store.kept import EXPIRED, Kept
 from gateway.store.keys import ShardKeys
@@ -28,7 +29,7 @@ from gateway.store.scripts import Script
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN", "DUE"})
-_MADE = frozenset({"DONE", "REPLAYED"})
+MADE = frozenset({"DONE", "REPLAYED"})  # the answers that name an entry of the verb's own
 
 
 Vet = Callable[[ShardKeys], Awaitable[Reply | None]]
@@ -122,10 +123,7 @@ class Calls:
 
     async def plain(self, *words: Word) -> Any:
         """Send one plain command that only reads. Raises MeterUnavailableError."""
-        try:
-            return await self._link.call(*words)
-        except StoreError as error:
-            raise _unavailable(f"Redis did not answer: {error}") from error
+        return await ask(self._link, *words)
 
     def keys(self, shard: int) -> ShardKeys:
         """Give the keys of a shard in the epoch this process knows."""
@@ -181,7 +179,7 @@ class Calls:
             if closing[shard] is not None or self._keys[shard] is not keys:
                 attempts.overtaken(keys, made=word == "DONE" and not repeatable)
                 continue
-            if word in _MADE:
+            if word in MADE:
                 self.kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
                 return reply
             self._note_beside(shard, reply)
@@ -218,9 +216,9 @@ class Calls:
             await self.open()
         elif isinstance(error, LinkLostError) and error.sent and not repeatable:
             detail = "nobody knows whether it was done; with an idempotency key it can be repeated safely"
-            raise _unavailable(f"Redis did not answer ({error}): {detail}") from error
+            raise MeterUnavailableError(f"Redis did not answer ({error}): {detail}") from error
         elif not isinstance(error, LinkLostError):
-            raise _unavailable(f"Redis did not decide: {error}") from error
+            raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
 
 def _names(keys: ShardKeys, hold: str, seen: str) -> list[str]:
@@ -245,7 +243,7 @@ class _Attempts:
         """Count an attempt that a fault of the link or the server ended."""
         self._faults += 1
         if self._faults > _FAULTS:
-            raise _unavailable(f"Redis did not decide: {error}") from error
+            raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
     def stale(self, keys: ShardKeys) -> None:
         """Count an attempt in an epoch that is not the shard's."""
@@ -266,8 +264,4 @@ class _Attempts:
         """Count an attempt that found something absent."""
         self._loads += 1
         if self._loads > _LOADS:
-            raise _unavailable(f"what the call needs was still absent after {_LOADS} loads")
-
-
-def _unavailable(detail: str) -> MeterUnavailableError:
-    return MeterUnavailableError(detail)
+            raise MeterUnavailableError(f"what the call needs was still absent after {_LOADS} loads")

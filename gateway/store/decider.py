@@ -21,7 +21,7 @@ from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValid
 from gateway.protocols import Call
 from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
-from gateway.store.calls import Calls
+from gateway.store.calls import MADE, Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.limiter import Limiter
 from gateway.store.period_calls import PeriodCalls
@@ -43,7 +43,6 @@ from gateway.store.witness import Witness
 _log = structlog.get_logger("quotagate.store")
 
 _SWEEP_ACCOUNTS = 100
-_CHANGED = frozenset({"DONE", "REPLAYED"})
 _LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
 _AMOUNT_FIELDS = {"commit": "actual_amount", "open_period": "allocation"}
 
@@ -213,7 +212,7 @@ class RedisDecider(Limiter, PeriodCalls):
         await self._assurance.check(call.durability)
         unhurried = call._replace(durability=JOURNAL)
         reply = await self._change(verb, unhurried, hold_id, *args, repeatable=repeatable)
-        if reply[0] in _CHANGED:
+        if reply[0] in MADE:
             position, keyed = read_position(reply[2]), repeatable or call.key is not None
             await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
         return reply

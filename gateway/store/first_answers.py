@@ -99,5 +99,4 @@ class FirstAnswers:
 def _reply(first: FirstAnswer, fingerprint: str) -> Reply:
     if first.fingerprint != fingerprint:
         return ("MISMATCH", "")
-    epoch, seq = first.position
-    return ("REPLAYED", "", f"{epoch}-{seq}", first.answer)
+    return ("REPLAYED", "", str(first.position), first.answer)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
-from gateway.domain.names import namespace_text, parse_namespace
+from gateway.domain.names import namespace_text
 from gateway.store.calls import Calls
 from gateway.store.journal import stream_id_before_next
 from gateway.store.pipeline import Word
@@ -74,12 +74,6 @@ class Inspector:
             {named: found for named in accounts if (found := _read_account(words))},
             dict(_read_holds(holds, words)),
         )
-
-
-def named(path: str) -> Named:
-    """Read the path of a key: namespace, and account or hold."""
-    namespace, _, name = path.partition(":")
-    return parse_namespace(namespace), name
 
 
 def _follows(after: Position, entries: Sequence[Entry], reply: Reply) -> bool:

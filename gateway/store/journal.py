@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS, namespace_text
-from gateway.errors import MeterUnavailableError
-from gateway.store.errors import StoreError
+from gateway.store.asking import ask
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import read_entry, read_position
@@ -49,7 +47,7 @@ class RedisJournal:
         streams = {ShardKeys(shard, 0).journal: shard for shard in after}
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
         starts = (stream_id_before_next(position) for position in after.values())
-        reply = await _call(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
+        reply = await ask(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
         return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
     async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
@@ -62,12 +60,12 @@ class RedisJournal:
             advance = int(start + _HOLDS_PER_CALL >= len(names))
             names_sent: list[Word] = [2 + len(chunk), keys.meta, keys.journal, *chunk]
             args = (upto.epoch, "", upto.seq, self._settled_ms, advance)
-            await _call(self._writing, "EVALSHA", self._posted, *names_sent, *args)
+            await ask(self._writing, "EVALSHA", self._posted, *names_sent, *args)
 
     async def posted_marks(self) -> Mapping[int, Position]:
         """Give the watermark each shard's meta carries; (0, -1) where there is none."""
         calls = (
-            _call(self._writing, "HMGET", ShardKeys(shard, 0).meta, "epoch", "posted")
+            ask(self._writing, "HMGET", ShardKeys(shard, 0).meta, "epoch", "posted")
             for shard in range(SHARDS)
         )
         rows = await asyncio.gather(*calls)
@@ -76,7 +74,7 @@ class RedisJournal:
     async def heads(self) -> Mapping[int, Position]:
         """Give the position of the last entry each shard's journal still holds, where it holds one."""
         calls = (
-            _call(self._writing, "XREVRANGE", ShardKeys(shard, 0).journal, "+", "-", "COUNT", 1)
+            ask(self._writing, "XREVRANGE", ShardKeys(shard, 0).journal, "+", "-", "COUNT", 1)
             for shard in range(SHARDS)
         )
         rows = await asyncio.gather(*calls)
@@ -104,10 +102,3 @@ def _entry(identifier: str, fields: Sequence[str]) -> Entry:
 def _bytes(text: str) -> bytes:
     """Give a text as the stream has it, also where it is no UTF-8."""
     return text.encode(errors="surrogateescape")
-
-
-async def _call(link: Link, *words: Word) -> Any:
-    try:
-        return await link.call(*words)
-    except StoreError as error:
-        raise MeterUnavailableError(f"Redis did not answer: {error}") from error

@@ -96,21 +96,16 @@ class Kept:
     def note_expired(self, shard: int, reply: Reply) -> None:
         """Take in the entries of holds that expired beside what was asked, from the tail of the answer."""
         *_, last_id, count_text, _ = reply
-        epoch, _, last_text = last_id.partition("-")
-        kept = self._shards[shard]
-        if kept.epoch != epoch:
-            kept = self._begin(shard, epoch)
-        count = int(count_text)
-        heads = reply[-3 - count : -3]
-        for seq, head in enumerate(heads, start=int(last_text) - count + 1):
-            if seq > kept.posted:
-                self._repeat(kept, (seq, head, b"", ""))
-        kept.seq = max(kept.seq, int(last_text))
+        heads = reply[-3 - int(count_text) : -3]
+        self._note_beside(shard, last_id, [(head, b"") for head in heads])
 
     def note_rolled(self, shard: int, last_id: str, entries: Sequence[tuple[str, bytes]]) -> None:
         """Take in the entries, head and body of each, that began new periods before what was asked."""
-        if not entries:
-            return
+        if entries:
+            self._note_beside(shard, last_id, entries)
+
+    def _note_beside(self, shard: int, last_id: str, entries: Sequence[tuple[str, bytes]]) -> None:
+        """Take in entries, head and body of each, the last of which has this id."""
         epoch, _, last_text = last_id.partition("-")
         kept = self._shards[shard]
         if kept.epoch != epoch:

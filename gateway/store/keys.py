@@ -20,6 +20,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from gateway.domain.names import parse_namespace
+
 SCHEMA = "1"
 
 # What SCAN must match to find the accounts of all shards; accounts and holds; every key that has an epoch.
@@ -59,3 +61,9 @@ def read_state_key(key: str) -> StateKey | None:
     """Take a key apart; None for one that is not ours or has no epoch."""
     match = _STATE_KEY.fullmatch(key)
     return StateKey(int(match[1]), int(match[2]), match[3], match[4]) if match else None
+
+
+def named(path: str) -> tuple[str, str]:
+    """Read the path of an account or a hold: its namespace, and its text or id."""
+    namespace, _, name = path.partition(":")
+    return parse_namespace(namespace), name

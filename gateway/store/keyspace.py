@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from gateway.errors import MeterUnavailableError
-from gateway.store.errors import StoreError
+from gateway.store.asking import ask
 from gateway.store.keys import StateKey, read_state_key
 from gateway.store.pipeline import Link
 
@@ -20,10 +19,7 @@ async def walk_keys(link: Link, pattern: str) -> AsyncIterator[dict[str, StateKe
     """
     cursor = "0"
     while True:
-        try:
-            cursor, found = await link.call("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_TURN)
-        except StoreError as error:
-            raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+        cursor, found = await ask(link, "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_TURN)
         read = {key: read_state_key(key) for key in found}
         yield {key: state for key, state in read.items() if state is not None}
         if cursor == "0":

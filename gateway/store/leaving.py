@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
+from gateway.store.asking import ask
 from gateway.store.calls import Calls
-from gateway.store.errors import StoreError
 from gateway.store.keys import ACCOUNTS_PATTERN, EPOCHS_PATTERN, StateKey
 from gateway.store.keyspace import walk_keys
 from gateway.store.pipeline import Link
@@ -118,7 +118,4 @@ class Leaver:
         for name, key in keys.items():
             if self._is_old(key):
                 by_shard[key.shard].append(name)
-        try:
-            await asyncio.gather(*(self._link.call("UNLINK", *names) for names in by_shard.values()))
-        except StoreError as error:
-            raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+        await asyncio.gather(*(ask(self._link, "UNLINK", *names) for names in by_shard.values()))

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.domain.holds import ACTIVE, Hold
-from gateway.domain.names import namespace_text, parse_namespace
+from gateway.domain.names import namespace_text
 from gateway.protocols import AccountState, StateSource
 from gateway.store.gatherer import Gatherer, Named
-from gateway.store.keys import ShardKeys
+from gateway.store.keys import ShardKeys, named
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, terms_text
 from gateway.store.scripts import Script
@@ -50,39 +50,34 @@ class Loader:
         if hold_path:
             await self._load_hold(keys, clock, ticket, hold_path)
         else:
-            await self._load_accounts(keys, clock, ticket, [_named(path) for path in paths])
+            await self._load_accounts(keys, clock, ticket, [named(path) for path in paths])
 
     async def _load_accounts(
         self, keys: ShardKeys, clock: Clock, ticket: str, wanted: Sequence[Named]
     ) -> None:
         states = await self._accounts.get(wanted)
         names = [keys.meta, keys.journal, keys.due]
-        for named in wanted:
-            args = _account_args(named[1], states.get(named))
+        for place in wanted:
+            args = _account_args(place[1], states.get(place))
             await self._send(
-                self._install, names, keys.epoch, clock(), named[0], ticket, self._absent_ttl_ms, *args
+                self._install, names, keys.epoch, clock(), place[0], ticket, self._absent_ttl_ms, *args
             )
 
     async def _load_hold(self, keys: ShardKeys, clock: Clock, ticket: str, path: str) -> None:
-        named = _named(path)
-        hold = (await self._holds.get([named])).get(named)
+        wanted = named(path)
+        hold = (await self._holds.get([wanted])).get(wanted)
         if hold is not None and hold.status == ACTIVE:
-            await self._load_accounts(keys, clock, ticket, [(named[0], leg.account) for leg in hold.legs])
+            await self._load_accounts(keys, clock, ticket, [(wanted[0], leg.account) for leg in hold.legs])
             return
         keep_ms = self._absent_ttl_ms if hold is None else self._settled_ms
         args = ["absent"] if hold is None else _settled_args(hold)
         names = [keys.meta, keys.journal, keys.due, keys.hold_prefix + path]
-        await self._send(self._recall, names, keys.epoch, clock(), named[0], ticket, keep_ms, *args)
+        await self._send(self._recall, names, keys.epoch, clock(), wanted[0], ticket, keep_ms, *args)
 
     async def _send(
         self, sha: str, names: list[str], epoch: str, at: Word, namespace: str, *args: Word
     ) -> None:
         await self._link.call("EVALSHA", sha, len(names), *names, epoch, at, namespace_text(namespace), *args)
-
-
-def _named(path: str) -> Named:
-    namespace, _, name = path.partition(":")
-    return parse_namespace(namespace), name
 
 
 def _account_args(account: str, state: AccountState | None) -> list[Word]:

@@ -224,9 +224,6 @@ class Pipeline:
         _, wire = await loop.create_connection(lambda: _Wire(self._observe), host, port, ssl=self._tls)
         return wire
 
-    def _new_wire(self) -> _Wire:
-        return _Wire(self._observe)
-
     async def _greet(self, wire: _Wire) -> None:
         try:
             for words in self._greeting():
@@ -240,10 +237,9 @@ class Pipeline:
         if self._met is None:
             return
         try:
-            found = re.search(r"^run_id:(\S+)", await wire.call(("INFO", "server")), re.MULTILINE)
+            run_id = run_id_of(await wire.call(("INFO", "server")))
         except RefusedError:
-            found = None
-        run_id = found[1] if found else ""
+            run_id = ""
         known, self._run_id = self._run_id, run_id
         if known is not None and (known != run_id or not run_id):
             wire.other_run = True
@@ -272,6 +268,12 @@ class Pipeline:
             wire.fail(f"no answer within {self._timeout_s} s")
             return
         self._watchdog = asyncio.get_running_loop().call_later(self._timeout_s / 4, self._watch)
+
+
+def run_id_of(info: str) -> str:
+    """Read the run of a server from its INFO; "" when it says of none."""
+    found = re.search(r"^run_id:(\S+)", info, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _error_of(text: str) -> StoreError:

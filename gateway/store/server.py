@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway.errors import MeterUnavailableError
+from gateway.store.asking import unanswered
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.pipeline import Link
 
@@ -29,7 +29,7 @@ async def volatility(link: Link) -> Sequence[str]:
         )
         return []
     except StoreError as error:
-        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+        raise unanswered(error) from error
     if found["appendonly"] == "yes" and found["appendfsync"] == "no":
         _log.warning("redis_leaves_syncing_to_the_system", advice="set appendfsync everysec or always")
     return _reasons(found)
@@ -45,7 +45,7 @@ async def shortage(link: Link) -> str | None:
     except RefusedError:
         return None
     except StoreError as error:
-        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+        raise unanswered(error) from error
     figures = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     bound = int(figures.get("maxmemory", 0))
     # The server counts so itself: what its own buffers hold is no data.
@@ -65,7 +65,7 @@ async def primary_of(link: Link) -> str | None:
     except RefusedError:
         return None  # whoever may not ask may still write, or will be told that it is read only
     except StoreError as error:
-        raise MeterUnavailableError(f"Redis did not answer: {error}") from error
+        raise unanswered(error) from error
     return f"{role[1]}:{role[2]}" if role[0] == "slave" else None
 
 

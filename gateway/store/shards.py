@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
-from gateway.errors import MeterUnavailableError
 from gateway.shard_seams import ServerState, ShardState
+from gateway.store.asking import ask, unanswered
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.keys import SCHEMA, ShardKeys
-from gateway.store.pipeline import Link, Word
+from gateway.store.pipeline import Link, Word, run_id_of
 from gateway.store.replies import read_position
 from gateway.store.scripts import Script
 
@@ -59,7 +58,7 @@ class RedisShards:
         except RefusedError:  # managed servers may hide it, and fakeredis has none
             return ""
         except StoreError as error:
-            raise _unavailable(error) from error
+            raise unanswered(error) from error
         return run_id_of(text)
 
     async def _state(self, shard: int) -> ShardState:
@@ -88,9 +87,9 @@ class RedisShards:
         except RefusedError as error:
             if "no such key" in str(error):
                 return NOTHING_YET
-            raise _unavailable(error) from error
+            raise unanswered(error) from error
         except StoreError as error:
-            raise _unavailable(error) from error
+            raise unanswered(error) from error
         return read_position(dict(zip(words[::2], words[1::2], strict=True))["last-generated-id"])
 
     async def _open(self, shard: int, upto: Position, more: Sequence[Word]) -> None:
@@ -100,16 +99,7 @@ class RedisShards:
         await self._call("EVAL", self._scripts["open"].text, 2, keys.meta, keys.journal, *args)
 
     async def _call(self, *words: Word) -> Any:
-        try:
-            return await self._link.call(*words)
-        except StoreError as error:
-            raise _unavailable(error) from error
-
-
-def run_id_of(info: str) -> str:
-    """Read the run of a server from its INFO; "" when it says of none."""
-    found = re.search(r"^run_id:(\S+)", info, re.MULTILINE)
-    return found[1] if found else ""
+        return await ask(self._link, *words)
 
 
 def _whole(text: str | None) -> int | None:
@@ -118,7 +108,3 @@ def _whole(text: str | None) -> int | None:
 
 async def _together(calls: Any) -> list[Any]:
     return list(await asyncio.gather(*calls))
-
-
-def _unavailable(error: StoreError) -> MeterUnavailableError:
-    return MeterUnavailableError(f"Redis did not answer: {error}")

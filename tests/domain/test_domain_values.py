@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.entries import EPOCH_LIMIT, SEQ_LIMIT, Position, entry_id, entry_position
+from gateway.domain.entries import SEQ_LIMIT, Position, entry_id, entry_position
 from gateway.domain.holds import Hold, HoldLeg, hold_id_of, hold_scales
 from gateway.domain.times import rfc3339, unix_ms
 
-positions = st.builds(Position, st.integers(0, EPOCH_LIMIT - 1), st.integers(0, SEQ_LIMIT - 1))
+positions = st.builds(Position, st.integers(0, 8191), st.integers(0, SEQ_LIMIT - 1))
 
 
 @given(positions, st.integers(0, 7))

@@ -27,6 +27,7 @@ _METER = (
     "limit_wording",
     "operations",
     "period_verbs",
+    "verbs",
 )
 _RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
 _ROOTS = (
@@ -48,6 +49,7 @@ _ROOTS = (
         "limit_commands",
         "key_work",
         "awaiting",
+        "http_server",
         "operators",
         "peppers",
         "inbox_worker",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from acting import ACCOUNT, HOLD, Script, done
 
-from gateway.batch import BATCH_MAX
+from gateway.domain.bounds import OPERATIONS_MAX
 from gateway.domain.decisions import Settled
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
@@ -165,7 +165,7 @@ async def test_an_unavailable_store_is_each_operations_own_problem(meter: Meter,
     assert (problem["status"], problem["code"], good["balance"]) == (503, "store_unavailable", 5)
 
 
-@pytest.mark.parametrize("operations", [None, {}, "x", 5, [{}] * (BATCH_MAX + 1)], ids=range(5))
+@pytest.mark.parametrize("operations", [None, {}, "x", 5, [{}] * (OPERATIONS_MAX + 1)], ids=range(5))
 async def test_what_is_no_batch(meter: Meter, operations: Any) -> None:
     with pytest.raises(MeterValidationError) as caught:
         await meter.batch(operations)
@@ -174,5 +174,5 @@ async def test_what_is_no_batch(meter: Meter, operations: Any) -> None:
 
 async def test_batches_of_none_and_of_the_most(meter: Meter, agreeable: Script) -> None:
     assert await meter.batch([]) == []
-    answers = await meter.batch([allocation(user_id=f"u{n}") for n in range(BATCH_MAX)])
-    assert len(answers) == BATCH_MAX
+    answers = await meter.batch([allocation(user_id=f"u{n}") for n in range(OPERATIONS_MAX)])
+    assert len(answers) == OPERATIONS_MAX

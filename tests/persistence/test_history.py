@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from scribe import ALICE, BOB, POOL, START_MS, TTL_MS, Ask, Scribe
+from scribe import ALICE, BOB, POOL, START_MS, TTL_MS, Ask, Scribe, renew
 
 from gateway.domain.entries import Entry
 from persistence.database import Database
@@ -108,8 +108,7 @@ async def test_history_goes_on_over_epochs_and_months(ledger: Ledger, queries: Q
         moments.append((scribe.at_ms, scribe.balances[ALICE]))
         scribe.at_ms += 31 * DAY_MS
     await post(ledger, scribe, 10)
-    mark = next(row.watermark for row in await ledger.shard_rows() if row.shard == scribe.shard)
-    await ledger.raise_epochs({scribe.shard: mark})
+    await renew(ledger, [scribe.shard])
     later = Scribe(epoch=2)
     later.at_ms, later.balances = scribe.at_ms, dict(scribe.balances)
     for _ in range(3):

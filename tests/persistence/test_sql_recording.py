@@ -44,6 +44,7 @@ REFUSED = [
     ("commit(NULL, 1)", "VAL_RESERVATION_ID_NULL"),
     ("commit('rsv_0_6b01865c4fa8066f590fd7a6', -1)", "VAL_AMOUNT_NEGATIVE"),
     ("commit('rsv_0_6b01865c4fa8066f590fd7a6', 0.5)", "VAL_TOO_PRECISE"),
+    ("commit('rsv_0c_6b01865c4fa8066f590fd7a6', 0.5)", "VAL_TOO_PRECISE"),
     ("commit('rsv_6_6b01865c4fa8066f590fd7a6', NULL)", "VAL_ACTUAL_AMOUNT_NULL"),
     ("release(NULL)", "VAL_RESERVATION_ID_NULL"),
     ("allocate('a', 'e', 1, 'tokens', p_idempotency_key => '')", "VAL_IDEMPOTENCY_KEY_EMPTY"),

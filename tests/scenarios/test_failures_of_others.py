@@ -15,7 +15,7 @@ from commands import Command, Run
 
 from gateway.client import MeterClient
 from gateway.domain.answers import LedgerEntry
-from gateway.servers import RunningServers, redis_providers, start_redis, start_servers
+from gateway.servers import RunningServers, start_servers
 from gateway.servers.redis_server import RedisServer
 
 BOUND_S = 20.0
@@ -28,13 +28,6 @@ Serve = Callable[[], MeterClient]
 def postgres() -> Iterator[RunningServers]:
     with start_servers(None, ephemeral=True, redis=False, fsync=False) as running:
         yield running
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = start_redis(redis_providers()[0], tmp_path / "redis")
-    yield server
-    server.stop()
 
 
 @pytest.fixture

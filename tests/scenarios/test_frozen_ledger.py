@@ -15,7 +15,7 @@ from freezing import frozen
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError
-from gateway.servers import RunningServers, postgres_providers, start_postgres, start_servers
+from gateway.servers import RunningServers, postgres_providers, start_postgres
 from gateway.servers.postgres_server import PostgresServer
 
 WAIT_S = 40.0
@@ -28,13 +28,8 @@ FULL = """
 
 
 @pytest.fixture
-def redis() -> Iterator[RunningServers]:
-    with start_servers(None, ephemeral=True, postgres=False) as running:
-        yield running
-
-
-@pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A Postgres that is frozen, and never killed."""
     server = start_postgres(postgres_providers()[0], tmp_path / "postgres", fsync=False)
     yield server
     server.stop()

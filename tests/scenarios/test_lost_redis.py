@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from commands import Run
 
 from gateway.client import MeterClient
-from gateway.servers import RunningServers, redis_providers, start_redis, start_servers
+from gateway.servers import RunningServers, start_servers
 from gateway.servers.redis_server import RedisServer
 
 
@@ -19,13 +18,6 @@ from gateway.servers.redis_server import RedisServer
 def postgres() -> Iterator[RunningServers]:
     with start_servers(None, ephemeral=True, redis=False, fsync=False) as running:
         yield running
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = start_redis(redis_providers()[0], tmp_path / "redis")
-    yield server
-    server.stop()
 
 
 def lose_everything(server: RedisServer) -> None:

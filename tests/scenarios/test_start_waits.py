@@ -5,33 +5,23 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from commands import Command, Run
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError
-from gateway.servers import RunningServers, postgres_providers, start_postgres, start_servers
+from gateway.servers import RunningServers
 from gateway.servers.postgres_server import PostgresServer
 
 WAITS_ON = "Quotagate waits on "
 
 
 @pytest.fixture
-def redis() -> Iterator[RunningServers]:
-    with start_servers(None, ephemeral=True, postgres=False) as running:
-        yield running
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+def postgres(postgres: PostgresServer) -> PostgresServer:
     """A Postgres that has been made, and does not run."""
-    server = start_postgres(postgres_providers()[0], tmp_path / "postgres")
-    server.kill()
-    yield server
-    server.stop()
+    postgres.kill()
+    return postgres
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from desk import Desk
+from desk import A, B, Desk
 from servers_under_test import (
     FAKE,
     FakeServer,
@@ -55,6 +55,14 @@ async def desk(server: ServerUnderTest, link: Link) -> Desk:
     made = Desk(link, server.scripts)
     await made.open()
     return made
+
+
+@pytest.fixture
+async def held(desk: Desk) -> Desk:
+    """A and B have 100 each, and a hold has 10 and 7 of them."""
+    await desk.known(A, B, balance=100)
+    await desk.reserve("h", [(A, 10), (B, 7)])
+    return desk
 
 
 @pytest.fixture

@@ -12,14 +12,6 @@ BODY = '{"reason":"why"}'
 LARGEST = 2**53 - 1
 
 
-@pytest.fixture
-async def held(desk: Desk) -> Desk:
-    """Two accounts with 100 each, and a hold on both."""
-    await desk.known(A, B, balance=100)
-    await desk.reserve("h", [(A, 10), (B, 7)])
-    return desk
-
-
 async def last_body(desk: Desk) -> bytes:
     return (await desk.entries())[-1].body
 

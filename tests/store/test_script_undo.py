@@ -8,14 +8,6 @@ from desk import SEEN_MS, START_MS, A, B, Desk, Reply
 LARGEST = 2**53 - 1
 
 
-@pytest.fixture
-async def held(desk: Desk) -> Desk:
-    """A and B have 100 each, and a hold has 10 and 7 of them."""
-    await desk.known(A, B, balance=100)
-    await desk.reserve("h", [(A, 10), (B, 7)])
-    return desk
-
-
 async def undo(desk: Desk, verb: str, hold_id: str, *changes: object, at: int = 0) -> Reply:
     names = [desk.keys.due, desk.hold_key(hold_id), f"{desk.keys.seen_prefix}{desk.ns}:duplicate:1-9"]
     sent = (

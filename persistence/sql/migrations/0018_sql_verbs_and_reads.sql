@@ -5,7 +5,7 @@ CREATE FUNCTION meter.commit(
 ) RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     namespace CONSTANT text := meter.namespace_of(p_namespace);
-    scale CONSTANT text := substring(p_reservation_id FROM '^rsv_([0-9])[0-9]{0,7}_[0-9a-f]{24}$');
+    scale CONSTANT text := substring(p_reservation_id FROM '^rsv_([0-9])[0-9]{0,7}[cd]?_[0-9a-f]{24}$');
 BEGIN
     PERFORM meter.refuse('reservation_id', 'VAL_RESERVATION_ID_NULL', 'is required') WHERE p_reservation_id IS NULL;
     PERFORM meter.check_amount('actual_amount', p_actual_amount, coalesce(scale, '6')::integer, 'not_negative');
