@@ -175,8 +175,13 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         place = f"{host}:{port}"
         raise SettingsError(
-            [f"cannot listen on {place}: {error.strerror}; is another gateway running? --port takes another"]
+            [f"cannot listen on {place}: {_why(error)}; is another gateway running? --port takes another"]
         ) from error
+
+
+def _why(error: OSError) -> str:
+    """Give what the system said, without the address that asyncio and others add."""
+    return str(error.strerror or error).partition(" (while")[0]
 
 
 def _announce(settings: Settings, listening: socket.socket, for_admin: socket.socket | None) -> None:

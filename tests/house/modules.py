@@ -50,6 +50,7 @@ _ROOTS = (
         "operators",
         "peppers",
         "inbox_worker",
+        "options",
     ),
 )
 _BESIDE = (
