@@ -5,6 +5,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ import typer
 
 from gateway import key_commands, limit_commands, proxy_command, reconcile_command
 from gateway.errors import MeterError
+from gateway.options import DAYS_MAX, sound_namespace
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
 from gateway.settings import Settings, SettingsError, settings_rows
@@ -35,8 +37,12 @@ Port = Annotated[
     int | None, typer.Option(help="TCP port to listen on; 0 takes a free one.", show_default="8080")
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where the embedded servers keep their data.", show_default="the platform's place"),
+    str | None,  # no Path, to which nothing is the directory one stands in
+    typer.Option(
+        metavar="PATH",
+        help="Where the embedded servers keep their data.",
+        show_default="the platform's place",
+    ),
 ]
 
 Trace = Annotated[Path, typer.Argument(help="The trace to replay.", exists=True, dir_okay=False)]
@@ -47,6 +53,8 @@ Speed = Annotated[
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Requests at a time at speed 0.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Replay only the first so many requests.")]
 Result = TypeVar("Result")
+
+_NO_GATEWAY = "a gateway with embedded servers must be running: none does on this data directory"
 
 
 def _version(asked: bool) -> None:
@@ -65,6 +73,10 @@ def main() -> None:
         cli()
     except (SettingsError, MeterError, ServersError) as error:
         _give_up(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_full(error)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -123,10 +135,17 @@ def flush(
 
 @cli.command()
 def warm(
-    namespace: Annotated[str | None, typer.Option(help="Only the accounts of this namespace.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(callback=sound_namespace, help="Only the accounts of this namespace.")
+    ] = None,
     active_within: Annotated[
         float | None,
-        typer.Option(min=0, metavar="DAYS", help="Only accounts that were changed in the last so many days."),
+        typer.Option(
+            min=0,
+            max=DAYS_MAX,
+            metavar="DAYS",
+            help="Only accounts that were changed in the last so many days.",
+        ),
     ] = None,
     rate: Annotated[int, typer.Option(min=1, help="How many accounts a second at most.")] = 5000,
 ) -> None:
@@ -142,7 +161,8 @@ def restore(
         bool, typer.Option("--check", help="Compare Redis with the ledger and change nothing.")
     ] = False,
     namespace: Annotated[
-        str | None, typer.Option(help="Only this namespace; to rebuild, all of its shard.")
+        str | None,
+        typer.Option(callback=sound_namespace, help="Only this namespace; to rebuild, all of its shard."),
     ] = None,
     shard: Annotated[
         list[int] | None, typer.Option(min=0, max=127, help="Only this shard; may be given again.")
@@ -216,7 +236,7 @@ def migrate() -> None:
     try:
         applied = _run(run_migrations(settings.database_url))
     except MigrationError as error:
-        _give_up(str(error))
+        _give_up(f"QUOTAGATE_DATABASE_URL: {error}")
     typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is up to date")
 
 
@@ -229,7 +249,7 @@ Entry = Annotated[str, typer.Argument(help="Which entry: <shard>/<epoch>-<sequen
 @quarantine.command("list")
 def list_quarantined(
     resolved: Annotated[bool, typer.Option("--all", help="Show the resolved ones too.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to show at most.")] = 100,
 ) -> None:
     """List what is in quarantine, the newest first."""
     from gateway.quarantining import listed
@@ -291,23 +311,30 @@ def _check_ephemeral(settings: Settings) -> None:
 
 
 def _complete(settings: Settings) -> Settings:
+    """Give settings with both URLs: those of a gateway's embedded servers where none is named."""
+    from gateway.embedded import beside_gateway
+
+    found = beside_gateway(settings)
     missing = [
         name
         for name, url in (
-            ("QUOTAGATE_REDIS_URL", settings.redis_url),
-            ("QUOTAGATE_DATABASE_URL", settings.database_url),
+            ("QUOTAGATE_REDIS_URL", found.redis_url),
+            ("QUOTAGATE_DATABASE_URL", found.database_url),
         )
         if url is None
     ]
     if missing:
-        _give_up(f"{' and '.join(missing)} must be set: only `quotagate serve` starts servers of its own")
-    return settings
+        _give_up(f"{' and '.join(missing)} must be set, or {_NO_GATEWAY}")
+    return found
 
 
 def _complete_database(settings: Settings) -> str:
-    if settings.database_url is None:
-        _give_up("QUOTAGATE_DATABASE_URL must be set: it says whose quarantine to look at")
-    return settings.database_url
+    from gateway.embedded import beside_gateway
+
+    url = beside_gateway(settings).database_url
+    if url is None:
+        _give_up(f"QUOTAGATE_DATABASE_URL must be set, or {_NO_GATEWAY}")
+    return url
 
 
 def _say_or_give_up(answer: str | None, entry: str) -> None:
@@ -344,6 +371,12 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
+
+
+def _give_up_full(error: OSError) -> Never:
+    # Nothing more can be written there, not even what Python still holds for it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _give_up(f"cannot write: {error.strerror}")
 
 
 def _give_up(message: str) -> Never:

@@ -14,9 +14,8 @@ from gateway.keeping import kept_running
 from gateway.meter import Meter
 from gateway.metrics import Metrics
 from gateway.peppers import kept_pepper
-from gateway.servers import start_servers
+from gateway.servers import postgres_server, redis_server, start_servers
 from gateway.servers.datadir import default_data_dir
-from gateway.servers.postgres_server import served_url
 from gateway.settings import Auth, Settings
 
 
@@ -55,7 +54,7 @@ def embedded_ledger(settings: Settings) -> Iterator[Settings]:
     Raises DataDirectoryError when a gateway that is starting or stopping has the directory.
     """
     data_dir = settings.data_dir or default_data_dir(os.environ)
-    url = served_url(data_dir / "postgres")
+    url = postgres_server.served_url(data_dir / "postgres")
     if url is not None:
         yield with_pepper(msgspec.structs.replace(settings, database_url=url), data_dir)
         return
@@ -64,6 +63,19 @@ def embedded_ledger(settings: Settings) -> Iterator[Settings]:
     ) as servers:
         complete = msgspec.structs.replace(settings, database_url=servers.database_url)
         yield with_pepper(complete, servers.data_dir)
+
+
+def beside_gateway(settings: Settings) -> Settings:
+    """Give the settings with the URLs of the servers that a gateway runs on the data directory.
+
+    What has a URL keeps it, and what no gateway runs is left without one.
+    """
+    data_dir = (settings.data_dir or default_data_dir(os.environ)).absolute()
+    return msgspec.structs.replace(
+        settings,
+        redis_url=settings.redis_url or redis_server.served_url(data_dir / "redis"),
+        database_url=settings.database_url or postgres_server.served_url(data_dir / "postgres"),
+    )
 
 
 def with_pepper(settings: Settings, data_dir: Path) -> Settings:

@@ -135,9 +135,11 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request too slow",
     409: "Idempotency key reused",
     413: "Body too large",
     415: "Unsupported media type",
     422: "Validation failed",
+    431: "Headers too large",
     503: "Not available now",
 }

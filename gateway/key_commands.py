@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.domain.keys import SCOPES, Scope
+from gateway.options import DAYS_MAX
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ Everywhere = Annotated[
     bool, typer.Option("--all-namespaces", help="For operators: X-Namespace says whose, request by request.")
 ]
 Days = Annotated[
-    float | None, typer.Option(min=0, help="After how many days it expires.", show_default="never")
+    float | None,
+    typer.Option(min=0, max=DAYS_MAX, help="After how many days it expires.", show_default="never"),
 ]
 Reason = Annotated[str | None, typer.Option(help="Why, for the audit.", show_default=False)]
 KeyId = Annotated[str, typer.Argument(help="Which key: its id, the part after qg_.")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.options import sound_namespace
 from gateway.reconciling import Trust
 from gateway.settings import Settings
 
@@ -19,7 +20,8 @@ def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run
     @cli.command()
     def reconcile(
         namespace: Annotated[
-            str | None, typer.Option(help="Whose accounts.", show_default="everybody's")
+            str | None,
+            typer.Option(callback=sound_namespace, help="Whose accounts.", show_default="everybody's"),
         ] = None,
         repair: Annotated[bool, typer.Option("--repair", help="Repair what does not agree.")] = False,
         trust: Annotated[

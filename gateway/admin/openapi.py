@@ -55,7 +55,8 @@ def _operation(route: AdminRoute, asked: Json) -> Json:
 def _parameters(route: AdminRoute, asked: Json) -> list[Json]:
     if "{target}" in route.path:
         text = {"type": "string", "minLength": 1}
-        return [{"name": "target", "in": "path", "required": True, "schema": text}]
+        example = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08" if "/holds/" in route.path else "k7vw2mq4xtzc3hpa"
+        return [{"name": "target", "in": "path", "required": True, "schema": text, "example": example}]
     if route.method == "POST":
         return []
     fields: Mapping[str, Any] = asked["properties"]

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from gateway.api.arrival import BoundedArrival
 from gateway.api.endpoint import Endpoint, Pairs
 from gateway.api.fast import FastLane
 from gateway.api.headers import Headers
@@ -51,7 +52,7 @@ class LaneRequest:
         self.task: asyncio.Task[None] | None = None
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(BoundedArrival):
     """One connection: give it to ``uvicorn.Config`` as ``http``, with its lane bound."""
 
     def __init__(
@@ -83,6 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request; what uvicorn prepares waits until it is known that it is needed."""
+        self._begins()
         self.url = b""
         self.headers = []
 
@@ -97,7 +99,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle = cast("Any", self._request)
             return
         url, headers = self.url, self.headers
-        super().on_message_begin()
+        super(BoundedArrival, self).on_message_begin()  # it has begun already
         for name, value in headers:
             super().on_header(name, value)
         self.url = url
@@ -108,6 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._request is None:
             super().on_body(body)
         else:
+            self._steps += 1
             self._request.body += body
 
     def on_message_complete(self) -> None:
@@ -116,6 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
         if request is None:
             super().on_message_complete()
             return
+        self._arriving = False
         request.task = self.loop.create_task(self._serve(request))
         self.tasks.add(request.task)
 

@@ -48,7 +48,9 @@ def failed(error: Exception, request_id: str, method: str, path: str) -> Reply:
 
 def no_route() -> MeterValidationError:
     """Give the error for a path that leads nowhere."""
-    return MeterValidationError("nothing is served under this path", "no_such_route", 404)
+    return MeterValidationError(
+        "nothing is served under this path; /docs shows what is", "no_such_route", 404
+    )
 
 
 def wrong_method(method: str, allowed: str) -> MeterValidationError:

@@ -69,3 +69,14 @@ class RedisServer(Server):
                 return connection.recv(64).startswith(b"+PONG")
             except (FileNotFoundError, ConnectionError, TimeoutError):
                 return False
+
+
+def served_url(directory: Path) -> str | None:
+    """Give the URL of the server that another process runs on a directory; None when none serves there."""
+    path = directory / RedisServer.longest_socket_name
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        try:
+            trial.connect(str(path))
+        except OSError:
+            return None
+    return f"unix://{quote(str(path))}?db=0"

@@ -78,3 +78,15 @@ async def test_an_answer_fits_what_is_said_of_it(make_gateway: Any) -> None:
         assert answer.status == 200
         Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json)
     assert "decimal" not in msgspec.json.encode(document["components"]["schemas"]["AdminAccount"]).decode()
+
+
+async def test_every_part_of_a_path_has_an_example_to_paste(document: Any) -> None:
+    parts = [
+        part
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for part in operation.get("parameters", ())
+        if part.get("in") == "path"
+    ]
+    assert parts
+    assert all(part.get("example") for part in parts)

@@ -53,6 +53,7 @@ _ROOTS = (
         "operators",
         "peppers",
         "inbox_worker",
+        "options",
     ),
 )
 _BESIDE = (

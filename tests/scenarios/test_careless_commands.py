@@ -1,0 +1,86 @@
+"""Commands as people mistype them, and commands beside a gateway that runs its own servers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+from commands import Run, environment
+
+DONE_S = 60
+REFUSED = {
+    "no such day": ["warm", "--active-within", "1e300"],
+    "no day at all": ["keys", "create", "--scope", "read", "--expires-days", "inf"],
+    "more than can be counted": ["quarantine", "list", "--limit", "99999999999999999999"],
+    "no namespace to warm": ["warm", "--namespace", ""],
+    "no namespace to restore": ["restore", "--yes", "--namespace", ""],
+    "no namespace to reconcile": ["reconcile", "--repair", "--namespace", " acme"],
+}
+
+
+def quotagate(
+    *arguments: str, stdout: IO[str] | int = subprocess.PIPE, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DONE_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_meant_is_refused_before_anything_is_done(arguments: list[str]) -> None:
+    done = quotagate(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for" in done.stderr
+    assert arguments[-2] in done.stderr
+
+
+def test_an_empty_data_directory_is_none(tmp_path: Path) -> None:
+    done = quotagate(
+        "serve", "--ephemeral", "--data-dir", "", REDIS_URL="redis://x", DATABASE_URL="postgresql://x/x"
+    )
+    assert done.returncode == 1
+    assert "both URLs are set" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_an_answer_that_cannot_be_written_is_said_to_be() -> None:
+    with Path("/dev/full").open("w", encoding="ascii") as full:
+        done = quotagate("settings", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["quotagate: cannot write: No space left on device"]
+
+
+@pytest.fixture
+def short_dir() -> Iterator[str]:
+    """A data directory whose sockets lie in it; those of a longer path are where only its gateway looks."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        yield f"{place}/data"
+
+
+def test_commands_find_the_servers_of_a_gateway_on_the_data_directory(run: Run, short_dir: str) -> None:
+    without = quotagate("restore", "--check", DATA_DIR=short_dir)
+    assert without.returncode == 1
+    assert "a gateway with embedded servers must be running" in without.stderr
+
+    gateway = run("serve", "--port", "0", DATA_DIR=short_dir)
+    gateway.url()
+    said = [
+        quotagate(*arguments, DATA_DIR=short_dir)
+        for arguments in (["restore", "--check"], ["quarantine", "list"])
+    ]
+    assert [(done.returncode, done.stdout, done.stderr) for done in said] == [
+        (0, "0 accounts and 0 holds in Redis compared with the ledger: all are the same\n", ""),
+        (0, "nothing is in quarantine\n", ""),
+    ]
