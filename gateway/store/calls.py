@@ -85,7 +85,7 @@ class Calls:
             self.kept.reopen(shard, closings[shard])
 
     def suspect(self) -> None:
-        """Let no call go on before a fence has looked: what the link reaches now is another run of a server."""
+        """Let no call go on before a fence has looked: the link reaches another run of a server now."""
         self._runs_met += 1
 
     async def head(self, shard: int) -> Position:

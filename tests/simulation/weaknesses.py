@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from gateway.store.loading import Loader
 from gateway.store.replies import Reply
 from gateway.store.scripts import Script, scripts
 from gateway.store.shards import RedisShards
+from persistence.closings import Closings
 from persistence.database import Connection
 from persistence.draining import Drain, Fences
 from persistence.fence import LedgerFence, _View
@@ -61,6 +62,11 @@ class _ScriptsFirst(RedisShards):
 class _Deaf(LedgerFence):
     async def _hear_out(self, fences: Fences) -> None:
         """Wait for nobody."""
+
+
+class _Heedless(Closings):
+    async def unheard(self, fences: Fences) -> Collection[int]:
+        return ()
 
 
 class _NoDrain(Drain):
@@ -269,6 +275,11 @@ WEAKNESSES: dict[str, Weakness] = {
     ),
     "hearing": Weakness(
         "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
+    ),
+    "unheard": Weakness(
+        "an epoch goes on in another run though somebody stood still who acknowledged in it",
+        _of(_STANDING_STILL, closings=_Heedless),
+        first=25,
     ),
     "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 870),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
