@@ -28,7 +28,7 @@ class Walks:
         self._after: tuple[datetime | str, str, str] = ("-infinity", "", "")
 
     async def count_accounts(self, namespace: str | None, since: datetime | None) -> int:
-        """Count the accounts, of one namespace or of all, that were changed since: so many in one statement."""
+        """Count the accounts, of one namespace or of all, that were changed since, so many at a time."""
         bounds, total = _bounds(namespace, since), 0
         while rows := await self._rows(_COUNT_ACCOUNTS, **bounds, limit=_COUNTED):
             ((count, last_namespace, last_account),) = rows

@@ -33,12 +33,14 @@ from .tables import SHARDS, Named
 class Weakness(NamedTuple):
     """A protection that is missing, and the design without it.
 
-    ``first`` is where a search for a seed that shows it begins, so that it is short.
+    ``first`` is where a search for a seed that shows it begins, so that it is short; ``alive`` says which
+    other protection covers it.
     """
 
     sentence: str
     design: Callable[[], Design]
     first: int = 0
+    alive: str = ""
 
 
 class _OpenWhileChanging(RedisShards):
@@ -271,10 +273,10 @@ WEAKNESSES: dict[str, Weakness] = {
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
         _of(_TORN, kept=_Talkative),
-        first=92,
+        first=303,
     ),
     "hearing": Weakness(
-        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
+        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=512
     ),
     "unheard": Weakness(
         "an epoch goes on in another run though somebody stood still who acknowledged in it",
@@ -346,12 +348,17 @@ WEAKNESSES: dict[str, Weakness] = {
     "counted": Weakness(
         "what was read before a closing may be posted after it",
         _patched(_STANDING_STILL, lock_free_shards=_uncounted),
-        first=16,
+        alive="an epoch goes on in another run only when every gateway was heard; see counted_unheard",
     ),
     "doubt": Weakness(
         "a call without a key is sent again when its answer is lost",
         _of(_HURRIED | {"keyed": 0.3, "faults": 12, "kinds": {"drop_link": 1}}, calls=_Eager),
         first=30,
+    ),
+    "counted_unheard": Weakness(
+        "what was read before a closing may be posted after it, and an epoch goes on whoever stood still",
+        lambda: Design(mood=_STANDING_STILL, closings=_Heedless, patches={"lock_free_shards": _uncounted}),
+        first=16,
     ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }
