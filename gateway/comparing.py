@@ -14,7 +14,11 @@ from typing import NamedTuple
 
 from gateway.domain.entries import Entry
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.limits import limit_texts
 from gateway.domain.names import shard_of
+from gateway.domain.period_entries import periods_after
+from gateway.domain.periods import Periods
+from gateway.domain.term_differences import limit_differences, period_differences
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store
 from gateway.protocols import AccountState
@@ -53,6 +57,8 @@ class Expected:
 
     def __init__(self, states: Mapping[Named, AccountState], holds: Mapping[Named, Hold]) -> None:
         self._numbers = {place: (state.balance, state.reserved) for place, state in states.items()}
+        self._periods = {place: state.periods for place, state in states.items()}
+        self._limits = {place: state.limits for place, state in states.items()}
         self._holds = dict(holds)
         for state in states.values():
             self._holds |= {(hold.namespace, hold.hold_id): hold for hold in state.holds}
@@ -62,12 +68,24 @@ class Expected:
         for entry in entries:
             if entry.verb != "audit":
                 for leg in entry.legs:
-                    self._numbers[entry.namespace, leg.account] = leg.balance, leg.reserved
+                    place = entry.namespace, leg.account
+                    self._numbers[place] = leg.balance, leg.reserved
+                    self._periods[place] = periods_after(self._periods.get(place), entry)
+                for index, limits in limit_texts(entry.limits).items():
+                    self._limits[entry.namespace, entry.legs[index].account] = limits
                 self._apply_to_hold(entry)
 
     def numbers(self, account: Named) -> tuple[int, int]:
         """Give balance and reserved."""
         return self._numbers.get(account, (0, 0))
+
+    def periods(self, account: Named) -> Periods | None:
+        """Give what an account has of periods."""
+        return self._periods.get(account)
+
+    def limits(self, account: Named) -> str:
+        """Give an account's limits with what is used of them, as the scripts write them."""
+        return self._limits.get(account, "")
 
     def open_holds(self) -> Mapping[Named, Mapping[str, int]]:
         """Give for each account that has some the ids of its open holds, and when each expires."""
@@ -168,6 +186,7 @@ def _differences(view: View, expected: Expected) -> Iterator[Difference]:
     open_holds = expected.open_holds()
     for account, standing in view.accounts.items():
         yield from _number_differences(account, standing, expected.numbers(account))
+        yield from _term_differences(account, standing, expected)
         yield from _hold_differences(account, standing.holds, open_holds.get(account, {}))
     for place, hold in view.holds.items():
         known = expected.hold(place)
@@ -181,6 +200,14 @@ def _number_differences(
     for what, ledger, redis in zip(("balance", "reserved"), expected, standing[:2], strict=True):
         if ledger != redis:
             yield Difference("account", *account, what, str(ledger), str(redis))
+
+
+def _term_differences(account: Named, standing: Standing, expected: Expected) -> Iterator[Difference]:
+    for what, ledger, redis in (
+        *period_differences(expected.periods(account), standing.periods),
+        *limit_differences(expected.limits(account), standing.limits),
+    ):
+        yield Difference("account", *account, what, _text(ledger), _text(redis))
 
 
 def _hold_differences(

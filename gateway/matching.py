@@ -167,9 +167,9 @@ class Comparer:
 
 
 def behind() -> MeterUnavailableError:
-    """Give the error of a comparison for which the ledger has not come far enough."""
+    """Give the error of a question for which the ledger has not come far enough."""
     return MeterUnavailableError(
-        "the ledger has not caught up with the journal, so nothing can be compared; is a flusher running?",
+        "the ledger has not caught up with the journal, so nobody can tell; is a flusher running?",
         BEHIND,
     )
 

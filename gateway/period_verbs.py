@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from gateway.arguments import Arguments
 from gateway.domain.amounts import Amount, to_decimal
-from gateway.domain.answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.domain.decisions import Done
 from gateway.domain.durability import Durability
 from gateway.domain.entries import entry_id
+from gateway.domain.period_answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.domain.periods import day_error, every_error, midnight_ms, zone_error
 from gateway.period_seams import PeriodTerms
 from gateway.protocols import NO_EXTRAS, Call, Decider, Extras

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import NamedTuple, Protocol
+
+from gateway.domain.periods import Periods
 
 
 class UsageRow(NamedTuple):
@@ -19,13 +22,20 @@ class UsageRow(NamedTuple):
 
 
 class AccountFacts(NamedTuple):
-    """An account as its last posted entry left it: scaled numbers, open holds, Unix milliseconds."""
+    """An account as its last posted entry left it: scaled numbers, open holds, Unix milliseconds.
+
+    ``periods`` is None for an account that never had to do with them; ``current`` is the first day of the
+    period that runs, and ``opened_with`` what was credited for it.
+    """
 
     balance: int
     reserved: int
     holds: int
     created_ms: int
     updated_ms: int
+    periods: Periods | None = None
+    current: date | None = None
+    opened_with: int | None = None
 
 
 class UnitTotal(NamedTuple):

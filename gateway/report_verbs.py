@@ -42,12 +42,16 @@ class ReportVerbs(ABC):
     __slots__ = ()
 
     namespace: str
+    _decider: Decider
 
     @abstractmethod
     def _overview(self) -> Overview: ...
 
     @abstractmethod
     async def _caught_up(self) -> str: ...
+
+    @abstractmethod
+    async def _wait_for_ledger(self) -> tuple[bool, str]: ...
 
     async def usage(self, user_id: str | None, start_time: datetime, end_time: datetime) -> Usages:
         """Give what a user consumed with start_time <= event_time < end_time, by account, and as of when."""
@@ -87,13 +91,20 @@ class ReportVerbs(ABC):
     async def get_account(
         self, user_id: str | None, event_type: str, unit: str, resource: str | None = None
     ) -> AccountDetails:
-        """Give an account whole. One that never had an entry is MeterValidationError with status 404."""
+        """Give an account whole, its periods too.
+
+        One that never had an entry is MeterValidationError with status 404.
+        """
         read = Arguments()
         read.kind(event_type, unit)
         account = read.account(user_id, event_type, unit, resource)
         read.done()
-        as_of = await self._caught_up()
+        # Looked at, it begins the period of this moment, and the ledger hears of it.
+        await self._decider.standing(self.namespace, account)
+        caught_up, as_of = await self._wait_for_ledger()
         facts = await self._overview().account_facts(self.namespace, account)
+        if facts is None and not caught_up:  # its first entry may be among those that are not posted yet
+            raise behind()
         if facts is None:
             raise MeterValidationError("this account never had an entry", "DATA_ACCOUNT_NOT_FOUND", 404)
         return report_wording.account_details(account, facts, as_of)

@@ -9,8 +9,17 @@ from typing import Any, Literal, cast
 import msgspec
 
 from gateway.domain.amounts import scale_of, to_decimal
-from gateway.domain.answers import AccountDetails, AuditEvent, NamespaceUsage, Stats, UnitTotals, Usage
+from gateway.domain.answers import (
+    AccountDetails,
+    AuditEvent,
+    NamespaceUsage,
+    Stats,
+    UnitTotals,
+    Usage,
+)
 from gateway.domain.names import parse_account
+from gateway.domain.period_answers import CurrentPeriod
+from gateway.domain.periods import Periods
 from gateway.domain.times import rfc3339
 from gateway.report_seams import AccountFacts, AuditRow, UnitTotal, UsageRow
 
@@ -70,7 +79,7 @@ def _unit_totals(total: UnitTotal) -> UnitTotals:
 def account_details(account_text: str, facts: AccountFacts, as_of: str) -> AccountDetails:
     """Say one account, whole."""
     account = parse_account(account_text)
-    scale = scale_of(account.unit)
+    scale, periods = scale_of(account.unit), facts.periods or Periods()
     return {
         "user_id": account.user_id,
         "event_type": account.event_type,
@@ -80,10 +89,31 @@ def account_details(account_text: str, facts: AccountFacts, as_of: str) -> Accou
         "reserved": to_decimal(facts.reserved, scale),
         "available": to_decimal(facts.balance - facts.reserved, scale),
         "active_reservations": facts.holds,
+        "period_start": None if periods.anchor is None else periods.anchor.isoformat(),
+        "period_allocation": _maybe(periods.allocation, scale),
+        "carry_over_limit": _maybe(periods.limit, scale),
+        "every": periods.every,
+        "time_zone": periods.zone,
+        "current_period": _current_period(facts, periods, scale),
         "created_at": rfc3339(facts.created_ms),
         "updated_at": rfc3339(facts.updated_ms),
         "as_of": as_of,
     }
+
+
+def _current_period(facts: AccountFacts, periods: Periods, scale: int) -> CurrentPeriod | None:
+    if facts.current is None:
+        return None
+    ended_by_schedule = facts.current == periods.running
+    return {
+        "period_start": facts.current.isoformat(),
+        "allocation": to_decimal(facts.opened_with or 0, scale),
+        "ends_at": rfc3339(periods.due_ms) if ended_by_schedule else None,
+    }
+
+
+def _maybe(amount: int | None, scale: int) -> Decimal | None:
+    return None if amount is None else to_decimal(amount, scale)
 
 
 def audit_event(row: AuditRow) -> AuditEvent:

@@ -8,7 +8,7 @@
 -- COST: O(paths + their holds + entries)
 --@guard
 -- After SHOWN and posted come the number of entries, with id, head and body of each; then for every 'acct:' path
--- balance, reserved, the number of its holds, with id and expiry of each; for every 'hold:' path its six fields.
+-- balance, reserved, what it has of periods, its limits, the number of its holds, with id and expiry of each; for every 'hold:' path its six fields.
 local prefix = string.sub(KEYS[3], 1, -4)
 local entries = call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', ARGV[4])
 local answer = {'SHOWN', posted, text(#entries)}
@@ -21,10 +21,9 @@ end
 for i = 5, #ARGV do
   local key = prefix .. ARGV[i]
   if string.sub(ARGV[i], 1, 5) == 'acct:' then
-    local row = call('HMGET', key, 'balance', 'reserved')
+    local row = call('HMGET', key, 'balance', 'reserved', 'period', 'limits')
     local holds = call('ZRANGE', prefix .. 'holds:' .. string.sub(ARGV[i], 6), 0, -1, 'WITHSCORES')
-    answer[#answer + 1] = row[1] or ''
-    answer[#answer + 1] = row[2] or ''
+    for place = 1, 4 do answer[#answer + 1] = row[place] or '' end
     answer[#answer + 1] = text(#holds / 2)
     for _, word in ipairs(holds) do answer[#answer + 1] = word end
   else

@@ -1,4 +1,5 @@
--- Sets or drops a limit of an account, for the next decision on it to see.
+-- Sets or drops a limit of an account, for the next decision on it to see. It decides nothing about the balance, so a
+-- period that is over stays so until the next decision.
 -- KEYS: meta journal due [seen]
 -- ARGV: epoch at namespace fingerprint seen_ms account name terms body
 -- RETURNS: DONE posted id head | NOTHING posted | FULL posted | REPLAYED posted id head

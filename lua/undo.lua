@@ -1,6 +1,6 @@
 -- Undoes a duplicate: moves a balance back, drops a hold or gives back its charge, takes back an extension.
 -- KEYS: meta journal due hold [seen]
--- ARGV: epoch at namespace fingerprint seen_ms hold_id verb body (account change)...
+-- ARGV: epoch at namespace fingerprint seen_ms hold_id verb made_ms body (account change)...
 -- RETURNS: DONE posted id head | SETTLED posted status | REPLAYED posted id head
 --          | MISMATCH | STALE | LOAD | AGAIN | OVERFLOW posted account
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
@@ -9,9 +9,9 @@
 --@guard
 --@replay
 --@accounts
-local verb, body, legs, row = ARGV[7], ARGV[8], {}, {}
+local verb, body, legs, row = ARGV[7], ARGV[9], {}, {}
 if ARGV[6] == '-' then
-  for i = 9, #ARGV, 2 do
+  for i = 10, #ARGV, 2 do
     legs[#legs + 1] = {account = touch(ARGV[3], ARGV[i]), change = -tonumber(ARGV[i + 1])}
   end
 else
@@ -21,7 +21,7 @@ else
   for name, amount in string.gmatch(string.match(row[1], '^%S+ %S+ (.+)$'), '(%S+) (%S+)') do
     local leg = {account = touch(ARGV[3], name), amount = tonumber(amount), amount_text = amount, change = 0}
     legs[#legs + 1] = leg
-    leg.added = tonumber(ARGV[8 + 2 * #legs])
+    leg.added = tonumber(ARGV[9 + 2 * #legs])
   end
 end
 --@expiry
@@ -44,14 +44,17 @@ for _, leg in ipairs(legs) do
   if math.abs(leg.balance) > MAX_AMOUNT then answer = answer or {'OVERFLOW', posted, leg.account.name} end
 end
 local expires_text, created_text = string.match(row[1] or '0 0', '^(%S+) (%S+)')
--- As in commit and release: what a hold gives back after its period closed follows that period's limit.
-for i = 1, lapse and not answer and ARGV[6] ~= '-' and #legs or 0 do
+-- As if it had never been done: what a hold or a movement gives back after its period closed follows that period's
+-- limit, and what it takes back comes out of what had lapsed.
+local made_ms = tonumber(ARGV[6] == '-' and ARGV[8] or created_text)
+for i = 1, lapse and not answer and #legs or 0 do
   local leg = legs[i]
-  local account, before = leg.account, leg.account.balance
+  local account, before, freed = leg.account, leg.account.balance, leg.change
+  if step == 'extend' then freed = leg.added elseif step == 'release' and not late then freed = leg.amount end
   if account.period then
     lapses = lapses or {}
-    lapses[#lapses + 1] = lapse(account, tonumber(created_text), leg.change + (step == 'release' and not late and leg.amount or 0))
-    leg.balance = leg.balance + account.balance - before
+    lapses[#lapses + 1] = lapse(account, made_ms, freed)
+    leg.balance = leg.balance + (account.balance - before)
   end
 end
 if lapses and #lapses == 0 then lapses = nil end

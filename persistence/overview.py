@@ -10,6 +10,7 @@ from gateway.errors import MeterValidationError
 from gateway.report_seams import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
 from persistence.names import account_key, namespace_key, user_range
+from persistence.period_words import periods_of
 from persistence.reader import Reader, Row, unix_ms
 from persistence.statements import statement
 
@@ -86,8 +87,9 @@ class OverviewQueries(Reader, Overview):
         )
         if not rows:
             return None
-        ((balance, reserved, holds, created_at, updated_at),) = rows
-        return AccountFacts(balance, reserved, holds, unix_ms(created_at), unix_ms(updated_at))
+        ((balance, reserved, holds, created_at, updated_at, words, *current),) = rows
+        times = unix_ms(created_at), unix_ms(updated_at)
+        return AccountFacts(balance, reserved, holds, *times, periods_of(words), *current)
 
     async def unit_totals(self, namespace: str) -> Sequence[UnitTotal]:
         """Give the sums over all accounts, by unit."""

@@ -13,7 +13,6 @@ from psycopg.errors import NoDataFound
 from gateway.domain.entries import Position
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
 from gateway.domain.names import parse_account
-from gateway.domain.periods import UNLIMITED, Periods, read_periods, word
 from gateway.protocols import (
     NO_METADATA,
     AccountRow,
@@ -27,6 +26,7 @@ from gateway.protocols import (
 from persistence.copytext import time_field
 from persistence.names import FullNames, Named, account_key, namespace_key, user_key, user_range
 from persistence.overview import OverviewQueries, not_kept
+from persistence.period_words import periods_of
 from persistence.reader import Row, columns, unix_ms
 from persistence.statements import statement
 
@@ -90,7 +90,12 @@ class Queries(OverviewQueries, Reports, StateSource):
             )
         except NoDataFound as error:
             raise not_kept("at", f"{error.diag.message_hint}") from error
-        return rows[0] if rows else (0, 0)
+        if not rows:
+            return 0, 0
+        ((balance, reserved, unknown_until),) = rows
+        if unknown_until is not None:
+            raise not_kept("at", f"It is known from {unknown_until} on.")
+        return balance, reserved
 
     async def accounts(self, namespace: str, after: str | None, limit: int) -> Sequence[str]:
         """Give the text of the accounts that follow ``after``, in the order of the tables."""
@@ -185,7 +190,7 @@ class Queries(OverviewQueries, Reports, StateSource):
             namespace, account, balance, reserved, limits, words = state
             named = keys[namespace, account]
             holds = tuple(_holds((row[6:] for row in group if row[6] is not None), full))
-            states[named] = AccountState(named[1], balance, reserved, holds, _periods(words), limits)
+            states[named] = AccountState(named[1], balance, reserved, holds, periods_of(words), limits)
         return states
 
     async def load_holds(self, wanted: Sequence[Named]) -> Mapping[Named, Hold]:
@@ -194,13 +199,6 @@ class Queries(OverviewQueries, Reports, StateSource):
         rows = await self._rows(_LOAD_HOLDS, **columns(keys))
         full = await self._full_names((namespace for namespace, _ in wanted), _legs_of(rows))
         return {(hold.namespace, hold.hold_id): hold for hold in _holds(rows, full)}
-
-
-def _periods(words: Sequence[str | None] | None) -> Periods | None:
-    if words is None:
-        return None
-    due, closed, over, *rest = words
-    return read_periods(" ".join((due or "0", closed or "0", over or str(UNLIMITED), *map(word, rest))))
 
 
 def _legs_of(rows: Iterable[Row]) -> Iterator[Named]:

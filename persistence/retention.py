@@ -1,7 +1,7 @@
-"""Makes the ledger's coming months ahead of time and drops the old ones, for as long as a flusher runs.
+"""Makes the ledger's coming months ahead of time and drops the old ones with the holds settled in them.
 
-What a month held is folded into checkpoints by the functions in the database; nothing is summed here. Any
-number may run at once: what one of them has done, the others find done.
+It works for as long as a flusher runs. What a month held is folded into checkpoints by the functions in the
+database; nothing is summed here. Any number may run at once: what one of them has done, the others find done.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _log = structlog.get_logger("quotagate.retention")
 
 _MONTHS_AHEAD = 3
 _EVERY_S = 3600.0
+_HOLDS_AT_ONCE = 5000
 _FOLD_S = 6 * 3600.0  # a month of billions of lines is folded in one statement
 
 
@@ -53,6 +54,8 @@ class Retention:
             await connection.execute("SELECT meter.ensure_partitions(%s)", (_MONTHS_AHEAD,))
         while self._keep_months is not None and (dropped := await self._drop_one(self._keep_months)):
             _log.info("month_dropped", partition=dropped)
+        if self._keep_months is not None:
+            await self._drop_holds(self._keep_months)
 
     async def _look(self) -> None:
         try:
@@ -68,3 +71,16 @@ class Retention:
             cursor = await connection.execute("SELECT meter.drop_old_partitions(%s, 1)", (keep_months,))
             row = await cursor.fetchone()
         return None if row is None else str(row[0])
+
+    async def _drop_holds(self, keep_months: int) -> None:
+        """Drop what was settled before the kept months, some at a time: nobody waits for all of it."""
+        total, dropped = 0, _HOLDS_AT_ONCE
+        while dropped == _HOLDS_AT_ONCE:
+            async with self._database.transaction() as connection:
+                cursor = await connection.execute(
+                    "SELECT meter.drop_old_holds(%s, %s)", (keep_months, _HOLDS_AT_ONCE)
+                )
+                ((dropped,),) = await cursor.fetchall()
+            total += dropped
+        if total:
+            _log.info("holds_dropped", holds=total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 LARGEST = 2**53 - 1
@@ -87,9 +87,10 @@ class Rates:
         found = {}
         for leg, (account, amount) in enumerate(legs):
             for name, rate in self.of(ns, account).items() if amount else ():
-                rate.flow(now_ms)
-                if not rate.fits(amount):
-                    found[leg, name] = rate.wait_ms(amount, now_ms)
+                asked = replace(rate)  # who is refused changes nothing, not even after the clock went back
+                asked.flow(now_ms)
+                if not asked.fits(amount):
+                    found[leg, name] = asked.wait_ms(amount, now_ms)
         return found
 
     def count(self, ns: str, legs: Sequence[tuple[str, int]], now_ms: int) -> None:

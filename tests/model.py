@@ -15,6 +15,7 @@ from limit_model import Rate, Rates
 
 LARGEST = 2**53 - 1
 DAY_MS = 86_400_000
+AGES_MS = 10**13  # longer than anybody waits
 
 AccountName = tuple[str, str]
 HoldName = tuple[str, str]
@@ -117,6 +118,24 @@ class Spans:
     scheduled: bool = False
     opened: dict[str, Change] = field(default_factory=dict)
     ended: dict[str, Change] = field(default_factory=dict)
+
+    @property
+    def lets_lapse(self) -> bool:
+        """Whether something ends when the next period opens."""
+        return self.running is not None and not (self.ended and max(self.ended) >= self.running)
+
+    def enough_ms(self, has: int, needed: int) -> int | None:
+        """Give the first moment at which openings may have made enough; None for never."""
+        if not self.due_ms or not self.allocation:
+            return None
+        lapses = self.lets_lapse and self.limit is not None and has > self.limit
+        has = self.limit if lapses else has  # type: ignore[assignment]
+        if has + self.allocation >= needed:
+            return self.due_ms
+        if self.limit is not None and self.limit + self.allocation < needed:
+            return None
+        # Days are a day long, but for clocks that leap by no more than two hours.
+        return self.due_ms + (-((has - needed) // self.allocation) - 1) * DAY_MS - DAY_MS // 12
 
     @property
     def words(self) -> str:
@@ -463,7 +482,7 @@ class Model:
             money = self.money(ns, account)
             if amount > money.available and not (own and amount == 0):
                 held = own[1].legs[index][1] if own else 0
-                wait_ms = self._wait(ns, account, own) if amount <= money.balance - held else None
+                wait_ms = self._wait(ns, account, amount, held, own)
                 shorts.append(Short(index, account, money.balance, money.reserved, amount, wait_ms))
         waits = [short.wait_ms for short in shorts]
         known = [wait for wait in waits if wait is not None]
@@ -471,8 +490,23 @@ class Model:
             shorts[0]._replace(wait_ms=max(known) if len(known) == len(waits) else None) if shorts else None
         )
 
-    def _wait(self, ns: str, account: str, own: tuple[str, Held] | None) -> int | None:
-        """Give the time until the account's next hold expires."""
+    def _wait(
+        self, ns: str, account: str, needed: int, held: int, own: tuple[str, Held] | None
+    ) -> int | None:
+        """Give the time after which so much may be there, by a hold that expires or a period that opens."""
+        ends_ms, money = self._first_end(ns, account, own), self.money(ns, account)
+        spans, most = self.spans.get((ns, account), Spans()), money.balance - held
+        times = [ends_ms] if ends_ms is not None and needed <= most else []
+        if not (own and spans.lets_lapse and spans.limit is not None):
+            opens = [(money.available, self.now_ms)] + ([(most, ends_ms)] if ends_ms is not None else [])
+            for has, since_ms in opens:
+                opens_ms = spans.enough_ms(has, needed)
+                if opens_ms is not None and max(opens_ms, since_ms) - self.now_ms < AGES_MS:
+                    times.append(max(opens_ms, since_ms))
+        return min(times) - self.now_ms if times else None
+
+    def _first_end(self, ns: str, account: str, own: tuple[str, Held] | None) -> int | None:
+        """Give when the account's next hold expires."""
         ends = [
             hold.expires_ms
             for (owner, hold_id), hold in self.holds.items()
@@ -480,7 +514,7 @@ class Model:
             and account in (name for name, _ in hold.legs)
             and not (own and own[0] == hold_id)
         ]
-        return min(ends) - self.now_ms if ends else None
+        return min(ends, default=None)
 
     def _touched_hold(self, ns: str, hold_id: str) -> Held | None:
         hold = self.holds.get((ns, hold_id))

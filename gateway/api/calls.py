@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from gateway.api import requests
 from gateway.api.seams import Meter
 from gateway.api.shown import Swept
-from gateway.domain import answers, limit_answers
+from gateway.domain import answers, limit_answers, period_answers
 from gateway.errors import MeterValidationError
 
 
@@ -121,7 +121,7 @@ def reservations(meter: Meter, query: requests.ReservationsQuery) -> Awaitable[a
     return meter.reservations(query.status, query.user_id, query.limit, query.cursor)
 
 
-def set_period_config(meter: Meter, body: requests.SetPeriodConfig) -> Awaitable[answers.PeriodConfig]:
+def set_period_config(meter: Meter, body: requests.SetPeriodConfig) -> Awaitable[period_answers.PeriodConfig]:
     """Set what an account is given each period."""
     return meter.period_configured(
         body.user_id,
@@ -136,14 +136,14 @@ def set_period_config(meter: Meter, body: requests.SetPeriodConfig) -> Awaitable
     )
 
 
-def open_period(meter: Meter, body: requests.OpenPeriod) -> Awaitable[answers.OpenedPeriod]:
+def open_period(meter: Meter, body: requests.OpenPeriod) -> Awaitable[period_answers.OpenedPeriod]:
     """Open a period."""
     return meter.period_opened(
         body.user_id, body.event_type, body.unit, body.resource, body.period_start, body.allocation
     )
 
 
-def close_period(meter: Meter, body: requests.ClosePeriod) -> Awaitable[answers.ClosedPeriod]:
+def close_period(meter: Meter, body: requests.ClosePeriod) -> Awaitable[period_answers.ClosedPeriod]:
     """Close a period."""
     return meter.close_period(body.user_id, body.event_type, body.unit, body.resource, body.period_end)
 

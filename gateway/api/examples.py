@@ -71,6 +71,13 @@ _LIMIT = {
     "shadow_refusals": 0,
 }
 _LIMITS = {**_ACCOUNT, "limits": [_LIMIT], "as_of": _NOW}
+_PERIODS = {
+    "period_start": "2026-03-01",
+    "period_allocation": 100000,
+    "carry_over_limit": 10000,
+    "every": "month",
+    "time_zone": "Europe/Berlin",
+}
 _MARCH = {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-04-01T00:00:00Z"}
 _USAGE = {**_KIND, "total_consumed": 2347, "event_count": 1}
 _GRANTED = {
@@ -173,21 +180,8 @@ EXAMPLES: dict[str, Example] = {
         "Sets what an account is given each period and how much of the rest is carried over. With `every` "
         "its periods roll by themselves: at each boundary what may not be carried over lapses, and the next "
         "allocation is credited. The account begins to exist with this.",
-        {
-            **_ACCOUNT,
-            "period_start": "2026-03-01",
-            "period_allocation": 100000,
-            "carry_over_limit": 10000,
-            "every": "month",
-            "time_zone": "Europe/Berlin",
-        },
-        {
-            "period_start": "2026-03-01",
-            "period_allocation": 100000,
-            "carry_over_limit": 10000,
-            "every": "month",
-            "time_zone": "Europe/Berlin",
-        },
+        {**_ACCOUNT, **_PERIODS},
+        _PERIODS,
     ),
     "open_period": Example(
         "Open a period",
@@ -271,12 +265,19 @@ EXAMPLES: dict[str, Example] = {
     ),
     "get_account": Example(
         "One account, whole",
-        "Gives an account as the ledger knew it at `as_of`. One that never had an entry is 404.",
+        "Gives an account as the ledger knew it at `as_of`, with its periods. One that never had an entry is "
+        "404.",
         _ACCOUNT,
         {
             **_ACCOUNT,
             **_STANDING,
             "active_reservations": 1,
+            **_PERIODS,
+            "current_period": {
+                "period_start": "2026-03-01",
+                "allocation": 100000,
+                "ends_at": "2026-03-31T22:00:00.000Z",
+            },
             "created_at": _NOW,
             "updated_at": _NOW,
             "as_of": _NOW,

@@ -15,7 +15,7 @@ from gateway.api.openapi_parts import HEADERS, INFO, RESPONSES, TAGS
 from gateway.api.requests import Batch
 from gateway.api.routes import Route
 from gateway.api.service import Page
-from gateway.domain import answers, limit_answers
+from gateway.domain import answers, limit_answers, period_answers
 from gateway.domain.answers import Problem
 from gateway.domain.fields import FieldError
 from gateway.domain.names import Account
@@ -96,7 +96,8 @@ def _schemas(routes: Iterable[Route], pages: Iterable[Page]) -> Json:
     _, components = json.schema_components(shapes, ref_template=_SCHEMAS)
     schemas: Json = plain(components)
     for name, schema in schemas.items():
-        shape = vars(answers).get(name) or vars(limit_answers).get(name) or vars(shown).get(name)
+        rooms = (answers, limit_answers, period_answers, shown)
+        shape = next((vars(room)[name] for room in rooms if name in vars(room)), None)
         if shape is not None:  # msgspec sorts them; a reader wants the order in which they are declared
             schema["properties"] = {field: schema["properties"][field] for field in shape.__annotations__}
     if "ToldLeg" in schemas:

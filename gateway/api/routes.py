@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from gateway.api import batches, calls, requests, shown
 from gateway.api.auth import Scope
-from gateway.domain import answers, limit_answers
+from gateway.domain import answers, limit_answers, period_answers
 
 RESERVATIONS = "/v1/reservations"
 HOLD = RESERVATIONS + "/{reservation_id}"
@@ -114,7 +114,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/periods/config",
         _ALLOCATE,
         requests.SetPeriodConfig,
-        answers.PeriodConfig,
+        period_answers.PeriodConfig,
         calls.set_period_config,
     ),
     Route(
@@ -123,7 +123,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/periods/open",
         _ALLOCATE,
         requests.OpenPeriod,
-        answers.OpenedPeriod,
+        period_answers.OpenedPeriod,
         calls.open_period,
     ),
     Route(
@@ -132,7 +132,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/periods/close",
         _ALLOCATE,
         requests.ClosePeriod,
-        answers.ClosedPeriod,
+        period_answers.ClosedPeriod,
         calls.close_period,
     ),
     Route(

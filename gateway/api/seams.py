@@ -13,14 +13,11 @@ from gateway.domain.answers import (
     Balance,
     Balances,
     Checked,
-    ClosedPeriod,
     Committed,
     Consumed,
     Extended,
     LedgerPage,
     NamespaceUsages,
-    OpenedPeriod,
-    PeriodConfig,
     Posted,
     Reconciled,
     Reconciliations,
@@ -35,6 +32,7 @@ from gateway.domain.durability import Durability
 from gateway.domain.holds import ALLOW, Overage
 from gateway.domain.limit_answers import AccountLimits, Decision
 from gateway.domain.limits import Per
+from gateway.domain.period_answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.protocols import Actor
 from gateway.shard_seams import Readiness
 

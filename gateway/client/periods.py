@@ -12,8 +12,8 @@ from gateway.client.spending import account
 from gateway.client.values import encoded, number
 from gateway.client.verb import verb
 from gateway.domain.amounts import Amount
-from gateway.domain.answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.domain.durability import Durability
+from gateway.domain.period_answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 
 _closed = reader(ClosedPeriod)
 _opened = reader(OpenedPeriod)

@@ -119,7 +119,9 @@ class Reporting:
 
         Returns:
             Its names, ``balance``, ``reserved``, ``available``, ``active_reservations``, ``created_at``,
-            ``updated_at`` and ``as_of``.
+            ``updated_at`` and ``as_of``; what ``set_period_config`` set (``period_start``,
+            ``period_allocation``, ``carry_over_limit``, ``every``, ``time_zone``), None where never; and
+            ``current_period`` with ``period_start``, ``allocation`` and ``ends_at``, None while none is open.
 
         Raises:
             MeterValidationError: a parameter breaks a rule; or, with the code ``DATA_ACCOUNT_NOT_FOUND``, the

@@ -19,6 +19,7 @@ from gateway.domain.leg_answers import (
     StandingLeg,
 )
 from gateway.domain.limit_answers import LegLimit
+from gateway.domain.period_answers import CurrentPeriod
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
 SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
@@ -286,7 +287,10 @@ class Stats(TypedDict):
 
 
 class AccountDetails(TypedDict):
-    """One account, whole, as the ledger knew it at ``as_of``."""
+    """One account, whole, as the ledger knew it at ``as_of``.
+
+    What set_period_config set is None where it never did; ``current_period`` is None while none is open.
+    """
 
     user_id: str | None
     event_type: str
@@ -296,34 +300,15 @@ class AccountDetails(TypedDict):
     reserved: Decimal
     available: Decimal
     active_reservations: int
-    created_at: str
-    updated_at: str
-    as_of: str
-
-
-class PeriodConfig(TypedDict):
-    """Answer to set_period_config: what each period gives. ``every`` is None without a schedule."""
-
-    period_start: str
-    period_allocation: Decimal
+    period_start: str | None
+    period_allocation: Decimal | None
     carry_over_limit: Decimal | None
     every: str | None
     time_zone: str | None
-
-
-class OpenedPeriod(TypedDict):
-    """Answer to open_period: the balance after, and the ledger entry it made."""
-
-    balance: Decimal
-    entry_id: int
-
-
-class ClosedPeriod(TypedDict):
-    """Answer to close_period: what lapsed, what was carried over, and the balance after, holds included."""
-
-    expired: Decimal
-    carried_over: Decimal
-    new_balance: Decimal
+    current_period: CurrentPeriod | None
+    created_at: str
+    updated_at: str
+    as_of: str
 
 
 class AuditEvent(TypedDict):

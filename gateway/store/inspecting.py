@@ -20,10 +20,15 @@ _ABSENT = "absent"
 
 
 class Standing(NamedTuple):
-    """An account in Redis, scaled, with its open holds by id and when each expires (Unix ms)."""
+    """An account in Redis, scaled, with its open holds by id and when each expires (Unix ms).
+
+    ``periods`` and ``limits`` are what it has of them, as the scripts write it; "" for nothing.
+    """
 
     balance: int
     reserved: int
+    periods: str
+    limits: str
     holds: dict[str, int]
 
 
@@ -90,9 +95,9 @@ def _read_entry(words: Iterator[str]) -> Entry:
 
 
 def _read_account(words: Iterator[str]) -> Standing | None:
-    balance, reserved, count = next(words), next(words), int(next(words))
+    balance, reserved, periods, limits, count = *(next(words) for _ in range(4)), int(next(words))
     holds = {next(words): int(float(next(words))) for _ in range(count)}
-    return Standing(int(balance), int(reserved), holds) if balance else None
+    return Standing(int(balance), int(reserved), periods, limits, holds) if balance else None
 
 
 def _read_holds(asked: Sequence[Named], words: Iterator[str]) -> Iterator[tuple[Named, Hold | None]]:

@@ -58,7 +58,7 @@ class RedisUndoer:
             shard_of(done.namespace),
             f"{namespace}:{hold_id}",
             f"{namespace}:{UNDO}:{epoch}-{seq}",
-            (namespace, UNDO, _SEEN_MS, hold_id, done.verb, body, *_changes(done)),
+            (namespace, UNDO, _SEEN_MS, hold_id, done.verb, done.at_ms, body, *_changes(done)),
             repeatable=True,
             vet=vet,
             body=body,

@@ -10,7 +10,7 @@ for i = 1, lapse and not answer and #hold.legs or 0 do
     local lapsed = lapse(account, tonumber(hold.created_text), freed)
     lapses = lapses or {}
     lapses[#lapses + 1] = lapsed
-    leg.balance = leg.balance and leg.balance + account.balance - before
+    leg.balance = leg.balance and leg.balance + (account.balance - before)
   end
 end
 if lapses and #lapses == 0 then lapses = nil end

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.periods import midnight_ms
 from gateway.errors import MeterValidationError
 
 ANN = ("ann", "llm_call", "tokens", None)
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 END = date(2026, 1, 31)
+CONFIG = ("period_start", "period_allocation", "carry_over_limit", "every", "time_zone")
 
 
 async def standing(meter: Any, *account: Any) -> tuple[Decimal, Decimal]:
@@ -27,6 +29,10 @@ async def lines(meter: Any, entry_type: str) -> list[Any]:
 
 def codes(caught: Any) -> list[tuple[str, str]]:
     return [(fault.field, fault.code) for fault in caught.value.errors]
+
+
+def current(start: str, allocation: int, ends_at: str | None = None) -> dict[str, Any]:
+    return {"period_start": start, "allocation": allocation, "ends_at": ends_at}
 
 
 async def test_set_period_config_says_what_each_period_gives(meter: Any) -> None:
@@ -212,6 +218,62 @@ async def test_a_schedule_of_the_future_waits(meter: Any) -> None:
     start = datetime.now(UTC).date() + timedelta(days=3)
     await meter.set_period_config(*ANN, start, 100, every="month")
     assert await standing(meter) == (0, 0)
+
+
+async def of_account(meter: Any, *names: str) -> list[Any]:
+    told = await meter.get_account(*(ANN[:3]))
+    return [told[name] for name in names or (*CONFIG, "current_period")]
+
+
+async def test_get_account_shows_the_terms_and_the_period_that_runs(meter: Any) -> None:
+    await meter.allocate("ann", "llm_call", 1, "tokens")
+    assert await of_account(meter) == [None] * 6
+    await meter.set_period_config(*ANN, JANUARY, 1000, 200)
+    config = ["2026-01-01", 1000, 200, None, None]
+    assert await of_account(meter) == [*config, None]
+    await meter.open_period(*ANN, JANUARY)
+    assert await of_account(meter) == [*config, current("2026-01-01", 1000)]
+    await meter.close_period(*ANN, END)
+    assert await of_account(meter) == [*config, None]
+    await meter.open_period(*ANN, FEBRUARY, 7)
+    assert await of_account(meter) == [*config, current("2026-02-01", 7)]
+    told = await meter.get_account(*ANN[:3])
+    assert all(isinstance(told[name], Decimal) for name in ("period_allocation", "carry_over_limit"))
+    assert isinstance(told["current_period"]["allocation"], Decimal)
+
+
+async def test_get_account_begins_the_period_of_today_and_says_when_it_ends(meter: Any) -> None:
+    today = datetime.now(UTC).date()
+    await meter.set_period_config(*ANN, today, 100, every="2 days", time_zone="Etc/GMT+12")
+    first_ms = midnight_ms(today, "Etc/GMT+12")
+    if first_ms > datetime.now(UTC).timestamp() * 1000:  # there, today has not begun
+        assert await of_account(meter, "current_period", "balance") == [None, 0]
+        today -= timedelta(days=2)
+        await meter.set_period_config(*ANN, today, 100, every="2 days", time_zone="Etc/GMT+12")
+    ends_at = f"{today + timedelta(days=2)}T12:00:00.000Z"
+    assert await of_account(meter, *CONFIG) == [str(today), 100, None, "2 days", "Etc/GMT+12"]
+    assert await of_account(meter, "current_period", "balance") == [current(str(today), 100, ends_at), 100]
+
+
+async def test_a_denial_says_when_the_next_period_opens(meter: Any) -> None:
+    start = datetime.now(UTC).date() - timedelta(days=1)
+    await meter.set_period_config(*ANN, start, 100, 20, every="30 days")
+    opens_s = midnight_ms(start + timedelta(days=30), "UTC") / 1000
+
+    async def retry_after(amount: int) -> Any:
+        asked = ("ann", "llm_call", amount, "tokens")
+        answers = [await meter.check(*asked), await meter.reserve(*asked)]
+        answers.append(await meter.consume(*asked, check_balance=True))
+        assert [answer["reason"] for answer in answers] == ["balance"] * 3
+        return [answer["retry_after"] for answer in answers]
+
+    before_s = datetime.now(UTC).timestamp() - 0.001
+    told = await retry_after(101)
+    assert all(opens_s - datetime.now(UTC).timestamp() <= after <= opens_s - before_s for after in told), told
+    assert await retry_after(121) == [None] * 3, "more than is carried over and given"
+    held = await meter.reserve("ann", "llm_call", 60, "tokens", ttl_seconds=30)
+    assert all(after <= 30 for after in await retry_after(90)), "what is held comes back before"
+    assert await meter.release(held["reservation_id"])
 
 
 async def test_the_pool_has_periods_too(meter: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -239,3 +239,22 @@ async def test_actors_are_written_down(meter: Any) -> None:
     ]
     shown = await meter.get_reservation(hold["reservation_id"])
     assert tuple(shown[part] for part in parts) == ("user:bob", "req-1", "kundin:ärmel", "deploy: v1.2 %")
+
+
+async def test_every_verb_that_books_says_who_acted(meter: Any) -> None:
+    account, kind = ("ann", "llm_call", "tokens", None), ("ann", "llm_call")
+    acts = {
+        "allocation": lambda: meter.allocate(*kind, 100, "tokens"),
+        "consumption": lambda: meter.consume(*kind, 1, "tokens"),
+        "adjustment": lambda: meter.adjust(*kind, -1, "tokens"),
+        "allocation of a period": lambda: meter.open_period(*account, date(2026, 1, 1), 7),
+        "expiration": lambda: meter.close_period(*account, date(2026, 1, 31)),
+    }
+    await meter.set_period_config(*account, date(2026, 1, 1), 10, 5)
+    for name, act in acts.items():
+        meter.set_actor(f"actor of the {name}", reason="so")
+        await act()
+    entries = await meter.get_ledger("ann", "llm_call", "tokens")
+    assert [(entry["actor_id"], entry["reason"]) for entry in reversed(entries)] == [
+        (f"actor of the {name}", "so") for name in acts
+    ]

@@ -140,8 +140,17 @@ _ACCOUNTS = "persistence/test_sql_reports.py test_accounts_are_shown_in_their_un
 _USAGE = "persistence/test_sql_reports.py test_usage_is_what_the_gateway_says"
 _TOTALS = "persistence/test_sql_reports.py test_totals_and_disagreements"
 
+_TENANT = "persistence/test_tenancy.py test_a_tenant_is_set_for_a_transaction_or_a_session"
+_MONTHS = "persistence/test_retention.py test_months_are_made_ahead_and_running_out_is_impossible"
+_DROPPED = "persistence/test_retention.py test_months_before_those_that_are_kept_are_dropped_the_oldest_first"
+
 # The test that shows a function: its module below tests/, and its name.
 FUNCTION_TESTS = {
+    "create_partition": _MONTHS,
+    "drop_old_partitions": _DROPPED,
+    "ensure_partitions": _MONTHS,
+    "clear_tenant": _TENANT,
+    "set_tenant": _TENANT,
     "get_stats": _TOTALS,
     "reconcile": _TOTALS,
     "clear_actor": _ACTOR,
@@ -150,7 +159,7 @@ FUNCTION_TESTS = {
     "open_period": _RECORDED,
     "release_expired_reservations": _RECORDED,
     "set_period_config": _RECORDED,
-    "get_account": _ACCOUNTS,
+    "get_account": "persistence/test_sql_accounts.py test_an_account_says_its_terms_and_the_period_that_runs",
     "get_balance": _ACCOUNTS,
     "get_ledger": "persistence/test_sql_reports.py test_the_ledger_is_read_newest_first_and_by_its_times",
     "get_namespace_usage": _USAGE,

@@ -10,6 +10,7 @@ import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
 from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.domain.decisions import Standing
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
 from gateway.domain.names import shard_of
@@ -345,3 +346,16 @@ async def test_the_future_is_not_told(meter: Meter, script: Script) -> None:
         with pytest.raises(MeterValidationError) as refused:
             await meter.get_balance(*WHOSE, "tokens", at=wrong)  # type: ignore[arg-type]
         assert [(error.field, error.code) for error in refused.value.errors] == [("at", "VAL_AT_INVALID")]
+
+
+async def test_an_account_that_may_not_be_posted_yet_is_not_said_to_be_missing(
+    meter: Meter, script: Script
+) -> None:
+    script.answers |= {"standing": Standing(0, 0, AT_MS), "account_facts": None}
+    with pytest.raises(MeterValidationError) as missing:
+        await meter.get_account(*WHOSE, "tokens")
+    assert missing.value.code == "DATA_ACCOUNT_NOT_FOUND"
+    assert script.asked[0][0] == "standing", "looked at, it begins what has begun"
+    script.answers |= {"posted_upto": False, "watermark": (Position(2, 9), AT_MS)}
+    with pytest.raises(MeterUnavailableError):
+        await meter.get_account(*WHOSE, "tokens")

@@ -42,6 +42,8 @@ TABLES = (
     "long_names",
     "open_holds",
     "operations",
+    "period_days",
+    "periods",
     "usage_hourly",
 )
 Row = dict[str, Any]

@@ -138,9 +138,13 @@ class Desk:
     ) -> Reply:
         return await self.change("extend", hold_id, key, mark, hold_id, ttl_ms, body, *added, at=at)
 
-    async def undo(self, verb: str, hold_id: str, key: str, *changes: Word, at: Word = "") -> Reply:
-        """Undo what a verb did; ``changes`` are account and amount of each leg."""
-        return await self.change("undo", hold_id, key, "duplicate", hold_id, verb, "", *changes, at=at)
+    async def undo(
+        self, verb: str, hold_id: str, key: str, *changes: Word, made_ms: int = START_MS, at: Word = ""
+    ) -> Reply:
+        """Undo what a verb did at ``made_ms``; ``changes`` are account and amount of each leg."""
+        return await self.change(
+            "undo", hold_id, key, "duplicate", hold_id, verb, made_ms, "", *changes, at=at
+        )
 
     async def balance(self, account: str, at: Word = "") -> Reply:
         return await self.run("balance", [self.keys.due], at or self.now, self.ns, account)

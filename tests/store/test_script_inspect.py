@@ -30,14 +30,20 @@ async def test_nothing_asked_shows_nothing(held: Desk) -> None:
 async def test_an_account_is_shown_with_its_holds_and_their_times(held: Desk) -> None:
     assert await inspect(held, "1-3", 10, f"acct:acme:{A}", f"acct:acme:{B}") == [
         *("SHOWN", "-1", "0"),
-        *("100", "30", "2", "h2", str(START_MS + 30_000), "h1", str(START_MS + 60_000)),
-        *("96", "3", "1", "h1", str(START_MS + 60_000)),
+        *("100", "30", "", "", "2", "h2", str(START_MS + 30_000), "h1", str(START_MS + 60_000)),
+        *("96", "3", "", "", "1", "h1", str(START_MS + 60_000)),
     ]
 
 
 async def test_what_redis_does_not_hold_is_shown_as_nothing(held: Desk) -> None:
     shown = await inspect(held, "1-3", 10, "acct:acme:nobody:e:tokens:", "hold:acme:none")
-    assert shown == ["SHOWN", "-1", "0", "", "", "0", "", "", "", "", "", ""]
+    assert shown == ["SHOWN", "-1", "0", "", "", "", "", "0", "", "", "", "", "", ""]
+
+
+async def test_an_account_is_shown_with_its_periods_and_limits(desk: Desk) -> None:
+    known = "7 0 5 - - - 10 - 2026-01-01 - -|m,a,5,60000,e,0,0,0,0,0"
+    await desk.install(A, known, 1, 0, 0)
+    assert (await inspect(desk, "0-0", 1, f"acct:acme:{A}"))[3:] == ["1", "0", *known.split("|"), "0"]
 
 
 async def test_holds_are_shown_with_all_their_fields(held: Desk) -> None:
@@ -76,4 +82,4 @@ async def test_as_many_entries_are_shown_as_were_asked_for(held: Desk) -> None:
     shown = await inspect(held, "0-0", 3, f"acct:acme:{A}")
     assert shown[2] == "3"
     assert shown[3:12:3] == ["1-0", "1-1", "1-2"]
-    assert shown[12:15] == ["100", "30", "2"]
+    assert shown[12:17] == ["100", "30", "", "", "2"]

@@ -18,7 +18,17 @@ async def held(desk: Desk) -> Desk:
 
 async def undo(desk: Desk, verb: str, hold_id: str, *changes: object, at: int = 0) -> Reply:
     names = [desk.keys.due, desk.hold_key(hold_id), f"{desk.keys.seen_prefix}{desk.ns}:duplicate:1-9"]
-    sent = (at or desk.now, desk.ns, "duplicate", SEEN_MS, hold_id, verb, '{"reason":"twice"}', *changes)
+    sent = (
+        at or desk.now,
+        desk.ns,
+        "duplicate",
+        SEEN_MS,
+        hold_id,
+        verb,
+        START_MS,
+        '{"reason":"twice"}',
+        *changes,
+    )
     return await desk.run("undo", names, *sent)
 
 
@@ -61,3 +71,13 @@ async def test_an_extension_is_taken_back(held: Desk) -> None:
     expires_ms = START_MS + 90_000
     assert reply[3] == f"extend {START_MS} acme h {expires_ms} 0 {A} 0 -5 10 100 10 {B} 0 -2 7 100 7"
     assert (await held.look("h"))[4] == f"{expires_ms} {START_MS} {A} 10 {B} 7"
+
+
+async def test_numbers_near_the_largest_stay_exact_on_an_account_with_periods(desk: Desk) -> None:
+    """A commit and an undo of a hold: neither may add two balances on its way."""
+    low = 3 - LARGEST
+    await desk.install(A, "0 0 5 - - - 10 3 2026-01-01 - -", 1, 0, 0)
+    await desk.reserve("h", [(A, 1)])
+    await desk.adjust(A, low - 1)
+    assert (await desk.commit("h", 1))[3].endswith(f" {A} -1 -1 1 {low - 1} 0")
+    assert (await desk.undo("commit", "-", "duplicate:1-1", A, -1))[3].endswith(f" {A} 1 0 0 {low} 0")

@@ -11,6 +11,7 @@ from servers_under_test import ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
 
 from gateway.domain.decisions import Denied, Done, Settled
+from gateway.domain.limits import Limit
 from gateway.domain.periods import midnight_ms
 from gateway.errors import MeterUnavailableError
 from gateway.period_seams import PeriodTerms
@@ -18,6 +19,7 @@ from gateway.store.pipeline import Link
 
 ANCHOR = date(2096, 1, 31)  # ahead of any real clock
 ZONE = "Europe/Berlin"
+DAY_MS = 86_400_000
 
 
 def terms(limit: int | None = 10, zone: str = ZONE, every: str = "month") -> PeriodTerms:
@@ -127,6 +129,42 @@ async def test_what_is_settled_late_is_as_if_it_had_been_settled_in_time(timed: 
     await timed.decider.release(call(), hold_id(2))
     assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
     await timed.post()
+
+
+async def test_a_boundary_leaves_limits_alone_and_both_decide_in_one_call(timed: Stand, clock: Clock) -> None:
+    clock.now_ms = day_ms(2096, 2, 29) - 1000
+    await timed.decider.set_limit(call(), ACCOUNT, Limit("window", "amount", 90, 30 * DAY_MS, shadow=False))
+    await timed.decider.set_limit(call(), ACCOUNT, Limit("open", "concurrency", 2, 0, shadow=False))
+    clock.now_ms += 1
+    await timed.decider.reserve(call(), hold_id(1), 60_000, legs(60))
+    clock.now_ms += 2000
+    denied = await timed.decider.reserve(call(), hold_id(2), 60_000, legs(40))
+    assert isinstance(denied, Denied)
+    assert (denied.reason, denied.limit, denied.available) == ("limit", "window", 30)
+    assert [verb for verb, *_ in await story(timed)] == ["open_period", "close_period", "open_period"]
+    assert isinstance(await timed.decider.reserve(call(), hold_id(2), 60_000, legs(20)), Done)
+    denied = await timed.decider.reserve(call(), hold_id(3), 60_000, legs(1))
+    assert isinstance(denied, Denied)
+    assert denied.reason == "concurrency", "the hold of the old period is one of two"
+    assert (await timed.decider.limits("acme", ACCOUNT)).open_holds == 2
+    await timed.decider.release(
+        call(), hold_id(1)
+    )  # of the old period: it lapses, and the window has it back
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 20)
+    assert isinstance(await timed.decider.reserve(call(), hold_id(3), 60_000, legs(60)), Done)
+    await timed.post()
+
+
+async def test_setting_and_seeing_limits_begins_no_period(timed: Stand, clock: Clock) -> None:
+    clock.now_ms = day_ms(2096, 2, 1)
+    await timed.decider.set_limit(call(), ACCOUNT, Limit("window", "amount", 90, DAY_MS, shadow=False))
+    (state,) = (await timed.decider.limits("acme", ACCOUNT)).limits
+    assert state.level == 0
+    assert await story(timed) == []
+    denied = await timed.decider.reserve(call(), hold_id(1), 60_000, legs(91))
+    assert isinstance(denied, Denied)
+    assert (denied.reason, denied.balance, denied.wait_ms) == ("limit", 100, None)
+    assert [verb for verb, *_ in await story(timed)] == ["open_period"]
 
 
 async def test_what_a_schedule_did_is_kept_until_it_is_posted(timed: Stand, clock: Clock) -> None:

@@ -36,3 +36,20 @@ CREATE TABLE meter.period_days (
     reserved bigint NOT NULL,
     PRIMARY KEY (namespace, account, kind, day)
 );
+
+-- What a row says, in the order of those words.
+CREATE FUNCTION meter.period_words(known meter.periods) RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT ARRAY[
+        (extract(epoch FROM known.due_at) * 1000)::bigint::text,
+        (extract(epoch FROM known.closed_at) * 1000)::bigint::text,
+        known.over_limit::text, known.opened::text, known.ended::text, known.running::text,
+        known.allocation::text, known.carry_over_limit::text, known.anchor::text,
+        known.every, known.time_zone
+    ]
+$$;
+
+-- The first day of the period that runs: the schedule's, or the one opened last if none was closed since.
+CREATE FUNCTION meter.current_period(known meter.periods) RETURNS date LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN known.running IS NOT NULL THEN known.running
+                WHEN known.opened > coalesce(known.ended, '-infinity') THEN known.opened END
+$$;

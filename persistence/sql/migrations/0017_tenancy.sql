@@ -131,8 +131,8 @@ BEGIN
         PERFORM meter.admit_service(relation);
     END LOOP;
     GRANT SELECT ON meter.accounts, meter.open_holds, meter.settled_holds, meter.hold_extensions, meter.ledger,
-        meter.usage_hourly, meter.long_names, meter.checkpoints, meter.repairs, meter.dropped_months
-        TO quotagate_app;
+        meter.usage_hourly, meter.long_names, meter.checkpoints, meter.repairs, meter.dropped_months, meter.periods,
+        meter.period_days TO quotagate_app;
     GRANT SELECT (shard, epoch, seq, updated_at) ON meter.shards TO quotagate_app;
     IF to_regclass('meter.operations') IS NOT NULL THEN
         GRANT SELECT, INSERT (id, namespace, full_namespace, verb, arguments, actor, key) ON meter.operations

@@ -134,7 +134,10 @@ CREATE FUNCTION meter.get_account(
     p_user_id text, p_event_type text, p_unit text, p_resource text DEFAULT NULL, p_namespace text DEFAULT NULL
 ) RETURNS TABLE (
     namespace text, user_id text, event_type text, resource text, unit text, balance numeric, reserved numeric,
-    available numeric, active_reservations bigint, created_at timestamptz, updated_at timestamptz, as_of timestamptz
+    available numeric, active_reservations bigint, period_start date, period_allocation numeric,
+    carry_over_limit numeric, every text, time_zone text, current_period_start date,
+    current_period_allocation numeric, current_period_ends_at timestamptz, created_at timestamptz,
+    updated_at timestamptz, as_of timestamptz
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
     tenant CONSTANT text := meter.namespace_of(p_namespace);
@@ -145,8 +148,15 @@ BEGIN
            meter.in_units(known.balance, known.scale), meter.in_units(known.reserved, known.scale),
            meter.in_units(known.balance - known.reserved, known.scale),
            (SELECT count(*) FROM meter.open_holds AS h WHERE h.namespace = known.namespace AND h.account = known.account),
+           terms.anchor, meter.in_units(terms.allocation, known.scale),
+           meter.in_units(terms.carry_over_limit, known.scale), terms.every::text, terms.time_zone::text, opened.day,
+           meter.in_units(opened.amount, known.scale), CASE WHEN opened.day = terms.running THEN terms.due_at END,
            known.created_at, known.updated_at, (SELECT meter.as_of(tenant))
     FROM meter.accounts AS known
+    LEFT JOIN meter.periods AS terms USING (namespace, account)
+    LEFT JOIN meter.period_days AS opened
+        ON opened.namespace = known.namespace AND opened.account = known.account AND opened.kind = 'open'
+        AND opened.day = meter.current_period(terms)
     WHERE known.namespace = meter.namespace_key(tenant)
       AND known.account = meter.account_key(p_user_id, p_event_type, p_unit, p_resource);
     IF NOT FOUND THEN

@@ -1,6 +1,7 @@
 -- What an account had at a moment. A hold counts from its making until it was settled or its time was over,
 -- whichever came first, with the amount it had then. Without an extension it lives a day at most, so holds are
--- looked for among those made in the day before, and those extended in it.
+-- looked for among those made in the day before, and those extended in it. Last comes until when holds that are gone
+-- may have counted, where that is after the moment.
 WITH alive AS (
     SELECT hold_id, leg, amount
     FROM meter.open_holds
@@ -46,6 +47,9 @@ WITH alive AS (
 SELECT coalesce(
            meter.balance_at(%(namespace)s, %(account)s, %(at)s::timestamptz) * 10::numeric ^ known.scale, 0
        )::bigint,
-       coalesce((SELECT sum(amount) FROM sized), 0)::bigint
+       coalesce((SELECT sum(amount) FROM sized), 0)::bigint,
+       CASE WHEN gone.until > %(at)s::timestamptz AND known.created_at <= %(at)s::timestamptz
+            THEN gone.until::text END
 FROM meter.accounts AS known
+LEFT JOIN meter.dropped_holds AS gone USING (namespace, account)
 WHERE known.namespace = %(namespace)s AND known.account = %(account)s

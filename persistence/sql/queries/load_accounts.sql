@@ -1,12 +1,6 @@
 -- Accounts, each followed by the legs of its open holds: one row with nulls where it has none.
 SELECT known.namespace, known.account, known.balance, known.reserved, coalesce(known.limits, ''),
-       CASE WHEN of_periods.account IS NOT NULL THEN ARRAY[
-           (extract(epoch FROM of_periods.due_at) * 1000)::bigint::text,
-           (extract(epoch FROM of_periods.closed_at) * 1000)::bigint::text,
-           of_periods.over_limit::text, of_periods.opened::text, of_periods.ended::text, of_periods.running::text,
-           of_periods.allocation::text, of_periods.carry_over_limit::text, of_periods.anchor::text,
-           of_periods.every, of_periods.time_zone
-       ] END,
+       CASE WHEN of_periods.account IS NOT NULL THEN meter.period_words(of_periods) END,
        leg.namespace, leg.hold_id, 'active', leg.account, leg.amount, NULL::bigint, leg.created_at,
        leg.expires_at, NULL::timestamptz, false, leg.body::text
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, account)
