@@ -6,7 +6,7 @@ overtaken by another changes nothing any more. Gateways are told by NOTIFY, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gateway.domain.entries import Entry
 from gateway.shard_seams import ShardRow
@@ -20,6 +20,7 @@ CHANNEL = "quotagate_closings"
 
 _CLOSE = statement("close_shards")
 _SILENT = statement("silent_gateways")
+_UNHEARD = statement("unheard_shards")
 _ACKNOWLEDGED = statement("acknowledged")
 _DROP_SALVAGE = statement("drop_salvage")
 _OPEN = statement("open_shards")
@@ -60,6 +61,12 @@ class Closings:
             cursor = await connection.execute(_SILENT, _columns(fences))
             ((count,),) = await cursor.fetchall()
         return int(count)
+
+    async def unheard(self, fences: Fences) -> Collection[int]:
+        """Give the shards in whose epoch somebody may have acknowledged who was not heard: dead or frozen."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_UNHEARD, _columns(fences))
+            return {shard async for (shard,) in cursor}
 
     async def acknowledged(self, shards: Sequence[int]) -> Mapping[int, int]:
         """Give the last sequence of each shard's epoch that a gateway says to have acknowledged."""

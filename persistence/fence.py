@@ -8,9 +8,10 @@ What holds at all times, and what every step here must leave true:
    epoch of the rows and not behind the watermark, has been fenced: nothing is done, nobody is disturbed.
 3. From the closing of a shard until it is open again nobody acknowledges in its epoch: it is closed in the
    meta of its Redis, and every gateway with a lease has been asked. What they answered is all there is.
-4. An epoch is kept only by a journal that reaches the watermark and all that any gateway acknowledged.
-   Otherwise what survives of the journal is posted, and what gateways kept is booked in one transaction
-   with the next epoch.
+4. An epoch is kept only by a journal that reaches the watermark and all that any gateway acknowledged; in
+   another run of the server also only if every gateway was heard that may have acknowledged in it: one that
+   stood still would take what is written in its place for its own, and drop it as posted. Otherwise what
+   survives of the journal is posted, and what gateways kept is booked in one transaction with the next epoch.
 5. An epoch that was left never changes, and its number is never given again. Who comes late with entries of
    it is booked in an epoch of its own, once (salvage.py).
 6. A shard whose Redis knows more than the ledger, and cannot show it, stays closed with its reason: a ledger
@@ -155,8 +156,11 @@ class LedgerFence(Fence):
         await self._hear_out(fences)
         view = await self._look()
         told = await self._closing.acknowledged(shards)
+        unheard = await self._closing.unheard(fences)
         whole = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
-        kept = set() if anew else whole
+        # Only a run that never ended has what somebody acknowledged who cannot be asked.
+        lasting = {s for s in whole if s not in unheard or view.rows[s].run_id == server.run_id != ""}
+        kept = set() if anew else lasting
         marks = {shard: view.rows[shard].watermark for shard in kept}
         marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept})
         await self._store.open(marks, self._ledger_id, mark)

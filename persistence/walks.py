@@ -16,6 +16,7 @@ _COUNT_ACCOUNTS = statement("count_accounts")
 _OVERDUE_PAGE = statement("overdue_page")
 _PERIODS_DUE_PAGE = statement("periods_due_page")
 _LAST = "\U0010ffff"
+_COUNTED = 20_000
 
 
 class Walks(Reader):
@@ -26,21 +27,26 @@ class Walks(Reader):
         self._after: tuple[datetime | str, str, str] = ("-infinity", "", "")
 
     async def count_accounts(self, namespace: str | None, since: datetime | None) -> int:
-        """Count the accounts, of one namespace or of all, that were changed since."""
-        async with self._database.connection(patient=True) as connection:  # it reads them all
-            cursor = await connection.execute(_COUNT_ACCOUNTS, _bounds(namespace, since))
-            ((count,),) = await cursor.fetchall()
-        return int(count)
+        """Count the accounts, of one namespace or of all, that were changed since, so many at a time."""
+        bounds, total = _bounds(namespace, since), 0
+        while rows := await self._rows(_COUNT_ACCOUNTS, **bounds, limit=_COUNTED):
+            ((count, last_namespace, last_account),) = rows
+            total += count
+            bounds |= {"after_namespace": last_namespace, "after_account": last_account}
+        return total
 
     async def accounts(
         self, namespace: str | None, since: datetime | None, page: int
     ) -> AsyncIterator[Sequence[Named]]:
-        """Give (namespace, account text) of the accounts that were changed since, a page at a time."""
+        """Give (namespace, account text) of the accounts that were changed since.
+
+        Each statement looks at a page of accounts, and what it finds there may be nothing.
+        """
         bounds = _bounds(namespace, since)
         while True:
             rows = await self._rows(_ACCOUNTS_PAGE, **bounds, limit=page)
-            if rows:
-                yield await self._in_full(rows)
+            if wanted := [row[:2] for row in rows if row[2]]:
+                yield await self._in_full(wanted)
             if len(rows) < page:
                 return
             bounds |= {"after_namespace": rows[-1][0], "after_account": rows[-1][1]}

@@ -64,7 +64,8 @@ class Calls:
         self._clock = clock
         self._keys = [ShardKeys(shard, 0) for shard in range(SHARDS)]
         self._opening: asyncio.Task[None] | None = None
-        self._met_other_run = False
+        self._runs_met = 0
+        self._runs_fenced = 0  # how many of them a fence has looked at since
 
     async def open(self) -> None:
         """Fence the server and learn the epochs; all who ask meanwhile wait for the one fence."""
@@ -73,23 +74,20 @@ class Calls:
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
-        closings, suspected = list(self.kept.closing), self._met_other_run
-        self._met_other_run = False
+        closings, met = list(self.kept.closing), self._runs_met
         try:
             epochs = await self._fence.raise_up()
-        except BaseException:
-            self._met_other_run = self._met_other_run or suspected
-            raise
         finally:
             self._opening = None
+        self._runs_fenced = met
         for shard, epoch in epochs.items():
             if self._keys[shard].epoch != str(epoch):
                 self._keys[shard] = ShardKeys(shard, epoch)
             self.kept.reopen(shard, closings[shard])
 
     def suspect(self) -> None:
-        """Fence before the next call: what the link reaches now is another run of a server."""
-        self._met_other_run = True
+        """Let no call go on before a fence has looked: the link reaches another run of a server now."""
+        self._runs_met += 1
 
     async def head(self, shard: int) -> Position:
         """Give the last position of the shard's journal; it outlives the entries themselves."""
@@ -160,7 +158,7 @@ class Calls:
         attempts, closing = _Attempts(), self.kept.closing
         while True:
             keys = self._keys[shard]
-            if self._met_other_run or closing[shard] is not None:
+            if self._runs_met != self._runs_fenced or closing[shard] is not None:
                 attempts.stale(keys)
                 await self.open()
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -31,6 +31,7 @@ class World:
         self.rows_now = {shard: ShardRow(shard, mark, "open", 0, RUN) for shard, mark in rows.items()}
         self.stored = dict(states)
         self.told: dict[int, int] = {}
+        self.unheard_of: set[int] = set()
         self.entries: dict[int, list[Entry]] = {}
         self.done: list[str] = []
         self.refusal: type[JournalError] | None = None
@@ -60,6 +61,9 @@ class World:
     async def silent(self, fences: Mapping[int, int]) -> int:
         self.silence -= 1
         return max(0, self.silence)
+
+    async def unheard(self, fences: Mapping[int, int]) -> Collection[int]:
+        return self.unheard_of & set(fences)
 
     async def acknowledged(self, shards: Sequence[int]) -> Mapping[int, int]:
         return self.told
@@ -167,6 +171,21 @@ async def test_another_run_of_the_server_is_fenced_though_it_knows_the_scripts()
     assert await world.fence().raise_up() == {0: 3}
     assert world.rows_now[0].run_id == "run-2"
     assert "close [0]" in world.done
+
+
+@pytest.mark.parametrize(
+    ("run_id", "epoch"), [(RUN, 3), ("run-2", 4), ("", 4)], ids=["same", "other", "hidden"]
+)
+async def test_what_somebody_may_have_acknowledged_who_is_not_heard_is_in_the_same_run_alone(
+    run_id: str, epoch: int
+) -> None:
+    """He would take what another run writes in its place for his own, and drop it once that is posted."""
+    state = ShardState(3, 41, Position(3, 50))
+    world = World({0: Position(3, 41), 1: Position(3, 41)}, {0: state, 1: state})
+    world.rows_now = {s: row._replace(run_id=run_id and RUN) for s, row in world.rows_now.items()}
+    world.run = ServerState(run_id, loaded=False)
+    world.unheard_of = {0}
+    assert await world.fence().raise_up() == {0: epoch, 1: 3}
 
 
 @pytest.mark.parametrize(

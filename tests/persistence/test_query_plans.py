@@ -135,6 +135,7 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
         ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(7), "user_id": "u7", "at": NOW}),
         ("balance_at", {"namespace": "acme", "account": ACCOUNT.format(""), "user_id": None, "at": NOW}),
         ("accounts_page", WALK | {"since": "-infinity"}),
+        ("count_accounts", WALK | {"since": "-infinity"}),
         ("overdue_page", OVERDUE),
         ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}),
         ("load_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}),
@@ -178,6 +179,16 @@ async def test_what_is_not_wanted_is_not_read(large: Database) -> None:
         ]
         removed = [int(rows) for rows in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
         assert sum(read) + sum(removed) < 100, plan
+
+
+async def test_a_walk_over_accounts_reads_no_more_of_them_than_a_page(large: Database) -> None:
+    """However few of them are wanted, here none: else the first page of those is all accounts."""
+    for name in ("accounts_page", "count_accounts"):
+        query = b"(ANALYZE, TIMING OFF) " + statement(name)
+        plan = await plan_of(large, query, WALK | {"since": "infinity"})
+        (read,) = re.findall(r"on accounts .*?actual rows=(\d+)", plan)
+        assert int(read) == WALK["limit"], plan
+        assert all(int(rows) <= WALK["limit"] for rows in re.findall(r"Removed by Filter: (\d+)", plan)), plan
 
 
 async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from scribe import ALICE, BOB, START_MS, TTL_MS, Scribe, namespace_in
 
 from gateway.domain.names import account_text
@@ -21,7 +22,11 @@ async def all_of(
     return [account async for accounts in walks.accounts(namespace, since, page) for account in accounts]
 
 
-async def test_every_account_is_walked_over_once(ledger: Ledger, database: Database) -> None:
+@pytest.mark.parametrize("counted", [1, 4, 20_000])
+async def test_every_account_is_walked_over_once(
+    ledger: Ledger, database: Database, monkeypatch: pytest.MonkeyPatch, counted: int
+) -> None:
+    monkeypatch.setattr("persistence.walks._COUNTED", counted)
     everything = []
     for namespace in ("acme", namespace_in(3), LONG):
         scribe = Scribe(namespace)

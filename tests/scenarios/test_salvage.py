@@ -200,6 +200,33 @@ async def test_a_gateway_that_stood_still_brings_its_entries_late_and_once(site:
         await site.agreed(gate)
 
 
+async def test_what_one_acknowledged_who_stood_still_is_not_taken_for_what_was_written_in_its_place(
+    site: Site, tmp_path: Path
+) -> None:
+    """Redis loses what he alone knows of, but nothing that the ledger has or anybody else was told."""
+    async with site.gate() as sleeper, site.gate() as gate:
+        await gate.allocate(10)
+        await site.flush(gate.store)
+        site.redis.kill()
+        shutil.copytree(aof_of(site.redis), tmp_path / "older")
+        site.redis.start()
+        await sleeper.allocate(11, "k11")
+        async with frozen(sleeper.store.lease):
+            await until(lambda: lapsed(site))
+            site.redis.kill()
+            empty(site.redis)
+            shutil.copytree(tmp_path / "older", aof_of(site.redis))
+            site.redis.start()
+            await gate.allocate(12, "k12")
+            await site.flush(gate.store)
+        await until(lambda: booked_late(site, 1))
+        await until(lambda: opened(site))
+        await gate.allocate(13, "k13")
+        await site.flush(gate.store)
+        assert sorted(await site.amounts()) == [10, 11, 12, 13]
+        await site.agreed(gate)
+
+
 async def test_two_who_offer_the_same_entry_late_have_it_booked_once(site: Site) -> None:
     async with site.gate() as one, site.gate() as other, site.gate() as gate:
         call = Call(NAMESPACE, "key", "f", b"")

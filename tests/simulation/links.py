@@ -174,7 +174,7 @@ class SimLink:
         self._closed = False
         self.connection: Connection | None = None
         self._met: Callable[[], None] | None = None
-        self._run_id: int | None = None
+        self._recognised: Connection | None = None
         process.at_death.append(self._die)
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
@@ -204,12 +204,17 @@ class SimLink:
         return connection
 
     def on_other_run(self, met: Callable[[], None]) -> None:
-        """Have ``met`` called when a new connection reaches another run of a server than the last one."""
+        """Have ``met`` called when a new connection reaches another run of a server than the last one did.
+
+        As in the product, a server that hides its run is taken to be another one each time.
+        """
         self._met = met
 
     def _meets_other_run(self, connection: Connection) -> bool:
-        known, self._run_id = self._run_id, connection.instance.run_id
-        if known in {None, self._run_id} or self._met is None:
+        before, self._recognised = self._recognised, connection
+        if before in {None, connection} or self._met is None:
+            return False
+        if before.instance.run_id == connection.instance.run_id is not None:
             return False
         self._met()
         return True

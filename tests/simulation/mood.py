@@ -50,6 +50,7 @@ class Mood:
     faults: int
     fault_every: int
     kinds: dict[str, int] = field(default_factory=dict)
+    hides_run: bool = False
 
 
 def draw(chance: Random) -> Mood:

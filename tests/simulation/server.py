@@ -101,10 +101,10 @@ class Instance:
 class SimRedis:
     """Where processes find the server: which instance answers there now, and what was lost so far."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, *, hides_run: bool = False) -> None:
         self._loop = loop
         self.skew_ms = 0
-        self.instance = Instance(self._now_ms)
+        self.instance = Instance(self._now_ms, None if hides_run else 1)
         self.lost: set[LostEntry] = set()
         self.was_split = False
 
@@ -157,7 +157,7 @@ class SimRedis:
     def _replace(self, log: Sequence[Done]) -> None:
         old = self.instance
         self.thaw(old)
-        fresh = Instance(self._now_ms, (old.run_id or 0) + 1)
+        fresh = Instance(self._now_ms, None if old.run_id is None else old.run_id + 1)
         fresh.replay(log)
         old.shared = len(fresh.keyspace.appended)
         self._note_lost(old.keyspace.appended[old.shared :])

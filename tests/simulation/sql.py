@@ -217,6 +217,20 @@ async def _silent(at: Transaction, values: Values, now_s: float) -> Rows:
     return [(len(silent),)]
 
 
+@_means("unheard_shards")
+async def _unheard(at: Transaction, values: Values, _now_s: float) -> Rows:
+    asked = zip(values["shards"], values["fences"], strict=True)
+    return [
+        (shard,)
+        for shard, fence in asked
+        if any(
+            until_s > at.get(SHARDS, shard).opened_s
+            and (at.get(ANSWERS, (shard, gateway)) or (-1,))[0] < fence
+            for gateway, until_s in at.rows(GATEWAYS)
+        )
+    ]
+
+
 @_means("answer_closings")
 async def _answer(at: Transaction, values: Values, _now_s: float) -> None:
     columns = (values[name] for name in ("shards", "fences", "epochs", "seqs"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from gateway.store.loading import Loader
 from gateway.store.replies import Reply
 from gateway.store.scripts import Script, scripts
 from gateway.store.shards import RedisShards
+from persistence.closings import Closings
 from persistence.database import Connection
 from persistence.draining import Drain, Fences
 from persistence.fence import LedgerFence, _View
@@ -32,8 +33,8 @@ from .tables import SHARDS, Named
 class Weakness(NamedTuple):
     """A protection that is missing, and the design without it.
 
-    ``first`` is where a search for a seed that shows it begins, so that it is short; ``alive`` says why there
-    is none.
+    ``first`` is where a search for a seed that shows it begins, so that it is short; ``alive`` says which
+    other protection covers it.
     """
 
     sentence: str
@@ -63,6 +64,11 @@ class _ScriptsFirst(RedisShards):
 class _Deaf(LedgerFence):
     async def _hear_out(self, fences: Fences) -> None:
         """Wait for nobody."""
+
+
+class _Heedless(Closings):
+    async def unheard(self, fences: Fences) -> Collection[int]:
+        return ()
 
 
 class _NoDrain(Drain):
@@ -126,6 +132,14 @@ class _NoLookup(FirstAnswers):
 class _Eager(Calls):
     async def run(self, *args: Any, **kwargs: Any) -> Reply:
         return await super().run(*args, **(kwargs | {"repeatable": True}))
+
+
+class _Hasty(Calls):
+    """Lets calls go on while a fence looks at another run, but for the one that asked for it."""
+
+    async def _open(self) -> None:
+        self._runs_fenced = self._runs_met
+        await super()._open()
 
 
 class _NotesFirst(Flusher):
@@ -218,6 +232,36 @@ _TORN = _HURRIED | {
     "kinds": {"kill_gateway": 4, "freeze_process": 2, "split": 3},
 }
 
+# Calm enough that shards open between two faults, and that what is acknowledged is not posted at once. Its
+# server hides its run, so that nothing but its scripts says whether it was fenced.
+_HIDING = _HURRIED | {
+    "lossy": True,
+    "hides_run": True,
+    "pauses_s": (0.0, 0.01, 0.3),
+    "operations": 24,
+    "impatient": 0.0,
+    "leaves": False,
+    "journal_max": 1000,
+    "seq_full": 10**9,
+    "gateways": 2,
+    "flushers": 1,
+    "slowness": 0.02,
+    "interval_ms": 400,
+    "faults": 6,
+    "fault_every": 600,
+    "kinds": {"promote": 1},
+}
+
+# Flushers stand still between reading and posting, while an epoch goes on without what they had read.
+_STANDING_STILL = _HIDING | {
+    "hides_run": False,
+    "slowness": 0.1,
+    "interval_ms": 5,
+    "faults": 40,
+    "fault_every": 60,
+    "kinds": {"lose_tail": 1, "freeze_process": 2},
+}
+
 _OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
 
 WEAKNESSES: dict[str, Weakness] = {
@@ -229,10 +273,15 @@ WEAKNESSES: dict[str, Weakness] = {
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
         _of(_TORN, kept=_Talkative),
-        first=92,
+        first=303,
     ),
     "hearing": Weakness(
-        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=205
+        "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=512
+    ),
+    "unheard": Weakness(
+        "an epoch goes on in another run though somebody stood still who acknowledged in it",
+        _of(_STANDING_STILL, closings=_Heedless),
+        first=25,
     ),
     "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 870),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
@@ -249,14 +298,26 @@ WEAKNESSES: dict[str, Weakness] = {
         first=205,
     ),
     "scripts_last": Weakness(
-        "the fence loads the scripts before it looks at the shards",
-        _of(_PROMOTING, shards=_ScriptsFirst),
-        first=55,
+        "the fence loads the scripts before it looks at the shards, of a server that hides its run",
+        _of(_HIDING, shards=_ScriptsFirst),
+    ),
+    "scripts_and_run": Weakness(
+        "the fence loads the scripts first, and of another run than before only the first call is held up",
+        _of(_HIDING | {"hides_run": False}, shards=_ScriptsFirst, calls=_Hasty),
     ),
     "mark": Weakness(
-        "the fence opens another server than the one it closed",
-        _of(_PROMOTING, shards=_OpenAnywhere),
-        alive="the run that the rows name is the old one, so the next look fences the other server as well",
+        "the fence opens another server than the one it closed, of those that hide their run",
+        _of(
+            _HIDING
+            | {
+                "kinds": {"promote": 1, "forget_scripts": 2},
+                "faults": 30,
+                "fault_every": 100,
+                "slowness": 0.05,
+            },
+            shards=_OpenAnywhere,
+        ),
+        first=10,
     ),
     "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
     "epoch": Weakness(
@@ -286,13 +347,18 @@ WEAKNESSES: dict[str, Weakness] = {
     "row_lock": Weakness("the ledger does not lock a shard's row", _patched(lock_free_shards=_unlocked)),
     "counted": Weakness(
         "what was read before a closing may be posted after it",
-        _patched(_PROMOTING, lock_free_shards=_uncounted),
-        alive="it takes an epoch that goes on though Redis lost what only a flusher had read",
+        _patched(_STANDING_STILL, lock_free_shards=_uncounted),
+        alive="an epoch goes on in another run only when every gateway was heard; see counted_unheard",
     ),
     "doubt": Weakness(
         "a call without a key is sent again when its answer is lost",
         _of(_HURRIED | {"keyed": 0.3, "faults": 12, "kinds": {"drop_link": 1}}, calls=_Eager),
         first=30,
+    ),
+    "counted_unheard": Weakness(
+        "what was read before a closing may be posted after it, and an epoch goes on whoever stood still",
+        lambda: Design(mood=_STANDING_STILL, closings=_Heedless, patches={"lock_free_shards": _uncounted}),
+        first=16,
     ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }

@@ -36,6 +36,7 @@ ACCOUNTS = ("a:llm:tokens:", "b:llm:tokens:", ":llm:tokens:")
 _MAX_STEPS = 60_000
 _QUIET_S = 240
 _LONGEST_TTL_S = 30
+_HIDING = 8
 _LONGEST_DELAY_S = 20  # what a link that broke still delivers may make a hold as late as this
 
 
@@ -63,13 +64,13 @@ class World:
         self.seed = seed
         self.design = design
         self.chance = Random(seed)
-        self.mood: Mood = replace(draw(self.chance), **design.mood)
+        self.mood: Mood = _mood(seed, self.chance, design)
         self.loop = VirtualLoop(Random(seed ^ 0x5EED), _MAX_STEPS)
         self.accounts = ACCOUNTS[: self.mood.accounts]
         self.history = History()
         self.trace: list[tuple[Any, ...]] = []
         self.complaints: list[str] = []
-        self.redis = SimRedis(self.loop)
+        self.redis = SimRedis(self.loop, hides_run=self.mood.hides_run)
         self.tables = Tables()
         self.faults = Faults(self)
         self.weather = Weather(self.chance, self.mood.slowness, self.faults.tick)
@@ -174,7 +175,7 @@ def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]
 
     What is global for the process is set meanwhile: few shards, chance, and where log events go.
     """
-    mood = replace(draw(Random(seed)), **design.mood)
+    mood = _mood(seed, Random(seed), design)
     clock = Clock(seed)
     values = _VALUES | {"SEQ_FULL": mood.seq_full, "time": clock, "uuid4": clock.uuid4} | dict(design.patches)
     with _values(values, _ROOMS), _values(_BOOKING, _POSTING_ROOMS), _chance(seed):
@@ -190,6 +191,12 @@ def run_world(seed: int, design: Design, check: Callable[[World], Iterable[str]]
             finally:
                 world.end()
     return world
+
+
+def _mood(seed: int, chance: Random, design: Design) -> Mood:
+    """Draw the mood of a world; in every eighth the server hides its run, as managed ones may."""
+    mood = replace(draw(chance), hides_run=seed % _HIDING == 0)
+    return replace(mood, **design.mood)
 
 
 @contextlib.contextmanager

@@ -176,3 +176,45 @@ async def test_another_run_of_the_server_is_fenced_before_the_next_call(stand: S
     await stand.decider.allocate(call(), ACCOUNT, 5)
     await stand.decider.allocate(call(), ACCOUNT, 5)
     assert stand.fence.raised == raised + 1
+
+
+async def test_no_call_goes_on_while_a_fence_looks_at_another_run(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripts may be there: one fence loads them, and another process asks for the next."""
+    await stand.decider.allocate(call(), ACCOUNT, 5)
+    looking, done_looking, raise_up = asyncio.Event(), asyncio.Event(), stand.fence.raise_up
+
+    async def look() -> Mapping[int, int]:
+        looking.set()
+        await done_looking.wait()
+        return await raise_up()
+
+    monkeypatch.setattr(stand.fence, "raise_up", look)
+    stand.calls.suspect()
+    first = asyncio.ensure_future(stand.decider.allocate(call(), ACCOUNT, 5))
+    await looking.wait()
+    second = asyncio.ensure_future(stand.decider.allocate(call(), ACCOUNT, 5))
+    head = await stand.calls.head(stand.shard)
+    assert not second.done()
+    assert await stand.calls.head(stand.shard) == head
+    done_looking.set()
+    await asyncio.gather(first, second)
+    assert (await stand.calls.head(stand.shard)).seq == head.seq + 2
+
+
+async def test_a_fence_that_fails_leaves_another_run_suspect(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> Mapping[int, int]:
+        raise MeterUnavailableError("away")
+
+    await stand.decider.allocate(call(), ACCOUNT, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(stand.fence, "raise_up", fail)
+        stand.calls.suspect()
+        with pytest.raises(MeterUnavailableError, match="away"):
+            await stand.decider.allocate(call(), ACCOUNT, 5)
+    raised = stand.fence.raised
+    await stand.decider.allocate(call(), ACCOUNT, 5)
+    assert stand.fence.raised == raised + 1
