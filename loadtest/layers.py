@@ -76,7 +76,7 @@ class _ReadyMeter:
     def __init__(self, answer: Reserved) -> None:
         self._answer = answer
 
-    async def reserve(self, *_: Any) -> Reserved:
+    async def reserve(self, *_: Any, **_named: Any) -> Reserved:
         """Answer, as a ``Meter``."""
         return self._answer
 
