@@ -137,6 +137,8 @@ async def _posted(app: FastLane) -> bytes:
     if found is None:
         raise AssertionError("reserve is not on the fast lane")
     request_id, answer = await found[0].posted(dict(_PAIRS), _PAIRS, _BODY, found[1])
+    if answer.status != 200:
+        raise AssertionError(f"a layer was timed with an error: {answer.body!r}")
     return written(answer, request_id, close=False)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.entries import SEQ_LIMIT, Position, entry_id, entry_position
-from gateway.domain.holds import Hold, HoldLeg, hold_id_of, hold_scales
+from gateway.domain.holds import OVERAGES, Hold, HoldLeg, Overage, hold_id_of, hold_overage, hold_scales
 from gateway.domain.times import rfc3339, unix_ms
 
 positions = st.builds(Position, st.integers(0, 8191), st.integers(0, SEQ_LIMIT - 1))
@@ -30,9 +30,15 @@ def test_entry_ids_are_in_the_order_of_the_journal(
     assert (one < two) == (entry_id(*one) < entry_id(*two))
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 2**96 - 1))
-def test_a_hold_id_carries_the_scales_of_its_legs(scales: list[int], nonce: int) -> None:
-    assert hold_scales(hold_id_of(scales, f"{nonce:024x}")) == tuple(scales)
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(0, 2**96 - 1), st.sampled_from(OVERAGES)
+)
+def test_a_hold_id_carries_the_scales_of_its_legs_and_its_rule(
+    scales: list[int], nonce: int, overage: Overage
+) -> None:
+    hold_id = hold_id_of(scales, f"{nonce:024x}", overage)
+    assert hold_scales(hold_id) == tuple(scales)
+    assert hold_overage(hold_id) == overage
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,7 @@ def test_a_hold_id_carries_the_scales_of_its_legs(scales: list[int], nonce: int)
 )
 def test_a_text_that_cannot_be_a_holds_id(text: str) -> None:
     assert hold_scales(text) is None
+    assert hold_overage(text) == "allow"  # no hold is found by it, whatever the rule
 
 
 def test_an_open_hold_past_its_time_is_expired_to_who_reads_it() -> None:
