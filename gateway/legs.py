@@ -58,8 +58,9 @@ def _with(read: Arguments, asked: Asked, first: LegWords, also: object) -> Asked
     for index, leg in enumerate(also):
         place = f"also[{index}]"
         account, amount, scale = _leg(read, place, first, leg)
-        if account and account in (known for known, _ in legs):
-            twin = [known for known, _ in legs].index(account)
+        known = [paying for paying, _ in legs]
+        if account and account in known:
+            twin = known.index(account)
             read.fail(place, "VAL_LEG_DUPLICATE", f"is the same account as leg {twin}")
         legs.append((account, amount))
         scales.append(scale)
@@ -77,7 +78,7 @@ def _leg(read: Arguments, place: str, first: LegWords, leg: object) -> tuple[str
     amount = first["amount"] if leg.get("amount") is None else leg["amount"]
     # Without an amount of its own, what is wrong with the first leg's has been said there.
     scaled = 0 if amount is None else part.positive("amount", amount, scale)
-    account = part.account(*(words[name] for name in _ACCOUNT))
+    account = part.account(words["user_id"], words["event_type"], words["unit"], words["resource"])
     _refuse_unknown(part, leg, _LEG)
     read.take(place, part)
     return account, scaled, scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import cast
 
 from gateway.domain.amounts import scale_of, to_decimal
 from gateway.domain.decisions import Denied
@@ -40,14 +41,13 @@ def account_limits(account_text: str, standings: Standings) -> AccountLimits:
 def leg_limits(entry: Entry) -> list[LegLimit]:
     """Say the limits of its legs as an entry left them; a hold that it made is open now."""
     made = entry.verb == "reserve"
-    return [
-        {
-            **_limit(state, parse_account(entry.legs[leg].account).unit, entry.at_ms, state.level + made),
-            "leg": leg,
-        }
-        for leg, text in limit_texts(entry.limits).items()
-        for state in read_limits(text)
-    ]
+    found: list[LegLimit] = []
+    for leg, text in limit_texts(entry.limits).items():
+        unit = parse_account(entry.legs[leg].account).unit
+        found += [
+            _of_leg(leg, _limit(state, unit, entry.at_ms, state.level + made)) for state in read_limits(text)
+        ]
+    return found
 
 
 def refusing_limits(denied: Denied) -> list[LegLimit]:
@@ -55,7 +55,7 @@ def refusing_limits(denied: Denied) -> list[LegLimit]:
     if denied.state is None:
         return []
     unit, state = parse_account(denied.account).unit, denied.state
-    return [{**_limit(state, unit, state.at_ms, state.level), "leg": denied.leg}]
+    return [_of_leg(denied.leg, _limit(state, unit, state.at_ms, state.level))]
 
 
 def decision(hold_id: str, rows: Sequence[DecidedRow]) -> Decision:
@@ -68,17 +68,25 @@ def decision(hold_id: str, rows: Sequence[DecidedRow]) -> Decision:
     }
 
 
+def _of_leg(leg: int, said: AccountLimit) -> LegLimit:
+    """Add the leg to what was just said of its limit; a copy would take as long again."""
+    mine = cast("LegLimit", said)
+    mine["leg"] = leg
+    return mine
+
+
 def _limit(state: LimitState, unit: str, now_ms: int, open_holds: int) -> AccountLimit:
     limit, of_holds = state.limit, state.limit.per == CONCURRENCY
     used = open_holds if of_holds else state.used_at(now_ms)
+    scale = scale_of(unit) if limit.per == AMOUNT else 0
     return {
         "name": limit.name,
         "per": limit.per,
-        "limit": _number(state, unit, limit.limit),
+        "limit": to_decimal(limit.limit, scale),
         "window_seconds": None if of_holds else limit.window_ms // 1000,
         "shadow": limit.shadow,
-        "used": _number(state, unit, used),
-        "remaining": _number(state, unit, max(limit.limit - used, 0)),
+        "used": to_decimal(used, scale),
+        "remaining": to_decimal(max(limit.limit - used, 0), scale),
         "reset_after": None if of_holds else state.free_in_ms(now_ms) / 1000,
         "shadow_refusals": state.shadowed,
     }

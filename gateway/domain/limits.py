@@ -7,6 +7,7 @@ one window. A concurrency limit counts open holds. The scripts decide; here thei
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -132,8 +133,16 @@ def limit_texts(seen: str) -> dict[int, str]:
 
 
 def _read_limit(text: str) -> LimitState:
-    name, per, limit, window_ms, mode, _since, level, at_ms, rest, shadowed = text.split(",")
+    allowed, _since, level, at_ms, rest, shadowed = text.rsplit(",", 5)
+    limit, passed_by = _read_allowed(allowed)
+    return LimitState(limit, int(level), int(at_ms), int(rest), int(shadowed), passed_by)
+
+
+@lru_cache(maxsize=4096)
+def _read_allowed(text: str) -> tuple[Limit, bool]:
+    """Read what stays the same from entry to entry; every granted call of an account with limits asks."""
+    name, per, limit, window_ms, mode = text.split(",")
     if per not in _LETTERS:
         raise ValueError(f"no limit counts per {per}")
-    allowed = Limit(unquote(name), _LETTERS[per], int(limit), int(window_ms), shadow=mode != _ENFORCED)
-    return LimitState(allowed, int(level), int(at_ms), int(rest), int(shadowed), passed_by=mode == _PASSED_BY)
+    shadow, passed_by = mode != _ENFORCED, mode == _PASSED_BY
+    return Limit(unquote(name), _LETTERS[per], int(limit), int(window_ms), shadow), passed_by
