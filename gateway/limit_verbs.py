@@ -19,6 +19,7 @@ from gateway.domain.limits import (
     WINDOW_MIN_SECONDS,
     Limit,
     Per,
+    any_passed_by,
     limit_texts,
     read_limits,
 )
@@ -113,7 +114,7 @@ def note_refusals(observer: Observer, verb: str, decision: Denied | Done) -> Non
     """Let the observer know what was refused, or would have been by shadow limits."""
     if isinstance(decision, Denied):
         observer.refused(verb, decision.reason)
-    elif not decision.replayed:
+    elif not decision.replayed and any_passed_by(decision.entry.limits):
         texts = limit_texts(decision.entry.limits).values()
         passed = Counter(
             CONCURRENCY if state.limit.per == CONCURRENCY else "limit"

@@ -132,6 +132,11 @@ def limit_texts(seen: str) -> dict[int, str]:
     return found
 
 
+def any_passed_by(seen: str) -> bool:
+    """Say whether these limits have one that was passed by, without reading them: no name has a comma."""
+    return f",{_PASSED_BY}," in seen
+
+
 def _read_limit(text: str) -> LimitState:
     allowed, _since, level, at_ms, rest, shadowed = text.rsplit(",", 5)
     limit, passed_by = _read_allowed(allowed)
