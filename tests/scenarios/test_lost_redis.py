@@ -13,6 +13,8 @@ from gateway.client import MeterClient
 from gateway.servers import RunningServers, start_servers
 from gateway.servers.redis_server import RedisServer
 
+PATIENT_MS = "20000"  # a busy machine takes its time to start the flusher
+
 
 @pytest.fixture
 def postgres() -> Iterator[RunningServers]:
@@ -31,9 +33,8 @@ def lose_everything(server: RedisServer) -> None:
 def test_an_empty_redis_is_filled_from_the_ledger_as_it_is_asked(
     run: Run, postgres: RunningServers, redis_server: RedisServer
 ) -> None:
-    gateway = run(
-        "serve", "--port", "0", REDIS_URL=redis_server.url, DATABASE_URL=postgres.database_url, AUTH="off"
-    )
+    urls = {"REDIS_URL": redis_server.url, "DATABASE_URL": postgres.database_url}
+    gateway = run("serve", "--port", "0", AUTH="off", REPORT_WAIT_MS=PATIENT_MS, **urls)
     with MeterClient(gateway.url(), namespace="acme") as meter:
         meter.allocate("alice", "llm_call", 100, "tokens")
         open_hold = meter.reserve("alice", "llm_call", 30, "tokens")["reservation_id"]
@@ -69,9 +70,8 @@ def test_an_empty_redis_is_filled_from_the_ledger_as_it_is_asked(
 def test_a_restarted_redis_that_lost_nothing_keeps_its_epoch(
     run: Run, postgres: RunningServers, redis_server: RedisServer
 ) -> None:
-    gateway = run(
-        "serve", "--port", "0", REDIS_URL=redis_server.url, DATABASE_URL=postgres.database_url, AUTH="off"
-    )
+    urls = {"REDIS_URL": redis_server.url, "DATABASE_URL": postgres.database_url}
+    gateway = run("serve", "--port", "0", AUTH="off", REPORT_WAIT_MS=PATIENT_MS, **urls)
     with MeterClient(gateway.url(), namespace="acme") as meter:
         first = meter.allocate("alice", "llm_call", 100, "tokens")["entry_id"]
         redis_server.kill()

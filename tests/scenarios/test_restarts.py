@@ -12,7 +12,8 @@ from gateway.client import MeterClient
 
 def serve(run: Run, data_dir: Path, *, drain_seconds: int = 2) -> tuple[object, MeterClient]:
     # A flusher whose databases died with its gateway goes on looking for them for as long.
-    command = run("serve", "--port", "0", DATA_DIR=str(data_dir), DRAIN_SECONDS=str(drain_seconds))
+    waits = {"DRAIN_SECONDS": str(drain_seconds), "REPORT_WAIT_MS": "20000"}
+    command = run("serve", "--port", "0", DATA_DIR=str(data_dir), **waits)
     return command, MeterClient(command.url(), namespace="acme")
 
 
