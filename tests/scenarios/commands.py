@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import IO, Any
 
 _SERVES_ON = "Quotagate serves on "
-_START_S = 30
+_START_S = 90
 _STOP_S = 30
 
 
@@ -44,9 +45,13 @@ class Command:
         self._reader.start()
 
     def wait_for(self, beginning: str) -> str:
-        """Wait until it says a line that begins so; give the line."""
+        """Wait until it says a line that begins so; give the line. Other lines do not prolong the wait."""
+        deadline = time.monotonic() + _START_S
         while True:
-            line = self._lines.get(timeout=_START_S)
+            try:
+                line = self._lines.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"it never said {beginning!r}: {self.said}") from None
             if line.startswith(beginning):
                 return line
             assert line, f"it ended: {self.said}"

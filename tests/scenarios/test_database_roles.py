@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from commands import Run
 
-from gateway.servers import RunningServers
+from gateway.servers import RedisServer, RunningServers
 
 ACCOUNT = {"user_id": "alice", "event_type": "llm_call", "unit": "tokens"}
 
@@ -27,9 +27,9 @@ def owned_url(servers: RunningServers) -> Iterator[str]:
 
 
 def test_a_plain_owner_serves_and_an_application_cannot(
-    run: Run, servers: RunningServers, owned_url: str
+    run: Run, servers: RunningServers, redis_server: RedisServer, owned_url: str
 ) -> None:
-    urls = {"REDIS_URL": servers.redis_url.replace("db=0", "db=14"), "LEDGER_RETENTION_MONTHS": "1"}
+    urls = {"REDIS_URL": redis_server.url, "LEDGER_RETENTION_MONTHS": "1"}
     urls["DURABILITY_TIMEOUT_MS"] = "30000"
     gateway = run("serve", "--port", "0", DATABASE_URL=owned_url, **urls)
     url = gateway.url()

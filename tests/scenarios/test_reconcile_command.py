@@ -12,7 +12,7 @@ import psycopg
 from commands import Run
 
 from gateway.client import MeterClient
-from gateway.servers import RunningServers
+from gateway.servers import RedisServer, RunningServers
 
 
 def reconcile(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
@@ -40,11 +40,13 @@ def wait_for_drift(url: str, expected: str) -> None:
         time.sleep(0.05)
 
 
-def test_drift_is_shown_found_repaired_and_gone(servers: RunningServers, run: Run) -> None:
+def test_drift_is_shown_found_repaired_and_gone(
+    servers: RunningServers, redis_server: RedisServer, run: Run
+) -> None:
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE reconcile_command")
     environ = {
-        "REDIS_URL": servers.redis_url.replace("db=0", "db=14"),
+        "REDIS_URL": redis_server.url,
         "DATABASE_URL": servers.database_url.replace("/quotagate?", "/reconcile_command?"),
     }
     own = {"PORT": "0", "AUTH": "off", "RECONCILE_INTERVAL_SECONDS": "1", "FLUSH_INTERVAL_MS": "5"}
