@@ -10,6 +10,9 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from gateway.http_server import server_config
+from gateway.settings import Settings
+
 _BACKLOG = 2048
 ANNOUNCED = "Echo serves on "
 
@@ -25,19 +28,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 def config() -> uvicorn.Config:
-    """Give the settings of the gateway's own server (a test holds the two together)."""
-    return uvicorn.Config(
-        echo,
-        loop="none",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        backlog=_BACKLOG,
-    )
+    """Give the options of the gateway's own server, with the protocol that uvicorn brings."""
+    return server_config(echo, Settings().drain_seconds, http="httptools")
 
 
 async def _serve() -> None:
