@@ -63,9 +63,10 @@ class Change(NamedTuple):
 
 
 @cache
-def changes() -> list[Change]:
-    """Give every change of every verb and fragment that is still Lua."""
-    return [change for file in _files() for change in _changes_of(file) if _compiles(change)]
+def changes(verb: str | None = None) -> list[Change]:
+    """Give every change that is still Lua of every verb and fragment, or of one."""
+    found = (change for file in _files() for change in _changes_of(file))
+    return [change for change in found if verb in {None, change.verb} and _compiles(change)]
 
 
 def changed_scripts(change: Change) -> dict[str, Script]:
