@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from desk import A, B, Desk
-from limiting import DAY_MS, drop, per_minute, set_limit, short, states, used
+from limiting import DAY_MS, per_minute, set_limit, short, used
 
 from gateway.domain.limits import Limit
 
