@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desk import START_MS, A, Desk
+from desk import START_MS, A, B, C, Desk
 
 CLOSED_MS = START_MS - 500
 UNLIMITED = -(2**53 - 1)
@@ -62,3 +62,65 @@ async def test_a_hold_stays_at_its_size_once_its_period_has_closed(
     reply = await desk.extend("h", 90_000, added)
     assert reply[0] == word
     assert word == "DONE" or reply[1:] == ["-1", "closed"]
+
+
+@pytest.mark.parametrize("when", ["in time", "late", "late, when it was swept"])
+@pytest.mark.parametrize(
+    ("over", "actual", "balance"),
+    [
+        (0, 0, 190),
+        (0, 4, 190),
+        (0, 10, 190),
+        (0, 15, 185),
+        (3, 15, 188),  # what is used beyond the hold comes out of what had lapsed
+        (-4, 4, 194),  # four more could have been carried over
+        (UNLIMITED, 4, 196),
+    ],
+)
+async def test_a_hold_of_a_closed_period_leaves_the_same_whenever_it_is_charged(
+    desk: Desk, when: str, over: int, actual: int, balance: int
+) -> None:
+    await install_closed(desk, over=over)
+    if when != "in time":
+        desk.now += 60_000
+    if when == "late, when it was swept":
+        assert (await desk.sweep())[2] == "1"
+    assert (await desk.commit("h", actual))[0] == "DONE"
+    assert await desk.standing(A) == (balance, 0)
+
+
+@pytest.mark.parametrize(("over", "balance"), [(-10, 200), (-9, 199), (0, 190), (7, 190), (UNLIMITED, 200)])
+@pytest.mark.parametrize("how", ["released", "expired", "undone"])
+async def test_a_hold_of_a_closed_period_that_is_dropped_gives_back_what_could_be_carried_over(
+    desk: Desk, how: str, over: int, balance: int
+) -> None:
+    await install_closed(desk, over=over)
+    if how == "released":
+        await desk.release("h")
+    elif how == "expired":
+        await desk.balance(A, at=START_MS + 60_000)
+    else:
+        await desk.undo("reserve", "h", "duplicate:1-1", A, 10)
+    assert await desk.standing(A) == (balance, 0)
+    words = await desk.link.call("HGET", desk.account_key(A), "period")
+    assert words.split(" ")[2] == str(over + 10 if over != UNLIMITED else over)
+
+
+async def test_each_leg_of_a_hold_follows_the_period_of_its_own_account(desk: Desk) -> None:
+    await desk.known(B, balance=100)
+    await install_closed(desk, C)
+    await install_closed(desk, A)
+    terms = f"{START_MS + 60_000} {CLOSED_MS - 1} {B} 10 {A} 10 {C} 10"
+    await desk.link.call("HSET", desk.hold_key("h"), "terms", terms)
+    await desk.link.call("HSET", desk.account_key(B), "reserved", "10", "next_ms", START_MS + 60_000)
+    await desk.link.call("ZADD", desk.holds_key(B), START_MS + 60_000, "h")
+    await desk.link.call("ZADD", desk.keys.due, START_MS + 60_000, f"acme:{B}")
+    reply = await desk.commit("h", 1, 2, 3)
+    assert [await desk.standing(account) for account in (B, A, C)] == [(99, 0), (190, 0), (190, 0)]
+    assert [(head.split(" ")[6:8]) for head in desk.tail[:-3]] == [[A, "-8"], [C, "-7"]]
+    assert [(leg.account, leg.balance) for leg in (await desk.entries())[-1].legs] == [
+        (B, 99),
+        (A, 190),
+        (C, 190),
+    ]
+    assert reply[0] == "DONE"
