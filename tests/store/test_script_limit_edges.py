@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from desk import A, B, Desk
-from limiting import DAY_MS, per_minute, set_limit, short, used
+from desk import START_MS, A, B, Desk
+from limiting import DAY_MS, per_minute, set_limit, short, states, used
 
-from gateway.domain.limits import Limit
+from gateway.domain.limits import Limit, limit_texts, read_limits
 
 
 @pytest.fixture
@@ -75,3 +75,117 @@ async def test_of_two_limits_the_one_named_is_the_longer_whatever_their_order(ri
     for account in (A, B):
         await rich.consume(account, 100)
         assert short(await rich.consume(account, 1, check=1))[8:] == ["864000", "limit", "a:long"]
+
+
+async def test_a_single_one_beyond_a_hold_is_counted(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(100))
+    rich.now += 1
+    await rich.reserve("a", [(A, 10)])
+    await rich.commit("a", 11)
+    assert await used(rich) == 11
+
+
+async def test_a_hold_that_was_made_by_a_clock_ahead_is_given_back_whole(rich: Desk) -> None:
+    """As after a change of epoch, when the shard's time may be earlier than before."""
+    limit = f"m,a,60000,60000,e,{START_MS},100,{START_MS},0,0"
+    terms = f"{START_MS + 90_000} {START_MS + 700} {B} 60"
+    await rich.link.call("DEL", rich.account_key(B))
+    await rich.install(B, f"|{limit}", 10**9, 60, 1, "h", START_MS + 90_000, terms, "")
+    await rich.release("h")
+    assert await used(rich, B) == 40
+
+
+async def test_a_limit_that_was_lowered_since_takes_back_as_much_as_has_not_flowed_out_of_it(
+    rich: Desk,
+) -> None:
+    await set_limit(rich, A, per_minute(100))
+    rich.now += 1
+    await rich.reserve("a", [(A, 90)], ttl_ms=10**6)
+    await set_limit(rich, A, per_minute(20))
+    rich.now += 150_000  # fifty have flowed out
+    await rich.consume(A, 50)
+    assert await used(rich) == 90
+    await rich.release("a")
+    assert await used(rich) == 50
+
+
+async def test_a_limit_that_was_lowered_after_all_had_flowed_out_gives_no_credit(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(100))
+    rich.now += 1
+    await rich.reserve("a", [(A, 90)], ttl_ms=10**6)
+    rich.now += 60_000
+    await set_limit(rich, A, per_minute(1))
+    rich.now += 1
+    await rich.consume(A, 5)
+    await rich.release("a")
+    assert await used(rich) == 0
+    assert (await rich.consume(A, 1, check=1))[0] == "DONE"
+    assert short(await rich.consume(A, 1, check=1))[8:] == ["60000", "limit", "a:m"]
+
+
+async def test_the_largest_give_back_is_exact(rich: Desk) -> None:
+    largest = 2**53 - 1
+    await rich.adjust(B, largest - 10**9)
+    await set_limit(rich, B, per_minute(largest))
+    rich.now += 1
+    await rich.reserve("a", [(B, largest)])
+    await rich.commit("a", 2**52 + 1)
+    assert await used(rich, B) == 2**52 + 1
+
+
+async def test_who_gives_back_was_not_passed_by(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(10, shadow=True))
+    rich.now += 1
+    await rich.reserve("a", [(A, 10)])
+    await rich.reserve("b", [(A, 5)])
+    reply = await rich.commit("a", 4)
+    (state,) = read_limits(limit_texts(reply[3].split(" ")[-1])[0])
+    assert (state.passed_by, state.shadowed, state.level) == (False, 1, 4)
+
+
+class TestSetAgain:
+    """A limit that is set again while something of it is used."""
+
+    @pytest.fixture
+    async def full(self, rich: Desk) -> Desk:
+        """A has used all of a hundred a minute, 100 milliseconds ago: a sixth of one has flowed out."""
+        await set_limit(rich, A, per_minute(100))
+        rich.now += 1
+        await rich.reserve("a", [(A, 100)])
+        rich.now += 100
+        return rich
+
+    async def test_what_was_held_before_is_given_back(self, rich: Desk) -> None:
+        await set_limit(rich, A, per_minute(100))
+        rich.now += 1
+        await rich.reserve("a", [(A, 100)])
+        await set_limit(rich, A, per_minute(200))
+        await rich.release("a")
+        assert await used(rich) == 0
+
+    async def test_the_part_of_one_that_has_flowed_out_is_kept(self, full: Desk) -> None:
+        await set_limit(full, A, per_minute(50))
+        state = (await states(full, A))["m"]
+        assert (state.used_at(full.now), state.free_in_ms(full.now)) == (100, 119_800)
+
+    async def test_in_another_window_it_counts_as_used(self, full: Desk) -> None:
+        await set_limit(full, A, Limit("m", "amount", 50, 120_000, shadow=False))
+        state = (await states(full, A))["m"]
+        assert (state.used_at(full.now), state.free_in_ms(full.now)) == (100, 240_000)
+
+    async def test_and_whole(self, rich: Desk) -> None:
+        await set_limit(rich, A, per_minute(1))
+        rich.now += 1
+        await rich.consume(A, 1)
+        await set_limit(rich, A, Limit("m", "amount", 1, 120_000, shadow=False))
+        assert (await states(rich, A))["m"].free_in_ms(rich.now) == 120_000
+
+    @pytest.mark.parametrize(("shadow", "shadowed"), [(True, 1), (False, 0)])
+    async def test_a_shadow_remembers_what_it_would_have_refused(
+        self, rich: Desk, *, shadow: bool, shadowed: int
+    ) -> None:
+        await set_limit(rich, A, per_minute(10, shadow=True))
+        rich.now += 1
+        await rich.consume(A, 11, check=1)
+        await set_limit(rich, A, per_minute(20, shadow=shadow))
+        assert (await states(rich, A))["m"].shadowed == shadowed
