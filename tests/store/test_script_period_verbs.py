@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from desk import START_MS, A, Desk, Reply
+from desk import START_MS, A, Desk
+from period_calls import BODY, FIRST, LAST, close, days, open_, set_, words
 
 from gateway.store.pipeline import Word
 
 LARGEST = 2**53 - 1
 NONE = -LARGEST  # no carry-over limit
-ANCHOR, FIRST, LAST = "2096-01-01", "2096-09-01", "2096-09-30"
-BODY = '{"reason":"why"}'
+ANCHOR = "2096-01-01"
 
 
 async def install(
@@ -22,31 +22,6 @@ async def install(
     holds = ["h", START_MS + 60_000, f"{START_MS + 60_000} {START_MS} {A} {reserved}", ""] if reserved else []
     installed = await desk.install(A, words, balance, reserved, len(holds) // 4, *holds)
     assert installed == ["INSTALLED", "-1"]
-
-
-async def words(desk: Desk) -> list[str]:
-    found: str = await desk.link.call("HGET", desk.account_key(A), "period")
-    return found.split(" ")
-
-
-async def close(desk: Desk, day: str = LAST, ticket: str = "", key: str = "", at: Word = "") -> Reply:
-    return await desk.change("close_period", "", key, "", A, day, ticket, BODY, at=at)
-
-
-async def open_(
-    desk: Desk, day: str = FIRST, given: Word = "", ticket: str = "", key: str = "", at: Word = ""
-) -> Reply:
-    return await desk.change("open_period", "", key, "", A, day, ticket, given, BODY, at=at)
-
-
-async def set_(desk: Desk, *terms: Word, key: str = "") -> Reply:
-    return await desk.change("set_period", "", key, "", A, *terms, BODY)
-
-
-async def days(desk: Desk) -> set[str]:
-    """Give the days that the account remembers as opened or closed."""
-    names = (await desk.link.call("HGETALL", desk.account_key(A)))[::2]
-    return {name for name in names if name.startswith(("open:", "close:"))}
 
 
 class TestClosing:
