@@ -1,4 +1,4 @@
-"""What tests of periods ask of the scripts: set, opened and closed by hand, and what an account has of them."""
+"""What tests of periods ask of the scripts: set, opened, closed by hand, and what an account has of them."""
 
 from __future__ import annotations
 
