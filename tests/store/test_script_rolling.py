@@ -147,9 +147,19 @@ async def test_an_account_that_is_not_in_redis_is_asked_for(desk: Desk) -> None:
     assert reply == ["LOAD", "-1", f"{START_MS}:{START_MS}", "", f"acme:{A}"]
 
 
-async def test_days_that_the_ledger_has_known_for_a_minute_are_forgotten(desk: Desk) -> None:
-    await install(desk, terms())
-    await roll(desk, terms(), DUE_MS, *SEPTEMBER)
+@pytest.mark.parametrize(
+    ("known", "remembered"),
+    [
+        (terms(), {"close:2096-09-30", "open:2096-10-01"}),
+        (terms(opened="2096-10-01"), {"close:2096-09-30"}),
+    ],
+)
+async def test_days_that_the_ledger_has_known_for_a_minute_are_forgotten(
+    desk: Desk, known: str, remembered: set[str]
+) -> None:
+    await install(desk, known)
+    await roll(desk, known, DUE_MS, *SEPTEMBER)
+    assert await days(desk) == remembered
     await desk.posted(1)
     desk.now += 60_001
     known = " ".join(await words(desk))
