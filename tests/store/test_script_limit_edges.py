@@ -95,6 +95,15 @@ async def test_a_hold_that_was_made_by_a_clock_ahead_is_given_back_whole(rich: D
     assert await used(rich, B) == 40
 
 
+async def test_nothing_flows_out_while_the_time_is_behind_and_it_is_told_as_of_now(rich: Desk) -> None:
+    limit = f"m,a,100,60000,e,{START_MS},50,{START_MS + 700},0,0"
+    await rich.link.call("DEL", rich.account_key(B))
+    await rich.install(B, f"|{limit}", 10**9, 0, 0)
+    await rich.consume(B, 1)
+    state = (await states(rich, B))["m"]
+    assert (state.level, state.at_ms, state.rest) == (51, START_MS, 0)
+
+
 async def test_a_limit_that_was_lowered_since_takes_back_as_much_as_has_not_flowed_out_of_it(
     rich: Desk,
 ) -> None:
