@@ -72,6 +72,7 @@ async def test_a_hold_stays_at_its_size_once_its_period_has_closed(
         (0, 4, 190),
         (0, 10, 190),
         (0, 15, 185),
+        (3, 11, 190),
         (3, 15, 188),  # what is used beyond the hold comes out of what had lapsed
         (-4, 4, 194),  # four more could have been carried over
         (UNLIMITED, 4, 196),
@@ -124,3 +125,17 @@ async def test_each_leg_of_a_hold_follows_the_period_of_its_own_account(desk: De
         (C, 190),
     ]
     assert reply[0] == "DONE"
+
+
+async def test_where_nothing_is_given_back_no_lapse_is_written(desk: Desk) -> None:
+    await install_closed(desk)
+    await desk.commit("h", 10)
+    assert desk.tail == []
+    assert [entry.verb for entry in await desk.entries()] == ["commit"]
+
+
+async def test_the_lowest_number_does_not_become_no_limit(desk: Desk) -> None:
+    await install_closed(desk, over=UNLIMITED + 1)
+    await desk.commit("h", 15)
+    words = await desk.link.call("HGET", desk.account_key(A), "period")
+    assert words.split(" ")[2] == str(UNLIMITED + 1)
