@@ -198,3 +198,10 @@ class TestSetAgain:
         await rich.consume(A, 11, check=1)
         await set_limit(rich, A, per_minute(20, shadow=shadow))
         assert (await states(rich, A))["m"].shadowed == shadowed
+
+
+async def test_of_a_window_that_is_overfull_nothing_is_left_and_no_less(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(100))
+    rich.now += 1
+    await rich.consume(A, 150)
+    assert short(await rich.consume(A, 1, check=1))[6:] == ["0", "1", "30600", "limit", "a:m"]
