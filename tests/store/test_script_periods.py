@@ -139,3 +139,15 @@ async def test_the_lowest_number_does_not_become_no_limit(desk: Desk) -> None:
     await desk.commit("h", 15)
     words = await desk.link.call("HGET", desk.account_key(A), "period")
     assert words.split(" ")[2] == str(UNLIMITED + 1)
+
+
+async def test_what_lapses_with_an_expiry_is_told_after_it_and_is_the_last_change_of_its_account(
+    desk: Desk,
+) -> None:
+    await install_closed(desk)
+    await desk.balance(A, at=START_MS + 60_000)
+    expired, lapsed, *rest = desk.tail
+    assert (expired.split(" ")[0], lapsed.split(" ")[0]) == ("expire", "lapse")
+    assert lapsed.split(" ")[6:] == [A, "-10", "0", "10", "190", "0"]
+    assert rest == ["1-1", "2", "EXPIRED"]
+    assert await desk.link.call("HGET", desk.account_key(A), "seq") == "1"
