@@ -205,3 +205,12 @@ async def test_of_a_window_that_is_overfull_nothing_is_left_and_no_less(rich: De
     rich.now += 1
     await rich.consume(A, 150)
     assert short(await rich.consume(A, 1, check=1))[6:] == ["0", "1", "30600", "limit", "a:m"]
+
+
+async def test_a_release_gives_its_own_request_back_and_no_other(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(100, "requests"))
+    rich.now += 1
+    for name in ("a", "b", "c"):
+        await rich.reserve(name, [(A, 5)])
+    await rich.release("b")
+    assert await used(rich) == 2
