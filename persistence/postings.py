@@ -52,7 +52,7 @@ _HOUR_MS = 3_600_000
 Key = tuple[str, str]
 
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
-# What a hold of a closed period gives back lapses with no word of its own: whoever settled it did not ask for that.
+# What a hold of a closed period gives back lapses with no body: whoever settled it did not ask for that.
 _LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
