@@ -18,7 +18,7 @@ import typer
 
 from gateway import key_commands, limit_commands, proxy_command, reconcile_command
 from gateway.errors import MeterError
-from gateway.options import DAYS_MAX, sound_namespace
+from gateway.options import DAYS_MAX, sound_namespace, sound_url
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
 from gateway.settings import Settings, SettingsError, settings_rows
@@ -191,11 +191,15 @@ def restore(
 @cli.command()
 def replay(
     trace: Trace,
-    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str, typer.Option(callback=sound_url, help="Where the gateway is.")
+    ] = "http://127.0.0.1:8080",
     speed: Speed = 0,
     concurrency: Concurrency = 8,
     limit: Limit = None,
-    namespace: Annotated[str | None, typer.Option(help="Whose quota to spend.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(callback=sound_namespace, help="Whose quota to spend.")
+    ] = None,
 ) -> None:
     """Replay a trace of LLM requests against a running gateway and report what it did.
 

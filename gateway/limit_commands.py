@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.domain.limits import PERS
+from gateway.options import sound_namespace, sound_url
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ User = Annotated[str | None, typer.Option(help="Whose account.", show_default="t
 EventType = Annotated[str, typer.Option(help="What is metered.")]
 Unit = Annotated[str, typer.Option(help="What is counted.")]
 Resource = Annotated[str | None, typer.Option(help="Of what resource.", show_default="none")]
-Namespace = Annotated[str | None, typer.Option(help="Whose namespace.", show_default="the key's")]
-Url = Annotated[str, typer.Option(help="Where the gateway is.")]
+Namespace = Annotated[
+    str | None,
+    typer.Option(callback=sound_namespace, help="Whose namespace.", show_default="the key's"),
+]
+Url = Annotated[str, typer.Option(callback=sound_url, help="Where the gateway is.")]
 Name = Annotated[str, typer.Argument(help="What the limit is called.")]
 Number = Annotated[str, typer.Argument(help="How much: in the account's unit for --per amount, else whole.")]
 Per = Annotated[str, typer.Option(help=f"What it counts: {', '.join(PERS)}.")]

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import httpx2
 import structlog
 
+from gateway.api.arrival import BoundedArrival
 from gateway.client import AsyncMeterClient
 from gateway.domain.hosts import is_loopback
 from gateway.http_server import Server, listen, server_config, url_of
@@ -23,12 +24,14 @@ from gateway.middleware.forwarding import Forwarder, UpstreamBrokeOffError
 from gateway.middleware.requests import App, Receive, Scope, Send
 from gateway.middleware.scraping import MetricsAt
 from gateway.proxy_accounts import Payer, identify_by, payers_of
+from gateway.proxy_checks import check_metrics_path, check_other_cost, check_payers, read_file
 from gateway.settings import SettingsError
 
 _log = structlog.get_logger("quotagate.proxy")
 
 MAX_BODY_BYTES = 32 * 2**20
 _CONNECT_S = 10.0
+_ARRIVAL_S = 300.0
 
 
 class ProxyOptions(NamedTuple):
@@ -83,6 +86,12 @@ class ProxyOptions(NamedTuple):
     also: tuple[str, ...] = ()
 
 
+class ProxyArrival(BoundedArrival):
+    """A connection bounded as at the gateway; what goes to a provider may be long, so it has longer."""
+
+    arrival_s = _ARRIVAL_S
+
+
 async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; then finish what was begun, and settle what is cut short.
 
@@ -90,6 +99,7 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
     """
     upstream = checked_upstream(options.upstream)
     _payers(options)
+    check_metrics_path(options.metrics_path)
     listening = _listen(options)
     timeout = httpx2.Timeout(options.timeout_seconds, connect=_CONNECT_S)
     no_limits = httpx2.Limits(max_connections=None, max_keepalive_connections=128)
@@ -100,7 +110,12 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
             httpx2.AsyncClient(timeout=timeout, limits=no_limits, trust_env=trusting) as http,
         ):
             server = _Server(
-                server_config(proxy_app(options, meter, http), options.drain_seconds, proxy_headers=False)
+                server_config(
+                    proxy_app(options, meter, http),
+                    options.drain_seconds,
+                    proxy_headers=False,
+                    http=ProxyArrival,
+                )
             )
             tell(f"Quotagate's proxy serves on {url_of(listening)}, in front of {upstream}")
             await server.until_told(listening)
@@ -139,14 +154,16 @@ def checked_upstream(text: str) -> httpx2.URL:
 def _payers(options: ProxyOptions) -> tuple[Payer, ...]:
     fixed = Account(options.user, options.event_type, options.unit, options.resource)
     payers = payers_of(Payer(fixed, options.user_header), options.also)
-    if options.other_cost is not None and len({payer.account.unit for payer in payers}) > 1:
-        raise SettingsError(["--other-cost: is one amount, and the accounts count in several units"])
+    check_payers(payers, options.also, weighted=options.weights is not None)
+    if options.other_cost is not None:
+        check_other_cost(options.other_cost, sorted({payer.account.unit for payer in payers}))
     return payers
 
 
 def _costs(options: ProxyOptions, units: set[str]) -> LlmCosts:
+    table = options.weights
     return LlmCosts(
-        weights=None if options.weights is None else Weights.from_json(options.weights.read_bytes()),
+        weights=None if table is None else read_file("--weights", table, Weights.from_json),
         prices=_prices(options) if "usd" in units else None,
         free=(*FREE, *options.free),
         other_cost=options.other_cost,
@@ -156,7 +173,7 @@ def _costs(options: ProxyOptions, units: set[str]) -> LlmCosts:
 def _prices(options: ProxyOptions) -> Prices:
     lists: list[PriceList] = []
     if options.prices is not None:
-        lists.append(FilePrices(options.prices.read_bytes()))
+        lists.append(read_file("--prices", options.prices, FilePrices))
     try:
         from gateway.llm.genai import GenaiPrices  # noqa: PLC0415  # an extra, and only for prices
 
@@ -199,4 +216,4 @@ class _Server(Server):
 
 
 def _listen(options: ProxyOptions) -> socket.socket:
-    return listen(options.host, options.port, "--port takes another")
+    return listen(options.host, options.port, "--host or --port takes another")

@@ -45,6 +45,7 @@ _ROOTS = (
         "proxying",
         "proxy_command",
         "proxy_accounts",
+        "proxy_checks",
         "key_commands",
         "limit_commands",
         "key_work",

@@ -95,8 +95,10 @@ def test_an_unknown_kind_is_told_the_known_ones_and_a_silent_gateway_is_named(li
     assert "--per" in unknown
     assert "requests, amount, concurrency" in unknown
     away = limits._replace(url="http://127.0.0.1:1").say("list", code=1)
-    assert away.startswith("GET /v1/limits?")
+    assert away.startswith("GET http://127.0.0.1:1/v1/limits?")
     assert "was not answered" in away
+    assert away.endswith("does a gateway run there?")
+    assert "--url" in limits._replace(url="127.0.0.1:1").say("list", code=2)
 
 
 def test_help_teaches() -> None:
