@@ -115,10 +115,10 @@ def serve(
     settings = _settings(overrides)
     if ephemeral:
         _check_ephemeral(settings)
-    with _servers(settings, ephemeral=ephemeral) as complete:
-        from gateway.serving import serve_http
+    from gateway.serving import serve_http, taken_ports
 
-        _run(serve_http(complete))
+    with taken_ports(settings) as ports, _servers(settings, ephemeral=ephemeral) as complete:
+        _run(serve_http(complete, ports))
 
 
 @cli.command()
