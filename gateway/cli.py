@@ -182,7 +182,7 @@ def restore(
     if check:
         sys.exit(_run(run_check(complete, namespace)))
     shards = shards_wanted(namespace, shard or ())
-    question = f"Redis forgets {len(shards)} of 128 shards, and loads them anew from the ledger. Go on?"
+    question = f"Redis forgets {len(shards)} of its 128 shards, and loads them anew from the ledger. Go on?"
     if not yes and not typer.confirm(question, err=True):
         _give_up("nothing was done")
     _run(run_restore(complete, shards))

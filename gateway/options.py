@@ -1,4 +1,4 @@
-"""What several commands take alike: namespaces, gateways and spans of days. What commands do is elsewhere."""
+"""What several commands take and say alike: namespaces, gateways, spans, numbers. None does its work here."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def sound_url(url: str) -> str:
     if not sound:
         raise typer.BadParameter(f"{url!r} must be like http://host:8080")
     return url
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something, as people do."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number} {noun}s"
