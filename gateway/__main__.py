@@ -12,7 +12,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line. Whoever interrupts it before it is loaded is not shown where that was."""
     signal.signal(signal.SIGINT, _leave)
-    from gateway.cli import main as run  # noqa: PLC0415  # a tenth of a second, in which Ctrl-C is no fault
+    from gateway.cli import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()

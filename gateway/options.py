@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import typer
 
 from gateway.domain.names import namespace_error
+from gateway.errors import MeterValidationError
 
 DAYS_MAX = 36_525.0  # a hundred years: every day within is in the calendar
 
@@ -21,14 +20,12 @@ def sound_namespace(namespace: str | None) -> str | None:
 
 def sound_url(url: str) -> str:
     """Take the URL of a gateway; what is none is refused before anything is asked."""
+    from gateway.client.base import checked_url
+
     try:
-        parts = urlsplit(url)
-        sound = parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment)
-        sound = sound and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise typer.BadParameter(f"{url!r} must be like http://host:8080")
+        checked_url(url)
+    except MeterValidationError as error:
+        raise typer.BadParameter(f"{url!r}: {error.errors[0].detail}") from error
     return url
 
 

@@ -75,7 +75,10 @@ async def test_it_serves_until_it_is_told_to_stop_and_charges_what_it_cuts_short
         (("--upstream", "ftp://a"), "--upstream ftp://a"),
         (("--upstream", "http://a", "--also", "team"), "--also team"),
         (("--upstream", "http://a", "--user", "a", "--user-header", "b"), "leave one of the two out"),
-        (("--upstream", "http://a", "--gateway", "foo"), "Invalid value for '--gateway': 'foo' must be like"),
+        (
+            ("--upstream", "http://a", "--gateway", "foo"),
+            "Invalid value for '--gateway': 'foo'",
+        ),
         (("--upstream", "http://a", "--namespace", ""), "Invalid value for '--namespace'"),
         (("--upstream", "http://a", "--other-cost", "abc"), "--other-cost abc: must be a number"),
         (("--upstream", "http://a", "--other-cost", "0.5"), "--other-cost 0.5: must be a whole number"),
