@@ -34,7 +34,8 @@ cli = typer.Typer(
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
 Port = Annotated[
-    int | None, typer.Option(help="TCP port to listen on; 0 takes a free one.", show_default="8080")
+    int | None,
+    typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.", show_default="8080"),
 ]
 DataDir = Annotated[
     str | None,  # no Path, to which nothing is the directory one stands in

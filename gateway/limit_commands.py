@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.domain.limits import PERS
-from gateway.options import sound_namespace, sound_url
+from gateway.options import named_options, sound_namespace, sound_url
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ Window = Annotated[
 Shadow = Annotated[bool, typer.Option("--shadow", help="Refuse nothing; count what would be refused.")]
 
 _URL = "http://127.0.0.1:8080"
+_OPTIONS = {
+    "user_id": "--user",
+    "event_type": "--event-type",
+    "unit": "--unit",
+    "resource": "--resource",
+    "window_seconds": "--window-seconds",
+}
 
 
 def add_to(cli: typer.Typer, settings: Callable[[], Settings]) -> None:
@@ -48,10 +56,15 @@ def add_to(cli: typer.Typer, settings: Callable[[], Settings]) -> None:
     limits = typer.Typer(help=_HELP)
     cli.add_typer(limits, name="limits", no_args_is_help=True)
 
-    def client(url: str, namespace: str | None) -> MeterClient:
+    @contextmanager
+    def client(url: str, namespace: str | None) -> Iterator[MeterClient]:
         from gateway.client import MeterClient
 
-        return MeterClient(url, api_key=settings().api_key, namespace=namespace)
+        with (
+            named_options(_OPTIONS),
+            MeterClient(url, api_key=settings().api_key, namespace=namespace) as meter,
+        ):
+            yield meter
 
     @limits.command("list")
     def list_limits(

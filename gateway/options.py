@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import typer
 
 from gateway.domain.names import namespace_error
@@ -27,6 +30,19 @@ def sound_url(url: str) -> str:
     except MeterValidationError as error:
         raise typer.BadParameter(f"{url!r}: {error.errors[0].detail}") from error
     return url
+
+
+@contextmanager
+def named_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Let faults of fields name the options that the fields were given in."""
+    try:
+        yield
+    except MeterValidationError as error:
+        if not error.errors:
+            raise
+        raise MeterValidationError.of(
+            [fault._replace(field=options.get(fault.field, fault.field)) for fault in error.errors]
+        ) from error
 
 
 def counted(number: int, noun: str) -> str:

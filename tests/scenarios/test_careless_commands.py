@@ -20,6 +20,13 @@ REFUSED = {
     "no namespace to warm": ["warm", "--namespace", ""],
     "no namespace to restore": ["restore", "--yes", "--namespace", ""],
     "no gateway to replay against": ["replay", "--url", "localhost:8080", __file__],
+    "no side to trust without a repair": ["reconcile", "--trust", "redis"],
+    "no repair that only lists": ["reconcile", "--namespace", "acme", "--repair", "--list"],
+    "no namespace to list keys of": ["keys", "list", "--namespace", " "],
+    "no namespace for a key": ["keys", "create", "--scope", "read", "--namespace", ""],
+    "two meanings": ["keys", "create", "--scope", "read", "--namespace", "a", "--all-namespaces"],
+    "no time at all": ["keys", "create", "--scope", "read", "--expires-days", "0"],
+    "no port": ["serve", "--port", "65536"],
     "no namespace to reconcile": ["reconcile", "--repair", "--namespace", " acme"],
 }
 
@@ -43,7 +50,7 @@ def quotagate(
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(arguments: list[str]) -> None:
     done = quotagate(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Invalid value for" in done.stderr
+    assert "Invalid value" in done.stderr
     assert next(word for word in reversed(arguments) if word.startswith("--")) in done.stderr
 
 
@@ -66,6 +73,14 @@ def test_who_interrupts_a_command_that_is_still_loading_sees_no_traceback() -> N
         [sys.executable, "-c", _INTERRUPTED], capture_output=True, timeout=DONE_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_a_demo_of_no_trace_starts_nothing() -> None:
+    done = quotagate("demo", __file__)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("the replay stopped: ")
+    assert "the columns must be TIMESTAMP" in done.stderr
+    assert "starting" not in done.stderr
 
 
 def test_an_empty_data_directory_is_none(tmp_path: Path) -> None:
