@@ -15,6 +15,7 @@ import structlog
 from gateway.api.arrival import BoundedArrival
 from gateway.client import AsyncMeterClient
 from gateway.domain.hosts import is_loopback
+from gateway.errors import MeterAuthError, MeterUnavailableError
 from gateway.http_server import Server, listen, server_config, url_of
 from gateway.llm import FilePrices, PriceList, Prices, Weights
 from gateway.middleware import Account, LlmCosts, QuotaMiddleware
@@ -32,6 +33,7 @@ _log = structlog.get_logger("quotagate.proxy")
 MAX_BODY_BYTES = 32 * 2**20
 _CONNECT_S = 10.0
 _ARRIVAL_S = 300.0
+_UNAUTHORIZED = 401
 
 
 class ProxyOptions(NamedTuple):
@@ -118,7 +120,24 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
                 )
             )
             tell(f"Quotagate's proxy serves on {url_of(listening)}, in front of {upstream}")
-            await server.until_told(listening)
+            looking = asyncio.create_task(_look_at_gateway(meter, options, tell))
+            try:
+                await server.until_told(listening)
+            finally:
+                looking.cancel()
+
+
+async def _look_at_gateway(
+    meter: AsyncMeterClient, options: ProxyOptions, tell: Callable[[str], None]
+) -> None:
+    """Say it where every request would be refused, for want of a gateway or of a key."""
+    try:
+        await meter.get_balance(options.user, options.event_type, options.unit, options.resource)
+    except MeterUnavailableError as error:
+        tell(f"The gateway is away: {error} (--gateway names another)")
+    except MeterAuthError as error:
+        if error.status == _UNAUTHORIZED:
+            tell(f"The gateway lets nobody in: {error} (QUOTAGATE_API_KEY is the key that it is shown)")
 
 
 def proxy_app(options: ProxyOptions, meter: AsyncMeterClient, http: httpx2.AsyncClient) -> App:

@@ -69,6 +69,15 @@ async def test_it_serves_until_it_is_told_to_stop_and_charges_what_it_cuts_short
     assert balance < 10_000 - TOTAL
 
 
+def test_a_gateway_that_is_not_there_is_named() -> None:
+    away = "http://127.0.0.1:1"
+    with command("--upstream", "http://127.0.0.1:9", "--gateway", away) as (process, _):
+        assert process.stderr is not None
+        said = process.stderr.readline()
+    assert said.startswith(f"The gateway is away: GET {away}/v1/balance")
+    assert said.endswith("does a gateway run there? (--gateway names another)\n")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
