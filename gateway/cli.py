@@ -17,7 +17,7 @@ from typing import Annotated, Any, Never, TypeVar
 import typer
 
 from gateway.commands import keys, limits, proxy, reconcile
-from gateway.commands.options import DAYS_MAX, sound_namespace
+from gateway.commands.options import DAYS_MAX, sound_namespace, sound_url
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
@@ -34,7 +34,8 @@ cli = typer.Typer(
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
 Port = Annotated[
-    int | None, typer.Option(help="TCP port to listen on; 0 takes a free one.", show_default="8080")
+    int | None,
+    typer.Option(min=0, max=65535, help="TCP port to listen on; 0 takes a free one.", show_default="8080"),
 ]
 DataDir = Annotated[
     str | None,  # no Path, to which nothing is the directory one stands in
@@ -115,10 +116,10 @@ def serve(
     settings = _settings(overrides)
     if ephemeral:
         _check_ephemeral(settings)
-    with _servers(settings, ephemeral=ephemeral) as complete:
-        from gateway.running.serving import serve_http
+    from gateway.running.serving import serve_http, taken_ports
 
-        _run(serve_http(complete))
+    with taken_ports(settings) as ports, _servers(settings, ephemeral=ephemeral) as complete:
+        _run(serve_http(complete, ports))
 
 
 @cli.command()
@@ -182,7 +183,7 @@ def restore(
     if check:
         sys.exit(_run(run_check(complete, namespace)))
     shards = shards_wanted(namespace, shard or ())
-    question = f"Redis forgets {len(shards)} of 128 shards, and loads them anew from the ledger. Go on?"
+    question = f"Redis forgets {len(shards)} of its 128 shards, and loads them anew from the ledger. Go on?"
     if not yes and not typer.confirm(question, err=True):
         _give_up("nothing was done")
     _run(run_restore(complete, shards))
@@ -191,11 +192,15 @@ def restore(
 @cli.command()
 def replay(
     trace: Trace,
-    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str, typer.Option(callback=sound_url, help="Where the gateway is.")
+    ] = "http://127.0.0.1:8080",
     speed: Speed = 0,
     concurrency: Concurrency = 8,
     limit: Limit = None,
-    namespace: Annotated[str | None, typer.Option(help="Whose quota to spend.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(callback=sound_namespace, help="Whose quota to spend.")
+    ] = None,
 ) -> None:
     """Replay a trace of LLM requests against a running gateway and report what it did.
 

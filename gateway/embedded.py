@@ -70,7 +70,7 @@ def beside_gateway(settings: Settings) -> Settings:
 
     What has a URL keeps it, and what no gateway runs is left without one.
     """
-    data_dir = (settings.data_dir or default_data_dir(os.environ)).absolute()
+    data_dir = (settings.data_dir or default_data_dir(os.environ)).expanduser().resolve()
     return msgspec.structs.replace(
         settings,
         redis_url=settings.redis_url or redis_server.served_url(data_dir / "redis"),

@@ -309,6 +309,9 @@ class Actor(NamedTuple):
 
 NOBODY = Actor()
 
+# Who acts where nobody called: a schedule, the end of a period, the undoing of a duplicate.
+ITSELF = Actor(actor_id="quotagate")
+
 
 class Observer(Protocol):
     """Takes the measurements of the hot path. Must be cheap and must not raise."""

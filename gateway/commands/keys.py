@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.commands.options import DAYS_MAX
+from gateway.commands.options import DAYS_MAX, sound_namespace
 from gateway.domain.keys import SCOPES, Scope
 from gateway.settings import Settings
 
@@ -30,7 +30,10 @@ kept is a digest under QUOTAGATE_KEY_PEPPER, which must be the same here as wher
 QUOTAGATE_DATABASE_URL these commands work on the embedded ledger of QUOTAGATE_DATA_DIR.
 """
 
-Namespace = Annotated[str | None, typer.Option(help="Whose quota the key is for.", show_default="default")]
+Namespace = Annotated[
+    str | None,
+    typer.Option(callback=sound_namespace, help="Whose quota the key is for.", show_default="default"),
+]
 Scopes = Annotated[
     list[str] | None,
     typer.Option("--scope", help=f"What it may do: {', '.join(SCOPES)}; may be given again."),
@@ -74,6 +77,12 @@ def add_to(cli: typer.Typer, settings: Callable[[], Settings], run: Run) -> None
 
         Example: KEY=$(quotagate keys create --namespace acme --scope read --scope spend --name checkout)
         """
+        if namespace is not None and all_namespaces:
+            raise typer.BadParameter(
+                "is for a key of one namespace: leave it or --all-namespaces out", param_hint="--namespace"
+            )
+        if expires_days == 0:
+            raise typer.BadParameter("must be more than 0", param_hint="--expires-days")
         scopes = _scopes(scope)
         expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
         made = at_work(
@@ -91,7 +100,9 @@ def add_to(cli: typer.Typer, settings: Callable[[], Settings], run: Run) -> None
 
     @keys.command("list")
     def list_keys(
-        namespace: Annotated[str | None, typer.Option(help="Only keys of this namespace.")] = None,
+        namespace: Annotated[
+            str | None, typer.Option(callback=sound_namespace, help="Only keys of this namespace.")
+        ] = None,
         limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show at most.")] = 100,
     ) -> None:
         """List keys, the newest first. The keys themselves are nowhere to be shown from."""

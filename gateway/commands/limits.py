@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.commands.options import named_options, sound_namespace, sound_url
 from gateway.domain.limits import PERS
 from gateway.settings import Settings
 
@@ -26,8 +28,11 @@ User = Annotated[str | None, typer.Option(help="Whose account.", show_default="t
 EventType = Annotated[str, typer.Option(help="What is metered.")]
 Unit = Annotated[str, typer.Option(help="What is counted.")]
 Resource = Annotated[str | None, typer.Option(help="Of what resource.", show_default="none")]
-Namespace = Annotated[str | None, typer.Option(help="Whose namespace.", show_default="the key's")]
-Url = Annotated[str, typer.Option(help="Where the gateway is.")]
+Namespace = Annotated[
+    str | None,
+    typer.Option(callback=sound_namespace, help="Whose namespace.", show_default="the key's"),
+]
+Url = Annotated[str, typer.Option(callback=sound_url, help="Where the gateway is.")]
 Name = Annotated[str, typer.Argument(help="What the limit is called.")]
 Number = Annotated[str, typer.Argument(help="How much: in the account's unit for --per amount, else whole.")]
 Per = Annotated[str, typer.Option(help=f"What it counts: {', '.join(PERS)}.")]
@@ -37,6 +42,13 @@ Window = Annotated[
 Shadow = Annotated[bool, typer.Option("--shadow", help="Refuse nothing; count what would be refused.")]
 
 _URL = "http://127.0.0.1:8080"
+_OPTIONS = {
+    "user_id": "--user",
+    "event_type": "--event-type",
+    "unit": "--unit",
+    "resource": "--resource",
+    "window_seconds": "--window-seconds",
+}
 
 
 def add_to(cli: typer.Typer, settings: Callable[[], Settings]) -> None:
@@ -44,10 +56,15 @@ def add_to(cli: typer.Typer, settings: Callable[[], Settings]) -> None:
     limits = typer.Typer(help=_HELP)
     cli.add_typer(limits, name="limits", no_args_is_help=True)
 
-    def client(url: str, namespace: str | None) -> MeterClient:
+    @contextmanager
+    def client(url: str, namespace: str | None) -> Iterator[MeterClient]:
         from gateway.client import MeterClient
 
-        return MeterClient(url, api_key=settings().api_key, namespace=namespace)
+        with (
+            named_options(_OPTIONS),
+            MeterClient(url, api_key=settings().api_key, namespace=namespace) as meter,
+        ):
+            yield meter
 
     @limits.command("list")
     def list_limits(

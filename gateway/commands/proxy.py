@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gateway.commands.options import sound_namespace, sound_url
 from gateway.settings import Settings
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -21,8 +22,12 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
         upstream: Annotated[str, typer.Option(help="The provider, e.g. https://api.openai.com.")],
         host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8081,
-        gateway: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
-        namespace: Annotated[str | None, typer.Option(help="Whose quota to spend.")] = None,
+        gateway: Annotated[
+            str, typer.Option(callback=sound_url, help="Where the gateway is.")
+        ] = "http://127.0.0.1:8080",
+        namespace: Annotated[
+            str | None, typer.Option(callback=sound_namespace, help="Whose quota to spend.")
+        ] = None,
         user: Annotated[
             str | None, typer.Option(help="The user who spends it.", show_default="the namespace's pool")
         ] = None,
@@ -38,7 +43,9 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
             ),
         ] = None,
         event_type: Annotated[str, typer.Option(help="What is metered.")] = "llm_call",
-        unit: Annotated[str, typer.Option(help="What is counted: tokens, or usd.")] = "tokens",
+        unit: Annotated[
+            str, typer.Option(help="What is counted: tokens, or usd; another with --weights.")
+        ] = "tokens",
         resource: Annotated[str | None, typer.Option(help="The resource metered.")] = None,
         other_cost: Annotated[
             str | None,

@@ -12,9 +12,12 @@ from typing import Literal, NamedTuple
 import httpx2
 import structlog
 
+from gateway.api.arrival import BoundedArrival
 from gateway.client import AsyncMeterClient
 from gateway.commands.proxy_accounts import Payer, identify_by, payers_of
+from gateway.commands.proxy_checks import check_metrics_path, check_other_cost, check_payers, read_file
 from gateway.domain.hosts import is_loopback
+from gateway.errors import MeterAuthError, MeterUnavailableError
 from gateway.llm import FilePrices, PriceList, Prices, Weights
 from gateway.middleware import Account, LlmCosts, QuotaMiddleware
 from gateway.middleware.asking import AskUsage
@@ -29,6 +32,8 @@ _log = structlog.get_logger("quotagate.proxy")
 
 MAX_BODY_BYTES = 32 * 2**20
 _CONNECT_S = 10.0
+_ARRIVAL_S = 300.0
+_UNAUTHORIZED = 401
 
 
 class ProxyOptions(NamedTuple):
@@ -83,6 +88,12 @@ class ProxyOptions(NamedTuple):
     also: tuple[str, ...] = ()
 
 
+class ProxyArrival(BoundedArrival):
+    """A connection bounded as at the gateway; what goes to a provider may be long, so it has longer."""
+
+    arrival_s = _ARRIVAL_S
+
+
 async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; then finish what was begun, and settle what is cut short.
 
@@ -90,6 +101,7 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
     """
     upstream = checked_upstream(options.upstream)
     _payers(options)
+    check_metrics_path(options.metrics_path)
     listening = _listen(options)
     timeout = httpx2.Timeout(options.timeout_seconds, connect=_CONNECT_S)
     no_limits = httpx2.Limits(max_connections=None, max_keepalive_connections=128)
@@ -100,10 +112,32 @@ async def run_proxy(options: ProxyOptions, tell: Callable[[str], None]) -> None:
             httpx2.AsyncClient(timeout=timeout, limits=no_limits, trust_env=trusting) as http,
         ):
             server = _Server(
-                server_config(proxy_app(options, meter, http), options.drain_seconds, proxy_headers=False)
+                server_config(
+                    proxy_app(options, meter, http),
+                    options.drain_seconds,
+                    proxy_headers=False,
+                    http=ProxyArrival,
+                )
             )
             tell(f"Quotagate's proxy serves on {url_of(listening)}, in front of {upstream}")
-            await server.until_told(listening)
+            looking = asyncio.create_task(_look_at_gateway(meter, options, tell))
+            try:
+                await server.until_told(listening)
+            finally:
+                looking.cancel()
+
+
+async def _look_at_gateway(
+    meter: AsyncMeterClient, options: ProxyOptions, tell: Callable[[str], None]
+) -> None:
+    """Say it where every request would be refused, for want of a gateway or of a key."""
+    try:
+        await meter.get_balance(options.user, options.event_type, options.unit, options.resource)
+    except MeterUnavailableError as error:
+        tell(f"The gateway is away: {error} (--gateway names another)")
+    except MeterAuthError as error:
+        if error.status == _UNAUTHORIZED:
+            tell(f"The gateway lets nobody in: {error} (QUOTAGATE_API_KEY is the key that it is shown)")
 
 
 def proxy_app(options: ProxyOptions, meter: AsyncMeterClient, http: httpx2.AsyncClient) -> App:
@@ -139,14 +173,16 @@ def checked_upstream(text: str) -> httpx2.URL:
 def _payers(options: ProxyOptions) -> tuple[Payer, ...]:
     fixed = Account(options.user, options.event_type, options.unit, options.resource)
     payers = payers_of(Payer(fixed, options.user_header), options.also)
-    if options.other_cost is not None and len({payer.account.unit for payer in payers}) > 1:
-        raise SettingsError(["--other-cost: is one amount, and the accounts count in several units"])
+    check_payers(payers, options.also, weighted=options.weights is not None)
+    if options.other_cost is not None:
+        check_other_cost(options.other_cost, sorted({payer.account.unit for payer in payers}))
     return payers
 
 
 def _costs(options: ProxyOptions, units: set[str]) -> LlmCosts:
+    table = options.weights
     return LlmCosts(
-        weights=None if options.weights is None else Weights.from_json(options.weights.read_bytes()),
+        weights=None if table is None else read_file("--weights", table, Weights.from_json),
         prices=_prices(options) if "usd" in units else None,
         free=(*FREE, *options.free),
         other_cost=options.other_cost,
@@ -156,7 +192,7 @@ def _costs(options: ProxyOptions, units: set[str]) -> LlmCosts:
 def _prices(options: ProxyOptions) -> Prices:
     lists: list[PriceList] = []
     if options.prices is not None:
-        lists.append(FilePrices(options.prices.read_bytes()))
+        lists.append(read_file("--prices", options.prices, FilePrices))
     try:
         from gateway.llm.genai import GenaiPrices  # an extra, and only for prices
 
@@ -199,4 +235,4 @@ class _Server(Server):
 
 
 def _listen(options: ProxyOptions) -> socket.socket:
-    return listen(options.host, options.port, "--port takes another")
+    return listen(options.host, options.port, "--host or --port takes another")

@@ -25,8 +25,11 @@ def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run
         ] = None,
         repair: Annotated[bool, typer.Option("--repair", help="Repair what does not agree.")] = False,
         trust: Annotated[
-            Trust, typer.Option(help="Which balance a repair takes to be right where they differ.")
-        ] = "ledger",
+            Trust | None,
+            typer.Option(
+                help="Which balance a repair takes to be right where they differ.", show_default="ledger"
+            ),
+        ] = None,
         deep: Annotated[
             bool, typer.Option("--deep", help="Sum every ledger from its first line, not its checkpoint.")
         ] = False,
@@ -44,12 +47,16 @@ def add_to(cli: typer.Typer, complete_settings: Callable[[], Settings], run: Run
         """
         if listed and namespace is None:
             raise typer.BadParameter("--list shows the reports of one namespace: name it with --namespace")
+        if listed and (repair or deep or continuous):
+            raise typer.BadParameter("--list shows what was found before, and compares and repairs nothing")
+        if trust is not None and not repair:
+            raise typer.BadParameter("--trust says what a repair goes by: give --repair too")
         if continuous and (namespace is not None or deep):
             raise typer.BadParameter("--continuous is for all namespaces, and never --deep")
         settings = complete_settings()
         from gateway.commands.reconcile_report import go_round, reconcile_all, show_reports
 
-        side = trust if repair else None
+        side = (trust or "ledger") if repair else None
         if listed:
             work = show_reports(settings, namespace or "")
         elif continuous:

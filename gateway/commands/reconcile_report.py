@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.app import open_backend, rounds
+from gateway.commands.options import counted
 from gateway.domain.answers import Discrepancy
 from gateway.meter import Meter
 from gateway.metrics import Metrics
@@ -37,7 +38,7 @@ async def reconcile_all(
                     found, differing = found + len(part.findings), differing + _differing(part)
                     _show(name, _worded(part))
                 progress.remove_task(bar)
-    typer.echo(f"{checked} accounts checked, {found} discrepancies, {repaired} accounts repaired")
+    typer.echo(_counts(checked, found, repaired))
     return repaired >= differing
 
 
@@ -64,12 +65,19 @@ async def show_reports(settings: Settings, namespace: str) -> bool:
         page = await Meter(backend, namespace).reconciliations(limit=_LISTED)
     for report in page["reconciliations"]:
         typer.echo(
-            f"{report['id']}  {report['started_at']}  {report['trigger']}"
-            f"  {report['accounts_checked']} accounts checked, {report['findings']} discrepancies,"
-            f" {report['repaired']} accounts repaired{'' if report['finished_at'] else ', not finished'}"
+            f"{report['id']}  {report['started_at']}  {report['trigger']}  "
+            f"{_counts(report['accounts_checked'], report['findings'], report['repaired'])}"
+            f"{'' if report['finished_at'] else ', not finished'}"
         )
         _show(namespace, report["discrepancies"])
     return True
+
+
+def _counts(checked: int, found: int, repaired: int) -> str:
+    return (
+        f"{counted(checked, 'account')} checked, {counted(found, 'discrepancy')},"
+        f" {counted(repaired, 'account')} repaired"
+    )
 
 
 def _actor() -> Actor:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.commands.comparing import Compared, compare
+from gateway.commands.options import counted
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store, open_store
@@ -50,7 +51,7 @@ async def run_restore(settings: Settings, shards: Sequence[int]) -> None:
     async with open_store(settings, Metrics()) as store:
         epochs = await rebuild(store, shards)
     Console().print(
-        f"{len(epochs)} shards are in a new epoch; accounts load from the ledger when they are first touched",
+        f"{counted(len(epochs), 'shard')} in a new epoch: accounts load from the ledger when first touched",
         soft_wrap=True,
         highlight=False,
     )
@@ -73,9 +74,10 @@ async def run_check(settings: Settings, namespace: str | None) -> int:
 
 def _report(compared: Compared) -> None:
     console = Console()
-    counted = f"{compared.accounts} accounts and {compared.holds} holds in Redis compared with the ledger"
+    seen = f"{counted(compared.accounts, 'account')} and {counted(compared.holds, 'hold')}"
+    said = f"{seen} in Redis compared with the ledger"
     if not compared.differences:
-        console.print(f"{counted}: all are the same", soft_wrap=True, highlight=False)
+        console.print(f"{said}: all are the same", soft_wrap=True, highlight=False)
         return
     table = Table()
     for heading in ("kind", "namespace", "name", "what", "ledger", "Redis"):
@@ -83,4 +85,5 @@ def _report(compared: Compared) -> None:
     for difference in islice(compared.differences, _SHOWN):
         table.add_row(*difference)
     console.print(table)
-    console.print(f"{counted}: {len(compared.differences)} differences", soft_wrap=True, highlight=False)
+    found = counted(len(compared.differences), "difference")
+    console.print(f"{said}: {found}", soft_wrap=True, highlight=False)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gateway.commands.options import counted
 from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -67,4 +68,5 @@ async def run_warm(
                 rate=rate,
                 progress=lambda far: bars.update(bar, completed=far.accounts, total=far.total),
             )
-    Console().print(f"{done.accounts} accounts are in Redis, after {done.seconds:.1f} s", highlight=False)
+    said = f"{counted(done.accounts, 'account')} in Redis, after {done.seconds:.1f} s"
+    Console().print(said, highlight=False)

@@ -20,6 +20,8 @@ from gateway.seams.reconcile import AccountCheck, Auditor, Reckoner, ToldHold
 
 HOLDS_PER_AUDIT = 200
 BEHIND = "ledger_backlog"  # the code of a comparison for which the ledger has not come far enough
+# Words, not numbers: they are compared at the audit alone.
+_OF_TERMS = frozenset({"limit_mismatch", "period_mismatch"})
 _AUDITS_AT_ONCE = 16
 _TRIES = 8
 _POLL_S = 0.005
@@ -33,7 +35,8 @@ class Verdict(NamedTuple):
         audit: the audit's entry; None when the account is not in Redis.
         balance_off: its balance in Redis less the sum of its lines.
         reserved_off: what is reserved in Redis less the sum of its open holds in the ledger.
-        findings: what does not agree; empty when all does.
+        findings: what does not agree and a repair mends; empty when all does.
+        terms: that its limits or periods do not agree, which no repair touches.
         holds: the holds that stand otherwise in Redis.
     """
 
@@ -42,6 +45,7 @@ class Verdict(NamedTuple):
     balance_off: int
     reserved_off: int
     findings: Sequence[Mismatch]
+    terms: Sequence[Mismatch]
     holds: Sequence[ToldHold]
 
 
@@ -72,7 +76,7 @@ class Comparer:
         audit = await self._auditor.audit(namespace, accounts)
         told = {leg.account: leg for leg in audit.legs} if audit else {}
         found = await self._posted(namespace, audit.position) if audit else ()
-        differing = {mismatch.account for mismatch in found}
+        differing = {mismatch.account for mismatch in found if mismatch.issue_type not in _OF_TERMS}
         checks = await self._reckoner.check(namespace, accounts)
         # What was touched between the audit and the check agrees with its row by now: ask again.
         again = [a for a in differing if a in checks and audit and checks[a].last > audit.position]
@@ -85,10 +89,11 @@ class Comparer:
             redis = (leg.balance, leg.reserved) if leg and account in differing else row if leg else None
             stray = orphans.get(account, [])
             findings = [*_findings(namespace, account, redis, check), *(mismatch for _, mismatch in stray)]
+            terms = [one for one in found if one.account == account and one.issue_type in _OF_TERMS]
             balance, reserved = redis or row
             off = (balance - check.booked, reserved - check.held)
             verdicts.append(
-                Verdict(account, audit if leg else None, *off, findings, [hold for hold, _ in stray])
+                Verdict(account, audit if leg else None, *off, findings, terms, [hold for hold, _ in stray])
             )
         return verdicts, again
 

@@ -101,7 +101,7 @@ class Reconciler:
                 raise
             return Part([gap], 0, 0, None)
         for verdict in verdicts:
-            findings += verdict.findings
+            findings += [*verdict.findings, *verdict.terms]
             if verdict.findings and orders.trust is not None:
                 repaired += await self._mended(namespace, verdict, orders)
         return Part(findings, len(accounts), repaired, accounts[-1] if more else None)
@@ -161,17 +161,17 @@ class Reconciler:
         return await self._reckoner.take_turn(holder, seconds)
 
     async def _mended(self, namespace: str, verdict: Verdict, orders: Orders) -> bool:
-        """Repair an account; False when others were at it for as long as we tried."""
+        """Repair an account; False when something is left, or others were at it for as long as we tried."""
         if verdict.audit is None:  # what Redis does not hold, it cannot be right about
             orders = orders._replace(trust="ledger")
         for _ in range(_MEND_TRIES):
             if verdict.audit is not None and await self._repaired(namespace, verdict, orders):
-                return True
+                return not verdict.terms
             if verdict.audit is None:
                 await self._auditor.load(namespace, verdict.account)
             again = await self._comparer.compare(namespace, [verdict.account])
             if not again or not again[0].findings:
-                return True
+                return not (again and again[0].terms)
             verdict = again[0]
         return False
 

@@ -7,8 +7,8 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Self
 
@@ -34,37 +34,46 @@ _COLLECT_AFTER = 20_000  # objects more than before
 _STARTED_S = 0.01
 
 
-async def serve_http(settings: Settings) -> None:
+@contextmanager
+def taken_ports(settings: Settings) -> Iterator[Sequence[socket.socket]]:
+    """Listen for callers and, where these have a port of their own, for operators; who comes, waits.
+
+    Raises SettingsError when an address cannot be listened on.
+    """
+    ports = [port for port in (settings.port, settings.admin_port) if port is not None]
+    with ExitStack() as taken:
+        yield [taken.enter_context(listen(settings.host, port, _ADVICE)) for port in ports]
+
+
+async def serve_http(settings: Settings, places: Sequence[socket.socket]) -> None:
     """Serve the API until SIGINT or SIGTERM; then finish what was begun, drain the flusher, return.
 
     While a database is away at the start, the ports say so; it goes on once that is there.
 
-    Raises SettingsError when the address cannot be listened on.
+    Args:
+        settings: with both URLs.
+        places: what ``taken_ports`` gave; closed at the end.
     """
-    listening = listen(settings.host, settings.port, _ADVICE)
+    listening, *admins = places
     async with AsyncExitStack() as running:
         # Undone last: once told to stop, nothing cuts the stop short.
         signals = running.enter_context(_StopSignals())
-        running.callback(listening.close)
-        for_admin = (
-            None if settings.admin_port is None else listen(settings.host, settings.admin_port, _ADVICE)
-        )
-        if for_admin is not None:
-            running.callback(for_admin.close)
+        for place in places:
+            running.callback(place.close)
         stop = signals.heed()
         news = FlusherNews() if settings.flusher else None
-        places = [listening] if for_admin is None else [listening, for_admin]
         apps = await _opened(running, settings, news, places, stop)
         if apps is None:
             return
         if news is not None:
             await running.enter_async_context(flusher_process(settings, news))
         servers = [(Server(_uvicorn(apps.api, settings)), listening)]
-        if apps.admin is not None and for_admin is not None:
-            servers.append((Server(_uvicorn(apps.admin, settings)), for_admin))
+        servers += [
+            (Server(_uvicorn(apps.admin, settings)), place) for place in admins if apps.admin is not None
+        ]
         serving = [asyncio.create_task(server.serve(sockets=[place])) for server, place in servers]
         _settle_memory()
-        _announce(settings, listening, for_admin)
+        _announce(settings, listening, admins)
         await asyncio.wait([*serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         for server, _ in servers:
             server.should_exit = True
@@ -151,11 +160,11 @@ def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
     return server_config(app, settings.drain_seconds, http=partial(HttpProtocol, app))
 
 
-def _announce(settings: Settings, listening: socket.socket, for_admin: socket.socket | None) -> None:
+def _announce(settings: Settings, listening: socket.socket, admins: Sequence[socket.socket]) -> None:
     url = url_of(listening)
     typer.echo(f"Quotagate serves on {url}, its documentation on {url}/docs", err=True)
-    if for_admin is not None:
-        typer.echo(f"Operators are served on {url_of(for_admin)}/admin/v1", err=True)
+    for place in admins:
+        typer.echo(f"Operators are served on {url_of(place)}/admin/v1", err=True)
     if not settings.needs_key():
         typer.echo("No API key is asked for: only this machine can reach it.", err=True)
 

@@ -132,7 +132,7 @@ def _window_ms(read: Arguments, per: str, window_seconds: Any) -> int:
             read.fail("window_seconds", "VAL_WINDOW_OUT_OF_RANGE", "belongs to a rate, not to concurrency")
         return 0
     if isinstance(window_seconds, bool) or not isinstance(window_seconds, int):
-        read.fail("window_seconds", "VAL_WINDOW_OUT_OF_RANGE", "must be a whole number of seconds")
+        read.fail("window_seconds", "VAL_WINDOW_OUT_OF_RANGE", "a rate needs it: a whole number of seconds")
         return 0
     if not WINDOW_MIN_SECONDS <= window_seconds <= WINDOW_MAX_SECONDS:
         bounds = f"must be between {WINDOW_MIN_SECONDS} and {WINDOW_MAX_SECONDS}"
