@@ -26,6 +26,16 @@ async def test_a_hold_counts_as_open_to_its_last_millisecond(rich: Desk) -> None
     assert (await rich.reserve("b", [(A, 1)]))[0] == "DONE"
 
 
+@pytest.mark.parametrize(("since_ms", "open_holds"), [(0, 2), (999, 2), (1000, 1), (1999, 1), (2000, 0)])
+async def test_the_holds_that_are_open_are_told_with_the_limits(
+    rich: Desk, since_ms: int, open_holds: int
+) -> None:
+    await rich.reserve("a", [(A, 1)], ttl_ms=1000)
+    await rich.reserve("b", [(A, 1)], ttl_ms=2000)
+    reply = await rich.run("limits", [rich.keys.due], rich.now + since_ms, rich.ns, A)
+    assert reply == ["LIMITS", "-1", str(rich.now + since_ms), str(open_holds), ""]
+
+
 async def test_a_hold_that_ends_now_is_not_the_one_to_wait_for(rich: Desk) -> None:
     await rich.reserve("ends", [(A, 1)], ttl_ms=1000)
     await rich.reserve("first", [(A, 1)], ttl_ms=3000)
