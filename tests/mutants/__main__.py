@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--chance", type=int, default=1, help="the seed of the sample")
     asked = parser.parse_args()
     known = _equivalent()
-    found: list[Change] | list[PythonChange] = python_changes() if asked.python else changes()
+    found: list[Change] | list[PythonChange] = python_changes() if asked.python else changes(asked.verb)
     wanted = [change for change in found if asked.verb in {None, change.verb}]
     tried = [change for change in wanted if not _spellings(change) & known]
     if asked.sample is not None:
