@@ -209,7 +209,7 @@ async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence
     books = await _books(connection, entries)
     posting = Posting()
     for entry in entries:
-        posting.add(books.fit(entry))
+        posting.add_fitted(entry, books.fit(entry))
     await write(connection, posting)
     await keep_answers(connection, posting)
     await keep_names(connection, names)

@@ -63,7 +63,8 @@ class Sieve:
         try:
             check_verbs(self._shard, [entry])
             async with self._connection.transaction():
-                posting.add(books.fit(stored(entry, self._names)))
+                named = stored(entry, self._names)
+                posting.add_fitted(named, books.fit(named))
                 await write(self._connection, posting)
                 await keep_answers(self._connection, posting)
                 await clear(self._connection)
