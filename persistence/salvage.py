@@ -221,8 +221,11 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     cases: list[tuple[int, Case]] = []
     names: dict[Named, str] = {}
     for shard, plan in plans.items():
-        known = [stored(entry, names) for entry in plan.entries if is_known(entry.verb)]
-        sieve = Sieve(connection, shard, await _books(connection, known), names)
+        # Names that no text takes cannot be looked up either.
+        bookable = [
+            stored(entry, names) for entry in plan.entries if not fault_of(shard, entry._replace(body=b""))
+        ]
+        sieve = Sieve(connection, shard, await _books(connection, bookable), names)
         await sieve.book(plan.entries, {there: place for place, there in plan.places.items()})
         cases += [(shard, case) for case in sieve.cases]
     await keep_names(connection, names)
