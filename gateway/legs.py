@@ -43,44 +43,58 @@ def read_legs(
     asked = Asked(((account, scaled),), (scale,))
     if also is None:
         return asked
-    words = {"user_id": user_id, "event_type": event_type, "unit": unit, "resource": resource}
-    return _with(read, asked, words | {"amount": amount if scaled > 0 else None}, also)
+    first = _First(user_id, event_type, unit, resource, amount if scaled > 0 else None)
+    return _with(read, asked, first, also)
 
 
-def _with(read: Arguments, asked: Asked, first: LegWords, also: object) -> Asked:
+class _First(NamedTuple):
+    """What the first leg says; ``amount`` is None where that is wrong."""
+
+    user_id: object
+    event_type: object
+    unit: object
+    resource: object
+    amount: object
+
+
+def _with(read: Arguments, asked: Asked, first: _First, also: object) -> Asked:
     if not isinstance(also, list | tuple):
         read.fail("also", "VAL_ALSO_INVALID_TYPE", "must be a list of legs")
         return asked
     if len(also) >= MAX_LEGS:
         read.fail("also", "VAL_ALSO_TOO_LONG", f"must name at most {MAX_LEGS - 1} legs beside the first")
         return asked
-    legs, scales = list(asked.legs), list(asked.scales)
+    legs, scales, known = list(asked.legs), list(asked.scales), [asked.legs[0][0]]
     for index, leg in enumerate(also):
-        place = f"also[{index}]"
-        account, amount, scale = _leg(read, place, first, leg)
-        known = [paying for paying, _ in legs]
+        account, amount, scale = _leg(read, index, first, leg)
         if account and account in known:
             twin = known.index(account)
-            read.fail(place, "VAL_LEG_DUPLICATE", f"is the same account as leg {twin}")
+            read.fail(f"also[{index}]", "VAL_LEG_DUPLICATE", f"is the same account as leg {twin}")
+        known.append(account)
         legs.append((account, amount))
         scales.append(scale)
     return Asked(tuple(legs), tuple(scales))
 
 
-def _leg(read: Arguments, place: str, first: LegWords, leg: object) -> tuple[str, int, int]:
+def _leg(read: Arguments, index: int, first: _First, leg: object) -> tuple[str, int, int]:
     """Read one more leg: account, scaled amount and scale. What it does not say is as in the first."""
-    if not isinstance(leg, Mapping):
-        read.fail(place, "VAL_LEG_INVALID_TYPE", "must be an object")
+    if type(leg) is not dict and not isinstance(leg, Mapping):
+        read.fail(f"also[{index}]", "VAL_LEG_INVALID_TYPE", "must be an object")
         return "", 0, 0
     part = Arguments()
-    words = {**first, **leg}
-    scale = part.kind(words["event_type"], words["unit"])
-    amount = first["amount"] if leg.get("amount") is None else leg["amount"]
+    event_type, unit = leg.get("event_type", first.event_type), leg.get("unit", first.unit)
+    scale = part.kind(event_type, unit)
+    amount = leg.get("amount")
+    if amount is None:
+        amount = first.amount
     # Without an amount of its own, what is wrong with the first leg's has been said there.
     scaled = 0 if amount is None else part.positive("amount", amount, scale)
-    account = part.account(words["user_id"], words["event_type"], words["unit"], words["resource"])
-    _refuse_unknown(part, leg, _LEG)
-    read.take(place, part)
+    user_id, resource = leg.get("user_id", first.user_id), leg.get("resource", first.resource)
+    account = part.account(user_id, event_type, unit, resource)
+    if not leg.keys() <= _LEG:
+        _refuse_unknown(part, leg, _LEG)
+    if part.faults:
+        read.take(f"also[{index}]", part)
     return account, scaled, scale
 
 

@@ -210,11 +210,12 @@ class Posting:
             last = self.changed.get(key, made)
             if last.verb in SETTLING:
                 continue
+            hold = _hold_field(made)
             made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
             seen = _seen_fields(made)
             for index, leg in enumerate(last.legs):
                 yield (
-                    f"{_hold_fields(made, index)}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\t"
+                    f"{hold}\t{index}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\t"
                     f"{seen[index]}\n"
                 )
 
@@ -224,27 +225,32 @@ class Posting:
             last = self.changed.get(key, made)
             if last.verb not in SETTLING:
                 continue
+            hold, (status, change_fields) = _hold_field(made), _change_fields(last)
             made_fields = f"{time_field(made.at_ms)}\t{json_field(made.body)}"
             seen = _seen_fields(made)
             for index, leg in enumerate(last.legs):
                 yield (
-                    f"{_hold_fields(made, index)}\t{_change_fields(last, leg)}\t"
+                    f"{hold}\t{index}\t{status}\t{leg.hold}\t{_consumed_field(last, leg)}\t{change_fields}\t"
                     f"{owner_fields(leg.account)}\t{made_fields}\t{seen[index]}\n"
                 )
 
     def hold_change_lines(self) -> Iterator[str]:
         """Give what extends or settles the legs of holds that were made before this run."""
         for key, last in self.changed.items():
-            if key not in self.made:
-                for index, leg in enumerate(last.legs):
-                    yield f"{_hold_fields(last, index)}\t{_change_fields(last, leg)}\n"
+            if key in self.made:
+                continue
+            hold, (status, change_fields) = _hold_field(last), _change_fields(last)
+            for index, leg in enumerate(last.legs):
+                yield (
+                    f"{hold}\t{index}\t{status}\t{leg.hold}\t{_consumed_field(last, leg)}\t{change_fields}\n"
+                )
 
     def extension_lines(self) -> Iterator[str]:
         """Give the new lines of ``meter.hold_extensions``."""
         for (_, identifier), (entry, index) in self.extended.items():
             leg = entry.legs[index]
             yield (
-                f"{_hold_fields(entry, index)}\t{identifier}\t{account_field(leg.account)}\t"
+                f"{_hold_field(entry)}\t{index}\t{identifier}\t{account_field(leg.account)}\t"
                 f"{time_field(entry.at_ms)}\t{leg.held}\n"
             )
 
@@ -261,25 +267,29 @@ def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
             raise _refused(entry, f"has the verb {entry.verb!r}: {entry.body!r}", shard)
 
 
-def _hold_fields(entry: Entry, index: int) -> str:
-    return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}\t{index}"
+def _hold_field(entry: Entry) -> str:
+    """Give namespace and hold_id."""
+    return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}"
 
 
 def _seen_fields(made: Entry) -> list[str]:
     """Give seen_balance, seen_reserved and seen_limits of each leg."""
-    limits = _limits(made) if made.limits else {}
+    if not made.limits:
+        return [f"{leg.balance}\t{leg.reserved}\t{NULL}" for leg in made.legs]
+    limits = _limits(made)
     return [
         f"{leg.balance}\t{leg.reserved}\t{limits.get(index, NULL)}" for index, leg in enumerate(made.legs)
     ]
 
 
-def _change_fields(last: Entry, leg: LegState) -> str:
-    """Give status, amount, consumed, expires_at, settled_at, late and settled_body."""
-    consumed = str(-leg.amount) if last.verb == "commit" else NULL
-    return (
-        f"{SETTLING.get(last.verb, ACTIVE)}\t{leg.hold}\t{consumed}\t{time_field(last.expires_ms)}\t"
-        f"{time_field(last.at_ms)}\t{last.late}\t{json_field(last.body)}"
-    )
+def _change_fields(last: Entry) -> tuple[str, str]:
+    """Give what is alike for all legs: status, and expires_at, settled_at, late and settled_body."""
+    times = f"{time_field(last.expires_ms)}\t{time_field(last.at_ms)}"
+    return SETTLING.get(last.verb, ACTIVE), f"{times}\t{last.late}\t{json_field(last.body)}"
+
+
+def _consumed_field(last: Entry, leg: LegState) -> str:
+    return str(-leg.amount) if last.verb == "commit" else NULL
 
 
 def _limits(entry: Entry) -> dict[int, str]:

@@ -15,6 +15,7 @@ from gateway.store.scripts import Script
 
 _HOLDS_PER_CALL = 500
 _LAST_SEQ = 2**64 - 1
+_ONE_FIELD = 2  # words: its name and its value
 
 UNREADABLE = "unreadable"
 
@@ -89,8 +90,10 @@ def stream_id_before_next(position: Position) -> str:
 
 
 def _entry(identifier: str, fields: Sequence[str]) -> Entry:
-    texts = dict(zip(fields[::2], fields[1::2], strict=True))
     try:
+        if len(fields) == _ONE_FIELD and fields[0] == "head":  # what most calls write
+            return read_entry(identifier, fields[1], b"")
+        texts = dict(zip(fields[::2], fields[1::2], strict=True))
         return read_entry(
             identifier, texts.get("head", ""), _bytes(texts.get("body", "")), texts.get("key", "")
         )
