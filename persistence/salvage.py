@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.domain.entries import Entry, Position
+from gateway.domain.entries import LAST_EPOCH, Entry, Position
 from gateway.errors import MeterUnavailableError
 from persistence.database import Connection, Database
 from persistence.draining import Fences, Range
-from persistence.errors import EntryRefusedError, RowRefusedError
+from persistence.errors import EntryRefusedError, PostingRefusedError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import LIMIT, Posting, check_verbs, is_known
@@ -137,6 +137,7 @@ class Salvage:
             shard: _plan(mark, waiting.get(shard, ()), told.get(shard, -1))
             for shard, mark in watermarks.items()
         }
+        _check_epochs(plans)
         cases = await (_sift if sift else _write)(connection, plans)
         await _note(connection, plans)
         await _leave_epochs(connection, plans)
@@ -189,6 +190,14 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
     last_seq = max([seq, *(entry.position.seq for entry in own)])
     lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
+
+
+def _check_epochs(plans: Mapping[int, _Plan]) -> None:
+    """Raise PostingRefusedError for a shard that has used up its epochs."""
+    for shard, plan in plans.items():
+        if plan.next_epoch > LAST_EPOCH:
+            left = f"shard {shard} cannot leave epoch {plan.epoch}: there is no epoch after {LAST_EPOCH}"
+            raise PostingRefusedError(f"{left}; its namespaces need another ledger")
 
 
 def _gaps(seq: int, found: Iterable[int], last_seq: int) -> Iterable[Range]:
