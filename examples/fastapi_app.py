@@ -3,8 +3,8 @@
     python examples/fastapi_app.py
 
 It starts embedded servers of its own (unless QUOTAGATE_REDIS_URL and QUOTAGATE_DATABASE_URL are set), forgets
-everything at the end, and needs ``pip install "quotagate[embedded]" fastapi``. Every user begins with 2,000
-tokens. Whoever speaks to OpenAI can speak to it: ``OPENAI_BASE_URL=http://127.0.0.1:8000/v1``.
+everything at the end, and needs ``pip install '.[embedded]' fastapi`` in a clone. Every user begins with
+2,000 tokens. Whoever speaks to OpenAI can speak to it: ``OPENAI_BASE_URL=http://127.0.0.1:8000/v1``.
 """
 
 from __future__ import annotations

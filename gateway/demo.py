@@ -11,6 +11,8 @@ from pathlib import Path
 
 from gateway.errors import MeterUnavailableError
 from gateway.replay import run_replay
+from gateway.replay.run import NOT_RUN
+from gateway.replay.trace import TraceError, read_trace
 
 _START_S = 60
 _STOP_S = 30
@@ -21,6 +23,11 @@ async def run_demo(
     trace: Path, *, speed: float, concurrency: int, limit: int | None, tell: Callable[[str], None]
 ) -> int:
     """Serve, replay, stop. Gives the replay's exit code: 0 when everything was conserved."""
+    try:
+        read_trace(trace, limit)
+    except TraceError as error:  # before anything is started for it
+        tell(f"the replay stopped: {error}")
+        return NOT_RUN
     async with _gateway(tell) as url:
         return await run_replay(trace, url, speed=speed, concurrency=concurrency, limit=limit)
 

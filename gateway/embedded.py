@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from gateway.app import open_backend, running_flusher
-from gateway.keeping import kept_running
 from gateway.meter import Meter
 from gateway.metrics import Metrics
-from gateway.peppers import kept_pepper
+from gateway.running.keeping import kept_running
+from gateway.running.peppers import kept_pepper
 from gateway.servers import postgres_server, redis_server, start_servers
 from gateway.servers.datadir import default_data_dir
 from gateway.settings import Auth, Settings
@@ -70,7 +70,7 @@ def beside_gateway(settings: Settings) -> Settings:
 
     What has a URL keeps it, and what no gateway runs is left without one.
     """
-    data_dir = (settings.data_dir or default_data_dir(os.environ)).absolute()
+    data_dir = (settings.data_dir or default_data_dir(os.environ)).expanduser().resolve()
     return msgspec.structs.replace(
         settings,
         redis_url=settings.redis_url or redis_server.served_url(data_dir / "redis"),

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from gateway.domain.entries import Entry
+from persistence.audited_terms import differing_terms
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.names import account_key
@@ -22,6 +23,7 @@ from persistence.statements import statement
 _RECORD = statement("record_audit")
 _COMPARE_ACCOUNTS = statement("audit_accounts")
 _COMPARE_HOLDS = statement("audit_holds")
+_NOTE_TERMS = statement("note_terms")
 _log = structlog.get_logger("quotagate.audits")
 
 
@@ -38,7 +40,11 @@ async def run_audit(connection: Connection, entry: Entry) -> None:
     if seen:
         cursor = await connection.execute(_COMPARE_ACCOUNTS, {**place, "seen": _json(seen)})
         found += cursor.rowcount
-    if entry.body:
+        terms = await differing_terms(connection, entry)
+        if terms:
+            await connection.execute(_NOTE_TERMS, {**place, "found": _json(terms)})
+        found += len(terms)
+    elif entry.body:
         cursor = await connection.execute(_COMPARE_HOLDS, {**place, "told": _json(list(_told(entry)))})
         found += cursor.rowcount
     if found:

@@ -34,7 +34,7 @@ import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
+from gateway.seams.shards import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
 from persistence.closings import Closings
 from persistence.draining import Drain, Fences, Range, ahead_of
 from persistence.errors import JournalError, PostingRefusedError
@@ -43,6 +43,8 @@ _log = structlog.get_logger("quotagate.fence")
 
 _ANSWERS_S = 2.0  # how long gateways with a living lease are waited for
 _LOOK_S = 0.01
+_LOST = "Redis may not hold all that was acknowledged"
+_ASKED_FOR = "it was asked for"
 _BLOCKED_S = 5.0  # a shard that stays closed is tried again after this long
 
 
@@ -162,7 +164,8 @@ class LedgerFence(Fence):
         lasting = {s for s in whole if s not in unheard or view.rows[s].run_id == server.run_id != ""}
         kept = set() if anew else lasting
         marks = {shard: view.rows[shard].watermark for shard in kept}
-        marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept})
+        why = _ASKED_FOR if anew else _LOST
+        marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept}, why)
         await self._store.open(marks, self._ledger_id, mark)
         await self._closing.open({shard: fences[shard] for shard in marks}, server.run_id)
         took_ms = round((time.monotonic() - began) * 1000)
@@ -178,11 +181,11 @@ class LedgerFence(Fence):
                 return
             await asyncio.sleep(_LOOK_S)
 
-    async def _renew(self, view: _View, fences: Fences) -> dict[int, Position]:
+    async def _renew(self, view: _View, fences: Fences, why: str) -> dict[int, Position]:
         """Book what survives, and give new epochs. Shards of which something cannot be booked stay closed."""
         used = [shard for shard in fences if view.rows[shard].watermark.epoch > 0]
         if used:
-            _log.warning("epoch_raised", shards=used, reason="Redis does not hold what was acknowledged")
+            _log.warning("epoch_raised", shards=used, reason=why)
         drain = Drain(self._poster, self._journal, fences)
         await drain.run()
         rows = {row.shard: row for row in await self._closing.rows()}

@@ -112,7 +112,9 @@ async def _apply_missing(
                 "INSERT INTO meter.migrations (number, name, sha256) VALUES (%s, %s, %s)",
                 (migration.number, migration.name, migration.checksum),
             )
-        _log.info("migration_applied", name=migration.name)
+        _log.debug("migration_applied", name=migration.name)
+    if missing:
+        _log.info("schema_migrated", migrations=len(missing), last=missing[-1].name)
     return [migration.name for migration in missing]
 
 

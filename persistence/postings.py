@@ -15,7 +15,7 @@ from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
 from gateway.domain.limits import limit_texts
 from gateway.domain.period_entries import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS
-from gateway.protocols import NO_EXTRAS, Extras
+from gateway.protocols import ITSELF, NO_EXTRAS, Extras
 from persistence.copytext import (
     NULL,
     account_field,
@@ -52,6 +52,8 @@ _HOUR_MS = 3_600_000
 Key = tuple[str, str]
 
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
+# What a hold of a closed period gives back lapses with no body: whoever settled it did not ask for that.
+_LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
 
@@ -313,7 +315,7 @@ def _extra_fields(extras: Extras) -> str:
 
 def _extras(entry: Entry) -> Extras:
     if not entry.body:
-        return NO_EXTRAS
+        return _LAPSED if entry.verb == LAPSE else NO_EXTRAS
     try:
         extras = _decode_extras(entry.body)
         if extras.event_time_ms is not None:

@@ -55,7 +55,10 @@ def _url_of(process: subprocess.Popen[str]) -> str:
 
 
 def _pump(stream: IO[str], lines: queue.Queue[str]) -> None:
+    # What stands for sys.stderr at the moment may be a test's own, which it reads, and closes.
+    stderr = sys.__stderr__
+    assert stderr is not None
     for line in stream:
         lines.put(line.rstrip("\n"))
-        sys.stderr.write(line)
+        stderr.write(line)
     lines.put("")

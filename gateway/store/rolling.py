@@ -14,11 +14,12 @@ import msgspec
 
 from gateway.domain.periods import NOTHING, Turn, read_periods, turns
 from gateway.errors import MeterUnavailableError
-from gateway.protocols import Extras
+from gateway.protocols import ITSELF, Extras
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply
 
 ROLLED = "ROLLED"
+_REASON = "schedule"
 _TURNS = 64  # boundaries that one call passes; an account that nobody touched for longer is due again
 
 Run = Callable[[Sequence[Word]], Awaitable[Reply]]
@@ -62,9 +63,10 @@ def _arguments(path: str, words: str, now_ms: int) -> Iterator[Word]:
 
 
 def _turn_words(turn: Turn) -> Iterator[Word]:
+    begun = Extras(actor_id=ITSELF.actor_id, reason=_REASON)
     # What begins late, for nobody touched the account, belongs to the moment at which it should have begun.
-    at_boundary = Extras(event_time_ms=turn.at_ms)
+    at_boundary = msgspec.structs.replace(begun, event_time_ms=turn.at_ms)
     ended = NOTHING if turn.ended is None else turn.ended.isoformat()
     yield from (turn.at_ms, ended, turn.opened.isoformat())
     yield "" if turn.ended is None else day_body(at_boundary, "period_end", turn.ended)
-    yield day_body(Extras() if turn.ended is None else at_boundary, "period_start", turn.opened)
+    yield day_body(begun if turn.ended is None else at_boundary, "period_start", turn.opened)

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.domain.entries import Entry, Position, entry_id
 from gateway.domain.names import namespace_text, shard_of
-from gateway.protocols import Duplicate, Extras
+from gateway.protocols import ITSELF, Duplicate, Extras
 from gateway.store.calls import Calls
 from gateway.store.decider import overflow
 from gateway.store.keys import ShardKeys
@@ -81,6 +81,7 @@ def _body(duplicate: Duplicate, done: Entry) -> bytes:
     extras = Extras(
         metadata=msgspec.Raw(msgspec.json.encode(told)),
         reference_id=entry_id(duplicate.position),
+        actor_id=ITSELF.actor_id,
         reason=_REASON,
     )
     return msgspec.json.encode(extras)

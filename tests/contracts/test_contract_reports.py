@@ -258,3 +258,19 @@ async def test_every_verb_that_books_says_who_acted(meter: Any) -> None:
     assert [(entry["actor_id"], entry["reason"]) for entry in reversed(entries)] == [
         (f"actor of the {name}", "so") for name in acts
     ]
+
+
+async def test_what_time_and_a_schedule_bring_about_names_the_meter_itself(meter: Any) -> None:
+    account = ("ann", "llm_call", "tokens", None)
+    meter.set_actor("user:bob", reason="chat")
+    await meter.set_period_config(*account, date(2026, 1, 1), 100, 0, every="366 days")
+    hold = await meter.reserve("ann", "llm_call", 60, "tokens")
+    await meter.close_period(*account, date(2026, 12, 31))
+    await meter.release(hold["reservation_id"])
+    entries = await meter.get_ledger("ann", "llm_call", "tokens")
+    assert [tuple(entry[said] for said in ("amount", "actor_id", "reason")) for entry in entries] == [
+        (-60, "quotagate", "carry_over_limit"),
+        (-40, "user:bob", "chat"),
+        (100, "quotagate", "schedule"),
+    ]
+    assert (await meter.get_reservation(hold["reservation_id"]))["actor_id"] == "user:bob"

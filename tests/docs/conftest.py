@@ -16,7 +16,7 @@ import pytest
 from doc_blocks import blocks_of
 from doc_reader import Reader
 
-from gateway.servers import RunningServers
+from gateway.servers import RedisServer, RunningServers, start_redis
 
 API_KEY = "a-key-for-the-documents"
 PEPPER = "the-pepper-of-the-documents-0123456789"
@@ -35,7 +35,10 @@ def open_reader(
     with ExitStack() as running:
 
         def opened(document: str, *, own_curl: bool = False) -> Reader:
-            environ = _environ(servers, next(_numbers))
+            number = next(_numbers)
+            redis = start_redis(servers.servers["redis"].provider, tmp_path / f"redis_{number}")
+            running.callback(redis.stop)
+            environ = _environ(redis, servers, f"docs_{number}")
             for name, value in environ.items():
                 monkeypatch.setenv(name, value)
             keyed = environ | {"QUOTAGATE_API_KEY": API_KEY, "QUOTAGATE_KEY_PEPPER": PEPPER}
@@ -50,13 +53,12 @@ def open_reader(
         yield opened
 
 
-def _environ(servers: RunningServers, number: int) -> dict[str, str]:
-    """Make databases of both kinds; give the settings of processes on them."""
-    name = f"docs_{number}"
+def _environ(redis: RedisServer, servers: RunningServers, name: str) -> dict[str, str]:
+    """Make a database of this name; give the settings of processes on it and on the Redis."""
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return {
-        "QUOTAGATE_REDIS_URL": servers.redis_url.replace("db=0", f"db={number}"),
+        "QUOTAGATE_REDIS_URL": redis.url,
         "QUOTAGATE_DATABASE_URL": servers.database_url.replace("/quotagate?", f"/{name}?"),
         "QUOTAGATE_FLUSH_INTERVAL_MS": "5",
         "QUOTAGATE_REPORT_WAIT_MS": "10000",

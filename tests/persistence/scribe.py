@@ -8,6 +8,8 @@ from typing import Any
 
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
+from gateway.seams.periods import PeriodTerms
+from gateway.store.period_calls import terms_body
 from persistence.ledger import Ledger
 
 _RENEW = b"""
@@ -89,15 +91,37 @@ class Scribe:
     def commit_late(self, hold_id: str, legs: Mapping[str, int], actual: int) -> Entry:
         return self._write("commit", [(a, -actual, 0, n) for a, n in legs.items()], hold_id, late=True)
 
-    def audit(self, *accounts: str, told: Mapping[str, tuple[int, int, int]] | None = None) -> Entry:
-        """State balance, reserved and the sum of open holds of accounts; ``told`` states something else."""
+    def audit(
+        self,
+        *accounts: str,
+        told: Mapping[str, tuple[int, int, int]] | None = None,
+        terms: Mapping[str, tuple[str, str]] | None = None,
+    ) -> Entry:
+        """State balance, reserved and the sum of open holds of accounts; ``told`` states something else.
+
+        ``terms`` are limits and periods; None for an audit that says nothing of them.
+        """
         legs = []
         for account in accounts:
             held = [hold[account] for hold in self.open.values() if account in hold]
             true = self.balances.get(account, 0), self.reserved.get(account, 0), sum(held)
             balance, reserved, total = (told or {}).get(account, true)
             legs.append(LegState(account, 0, total, len(held), balance, reserved))
-        return self._append("audit", "", tuple(legs), b"", late=False)
+        lines = [
+            f"{accounts.index(a) + 1} {limits} {periods}" for a, (limits, periods) in (terms or {}).items()
+        ]
+        body = b"" if terms is None else "\n".join(["terms", *lines]).encode()
+        return self._append("audit", "", tuple(legs), body, late=False)
+
+    def limit(self, account: str, limits: str) -> Entry:
+        """Leave limits behind on an account."""
+        entry = self._write("limit", [(account, 0, 0, 0)])
+        self.entries[-1] = entry._replace(limits=f"1={limits}")
+        return self.entries[-1]
+
+    def set_period(self, account: str, terms: PeriodTerms) -> Entry:
+        """Set what an account is given each period."""
+        return self._write("set_period", [(account, 0, 0, 0)], body=terms_body(b"", terms))
 
     def with_key(self, key: str, fingerprint: str = "f") -> Entry:
         """Let the last entry be that of a call with a key."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from scribe import ALICE, BOB, MONEY, Ask, Scribe
 
 from gateway.domain.entries import Entry
 from gateway.protocols import Mismatch
+from gateway.seams.periods import PeriodTerms
 from persistence.ledger import Ledger
 from persistence.queries import Queries
 
@@ -109,6 +112,52 @@ async def test_holds_are_compared_at_their_place(
     assert await queries.audits("acme", scribe.shard, after.position) == [
         Mismatch("acme", BOB, "orphan_hold", 0, 7, "other")
     ]
+
+
+LIMIT = "daily,a,1000,86400000,e,0,40,1763600000000,0,0"
+TERMS = PeriodTerms(date(2025, 11, 1), 100, None, None, None, 0)
+PERIODS = "0 0 -9007199254740991 - - - 100 - 2025-11-01 - -"
+OTHER = PERIODS.replace(" 100 ", " 101 ")
+
+
+@pytest.mark.parametrize(
+    ("told", "findings"),
+    [
+        ({ALICE: (LIMIT, ""), MONEY: ("-", PERIODS)}, []),
+        (
+            {ALICE: (LIMIT.replace(",40,", ",41,"), ""), MONEY: ("-", PERIODS)},
+            [(ALICE, "limit_mismatch", 0, 1)],
+        ),
+        ({ALICE: ("what?is?this", ""), MONEY: ("-", PERIODS)}, [(ALICE, "limit_mismatch", 0, 2)]),
+        ({ALICE: (LIMIT, ""), MONEY: ("-", OTHER)}, [(MONEY, "period_mismatch", 0, 1_000_000)]),
+        ({ALICE: (LIMIT, PERIODS), MONEY: ("-", PERIODS)}, [(ALICE, "period_mismatch", 0, 2)]),
+        ({ALICE: (LIMIT, ""), MONEY: ("-", "nonsense")}, [(MONEY, "period_mismatch", 0, 1_000_000)]),
+        (
+            {BOB: ("x,c,1,0,e,0,0,0,0,0", "")},
+            [
+                (ALICE, "limit_mismatch", 0, 1),
+                (MONEY, "period_mismatch", 0, 2_000_000),
+                (BOB, "limit_mismatch", 0, 1),
+            ],
+        ),
+        (None, []),
+    ],
+)
+async def test_periods_and_limits_are_compared_at_their_place(
+    ledger: Ledger,
+    queries: Queries,
+    told: dict[str, tuple[str, str]] | None,
+    findings: list[tuple[str, str, int, int]],
+) -> None:
+    scribe = Scribe()
+    scribe.limit(ALICE, LIMIT)
+    scribe.set_period(MONEY, TERMS)
+    scribe.allocate(BOB, 1)
+    audit = scribe.audit(ALICE, BOB, MONEY, terms=told)
+    scribe.limit(ALICE, "")
+    scribe.set_period(MONEY, TERMS._replace(allocation=7))
+    await ledger.post({scribe.shard: scribe.entries})
+    assert await found(queries, scribe, audit) == findings
 
 
 async def test_findings_are_the_namespaces_own(ledger: Ledger, queries: Queries) -> None:

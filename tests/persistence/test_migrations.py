@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import MeterUnavailableError
 from persistence.errors import MigrationError
@@ -28,6 +29,14 @@ async def test_every_file_is_applied_once_and_in_order(empty_url: str) -> None:
     assert await migrate(empty_url) == expected
     assert await migrate(empty_url) == []
     assert {"shards", "accounts", "open_holds", "settled_holds", "ledger"} <= await tables(empty_url)
+
+
+async def test_what_was_applied_is_one_line_of_the_log(empty_url: str) -> None:
+    with capture_logs() as said:
+        await migrate(empty_url, [FIRST, SECOND])
+        await migrate(empty_url, [FIRST, SECOND])
+    lines = [line for line in said if line["log_level"] != "debug"]
+    assert lines == [{"event": "schema_migrated", "log_level": "info", "migrations": 2, "last": SECOND[0]}]
 
 
 async def test_many_processes_may_start_at_once(empty_url: str) -> None:

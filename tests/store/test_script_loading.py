@@ -220,8 +220,8 @@ async def test_an_audit_states_what_redis_holds(desk: Desk) -> None:
     await desk.install("absent:x:y:", 0, 0, 0, 0)
     before = dict(await desk.everything())
     reply = await desk.audit(B, "nobody:x:y:", "absent:x:y:", A)
-    entry = read_done(reply, b"").entry
-    assert (reply[0], entry.verb, entry.hold_id) == ("DONE", "audit", "")
+    entry = read_done(reply, b"terms").entry
+    assert (reply[0], reply[4], entry.verb, entry.hold_id) == ("DONE", "terms", "audit", "")
     assert entry.legs == ((B, 0, 0, 1, 100, 7), (A, 0, 0, 2, 100, 15))
     assert (await desk.entries())[-1] == entry
     after = dict(await desk.everything())
@@ -230,6 +230,20 @@ async def test_an_audit_states_what_redis_holds(desk: Desk) -> None:
     assert after == before
     assert await desk.audit("nobody:x:y:", "absent:x:y:") == ["NOTHING", "-1"]
     assert (await desk.entries())[-1] == entry
+
+
+async def test_an_audit_states_limits_and_periods_where_there_are_any(desk: Desk) -> None:
+    await desk.known(A, B, "c:x:y:", "d:x:y:", balance=100)
+    limits, periods = "one,a,5,60000,e,0,0,0,0,0;two,c,5,0,e,0,0,0,0,0", "0 0 -1 - - - 5 - 2026-01-01 - -"
+    await desk.link.call("HSET", desk.account_key(B), "limits", limits)
+    await desk.link.call("HSET", desk.account_key("c:x:y:"), "limits", "", "period", periods)
+    await desk.link.call(
+        "HSET", desk.account_key("d:x:y:"), "limits", f"{limits}\n ", "period", f"{periods}\n"
+    )
+    reply = await desk.audit("nobody:x:y:", A, B, "c:x:y:", "d:x:y:")
+    lines = ("terms", f"2 {limits} ", f"3 - {periods}", f"4 {limits}?? {periods}?")
+    assert reply[4].split("\n") == list(lines)
+    assert (await desk.entries())[-1].body.decode().split("\n") == list(lines)
 
 
 async def test_time_does_not_go_back_behind_an_audit(desk: Desk) -> None:

@@ -75,7 +75,7 @@ async def test_a_movement_goes_back(undoing: Undoing) -> None:
 async def test_the_entry_says_what_it_undoes(undoing: Undoing) -> None:
     await undoing.undo(await undoing.again(await undoing.decider.allocate(call("k"), ACCOUNT, 7)))
     duplicate = entry_id(Position(1, 2))
-    told = b'{"metadata":{"first_entry_id":%d},"reference_id":%d,"reason":"duplicate"}'
+    told = b'{"metadata":{"first_entry_id":%d},"reference_id":%d,"actor_id":"quotagate","reason":"duplicate"}'
     assert undoing.stand.ledger.entries[-1].body == told % (entry_id(Position(1, 0)), duplicate)
 
 
