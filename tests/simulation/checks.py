@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,11 +15,12 @@ from gateway.store.keys import ShardKeys
 from gateway.store.replies import read_entry
 from persistence.postings import SETTLING
 
-from .clients import Operation, number_of
-from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LOSSES, SALVAGED, SHARDS, Named
+from .clients import POISON, Operation, number_of
+from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LOSSES, QUARANTINE, SALVAGED, SHARDS, Named
 from .world import World
 
 _NOTHING = (0, 0)
+_DECODED = {"allocate", "adjust", "consume", "commit"}  # of the others the body is no line of the ledger
 _SILENCING = {"freeze_process", "ledger_away", "ledger_fails", "ledger_slow"}
 
 State = tuple[int, int]
@@ -45,6 +47,7 @@ def problems(world: World) -> Iterator[str]:
         _holds,
         _acknowledged,
         _kept,
+        _poison,
         _late,
         _once,
         _answers,
@@ -58,7 +61,8 @@ def _facts(world: World) -> _Facts:
     entries: dict[int, list[Entry]] = defaultdict(list)
     by_number: dict[int, list[Entry]] = defaultdict(list)
     history: dict[Named, list[tuple[Position, State]]] = defaultdict(list)
-    for entry in world.tables.posted:
+    for booked in world.tables.posted:
+        entry = _as_told(world, booked)
         entries[names.shard_of(entry.namespace)].append(entry)
         if entry.undoes is None and (number := number_of(entry.body)) is not None:
             by_number[number].append(entry._replace(keyed=None))
@@ -72,6 +76,17 @@ def _facts(world: World) -> _Facts:
         texts = dict(zip(fields[::2], fields[1::2], strict=True))
         lost.append(read_entry(identifier, texts["head"], texts.get("body", "").encode()))
     return _Facts(world, entries, by_number, lost, history, rebased)
+
+
+def _as_told(world: World, booked: Entry) -> Entry:
+    """Give an entry that was booked without its body as its journal told it."""
+    if booked.body:
+        return booked
+    shard, salvaged = names.shard_of(booked.namespace), world.tables.data[SALVAGED].items()
+    moved = (key for key, row in salvaged if (key[0], row.booked) == (shard, booked.position))
+    case = world.tables.data[QUARANTINE].get(next(moved, (shard, *booked.position)))
+    told = case is not None and case.head.startswith(booked.verb.encode())
+    return booked._replace(body=case.body) if told else booked
 
 
 # The ledger by itself.
@@ -197,6 +212,19 @@ def _kept(facts: _Facts) -> Iterator[str]:
             entry = operation.answer.entry._replace(keyed=None)
             if not _is_lost_with_its_teller(facts, operation, entry):
                 yield f"operation {operation.number} was acknowledged as {entry}, its key is not known"
+
+
+def _poison(facts: _Facts) -> Iterator[str]:
+    """What cannot be booked as it stands is in quarantine, its amounts are booked; nothing else is."""
+    poison = json.dumps(POISON)[1:-1].encode()
+    cases = facts.world.tables.data[QUARANTINE]
+    for place, case in cases.items():
+        if case.booked != "without_body" or poison not in case.body:
+            yield f"{place} is in quarantine: {case}"
+    told = [entry for entries in facts.entries.values() for entry in entries]
+    bad = [entry for entry in told if poison in entry.body and entry.verb in _DECODED]
+    if len(bad) != len(cases):
+        yield f"{len(cases)} entries are in quarantine, of {len(bad)} that should be"
 
 
 def _late(facts: _Facts) -> Iterator[str]:

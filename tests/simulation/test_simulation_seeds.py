@@ -34,6 +34,13 @@ def test_a_missing_protection_is_noticed(name: str) -> None:
     assert look_at(seed, Design(mood=weak.mood)).problems == [], "the whole product fails there as well"
 
 
+@pytest.mark.parametrize("mood", ["poisoned", "poisoned_splitting"])
+def test_poison_is_in_nobodys_way(mood: str) -> None:
+    for seed in range(12):
+        failure = look_at(seed, Design(mood=MOODS[mood]))
+        assert failure.problems == [], f"python -m tests.simulation --mood {mood} --seed {seed} --trace"
+
+
 @pytest.mark.parametrize(("mood", "seed"), [("standing_still", 83), ("standing_still", 180)])
 def test_what_was_found_once_is_not_found_again(mood: str, seed: int) -> None:
     """83: a reserve that comes late, of a hold that its commit had made; 180: several places with nothing."""

@@ -25,6 +25,7 @@ from persistence.fence import LedgerFence, _View
 from persistence.flusher import Flusher
 from persistence.leases import Lease
 from persistence.shards import lock_free_shards
+from persistence.sifting import Sieve
 
 from .design import Design
 from .tables import SHARDS, Named
@@ -142,6 +143,13 @@ class _Hasty(Calls):
         await super()._open()
 
 
+class _Coarse(Sieve):
+    async def book(self, entries: Sequence[Entry], places: Mapping[Position, Position]) -> None:
+        """Book what can be, and forget the rest."""
+        for entry in entries:
+            await self._refused(entry)
+
+
 class _NotesFirst(Flusher):
     async def _post(self, batches: Any) -> set[int]:
         await self._note(batches)
@@ -213,6 +221,7 @@ _PROMOTING = _HURRIED | {
     "kinds": {"promote": 1},
 }
 _SPLITTING = _PROMOTING | {"kinds": {"promote": 2, "split": 1}}
+_POISONED = _SPLITTING | {"poisoned": 2}
 _CUT_OFF = _HURRIED | {
     "lossy": True,
     "gateways": 3,
@@ -279,6 +288,8 @@ MOODS: dict[str, Mapping[str, Any]] = {
     "hiding": _HIDING,
     "standing_still": _STANDING_STILL,
     "overtaken": _OVERTAKEN,
+    "poisoned": {"poisoned": 3},
+    "poisoned_splitting": _POISONED,
 }
 
 WEAKNESSES: dict[str, Weakness] = {
@@ -375,6 +386,9 @@ WEAKNESSES: dict[str, Weakness] = {
         "what was read before a closing may be posted after it, and an epoch goes on whoever stood still",
         lambda: Design(mood=_STANDING_STILL, closings=_Heedless, patches={"lock_free_shards": _uncounted}),
         first=16,
+    ),
+    "sifting": Weakness(
+        "what was salvaged and cannot be booked as it stands is left out", _patched(_POISONED, Sieve=_Coarse)
     ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }
