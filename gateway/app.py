@@ -22,19 +22,19 @@ from gateway.api.fast import FastLane
 from gateway.domain.durability import Durability
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterValidationError
-from gateway.flushing import FlusherNews
-from gateway.health import StoreHealth
 from gateway.joined import Store, open_store, running_task
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
-from gateway.operators import authenticating, desk_of
 from gateway.protocols import (
     NOBODY,
     Actor,
     Observer,
 )
-from gateway.reconciling import ROUNDS, Orders
-from gateway.rounds import RoundObserver, Rounds
+from gateway.reconcile.reconciler import ROUNDS, Orders
+from gateway.reconcile.rounds import RoundObserver, Rounds
+from gateway.running.flushing import FlusherNews
+from gateway.running.health import StoreHealth
+from gateway.running.operators import authenticating, desk_of
 from gateway.settings import Settings, SettingsError
 from gateway.store.decider import RedisDecider
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Never, TypeVar
 
 import typer
 
-from gateway import key_commands, limit_commands, proxy_command, reconcile_command
+from gateway.commands import keys, limits, proxy, reconcile
+from gateway.commands.options import DAYS_MAX, sound_namespace, sound_url
 from gateway.errors import MeterError
-from gateway.options import DAYS_MAX, sound_namespace, sound_url
 from gateway.servers.errors import ServersError
 from gateway.service_links import service_links
 from gateway.settings import Settings, SettingsError, settings_rows
@@ -116,7 +116,7 @@ def serve(
     settings = _settings(overrides)
     if ephemeral:
         _check_ephemeral(settings)
-    from gateway.serving import serve_http, taken_ports
+    from gateway.running.serving import serve_http, taken_ports
 
     with taken_ports(settings) as ports, _servers(settings, ephemeral=ephemeral) as complete:
         _run(serve_http(complete, ports))
@@ -129,7 +129,7 @@ def flush(
     ] = False,
 ) -> None:
     """Post the journal to the ledger, apart from the gateways. Any number may run."""
-    from gateway.serving import run_flusher
+    from gateway.running.serving import run_flusher
 
     _run(run_flusher(_complete(_settings({})), lifeline=lifeline))
 
@@ -151,7 +151,7 @@ def warm(
     rate: Annotated[int, typer.Option(min=1, help="How many accounts a second at most.")] = 5000,
 ) -> None:
     """Load accounts from the ledger into Redis before they are asked for. Safe at any time."""
-    from gateway.warming import run_warm
+    from gateway.commands.warming import run_warm
 
     _run(run_warm(_complete(_settings({})), namespace, active_within, rate))
 
@@ -175,7 +175,7 @@ def restore(
     To rebuild is to begin new epochs: shards close for a moment, what their journals hold is posted, and
     everything loads anew from the ledger when it is first touched. Both are safe while gateways serve.
     """
-    from gateway.restoring import run_check, run_restore, shards_wanted
+    from gateway.commands.restoring import run_check, run_restore, shards_wanted
 
     complete = _complete(_settings({}))
     if check and shard:
@@ -257,7 +257,7 @@ def list_quarantined(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to show at most.")] = 100,
 ) -> None:
     """List what is in quarantine, the newest first."""
-    from gateway.quarantining import listed
+    from gateway.commands.quarantining import listed
 
     typer.echo(_run(listed(_complete_database(_settings({})), resolved=resolved, limit=limit)))
 
@@ -265,7 +265,7 @@ def list_quarantined(
 @quarantine.command("show")
 def show_quarantined(entry: Entry) -> None:
     """Show one entry as the journal told it, why it could not be booked, and what was booked of it."""
-    from gateway.quarantining import shown
+    from gateway.commands.quarantining import shown
 
     _say_or_give_up(_run(shown(_complete_database(_settings({})), entry)), entry)
 
@@ -275,7 +275,7 @@ def resolve_quarantined(
     entry: Entry, note: Annotated[str, typer.Argument(help="What was done about it, for the record.")]
 ) -> None:
     """Note what was done about an entry; it then no longer counts. It stays on record."""
-    from gateway.quarantining import resolved
+    from gateway.commands.quarantining import resolved
 
     _say_or_give_up(_run(resolved(_complete_database(_settings({})), entry, note)), entry)
 
@@ -389,7 +389,7 @@ def _give_up(message: str) -> Never:
     raise SystemExit(1)
 
 
-reconcile_command.add_to(cli, lambda: _complete(_settings({})), _run)
-proxy_command.add_to(cli, lambda: _settings({}), _run)
-key_commands.add_to(cli, lambda: _settings({}), _run)
-limit_commands.add_to(cli, lambda: _settings({}))
+reconcile.add_to(cli, lambda: _complete(_settings({})), _run)
+proxy.add_to(cli, lambda: _settings({}), _run)
+keys.add_to(cli, lambda: _settings({}), _run)
+limits.add_to(cli, lambda: _settings({}))

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from gateway.app import open_backend, running_flusher
-from gateway.keeping import kept_running
 from gateway.meter import Meter
 from gateway.metrics import Metrics
-from gateway.peppers import kept_pepper
+from gateway.running.keeping import kept_running
+from gateway.running.peppers import kept_pepper
 from gateway.servers import postgres_server, redis_server, start_servers
 from gateway.servers.datadir import default_data_dir
 from gateway.settings import Auth, Settings

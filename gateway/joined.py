@@ -10,14 +10,15 @@ from typing import NamedTuple
 import structlog
 
 from gateway.domain.durability import FSYNC, JOURNAL, REPLICATED, Durability
-from gateway.inbox_worker import InboxWorker
 from gateway.meter import Backend, Meter
-from gateway.operations import Meters
 from gateway.protocols import (
     Observer,
 )
-from gateway.reconciling import Reconciler
-from gateway.rolling import Roller, keep_rolling
+from gateway.reconcile.reconciler import Reconciler
+from gateway.running.inbox_worker import InboxWorker
+from gateway.running.operations import Meters
+from gateway.running.rolling import Roller, keep_rolling
+from gateway.running.tidying import Expirer, keep_tidy
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -35,7 +36,6 @@ from gateway.store.shards import RedisShards
 from gateway.store.tls import TlsOptionsError
 from gateway.store.undoer import RedisUndoer
 from gateway.store.witness import Question, Witness, of_disk, of_replicas
-from gateway.tidying import Expirer, keep_tidy
 from persistence.answers import Answers
 from persistence.closings import Closings
 from persistence.database import Database

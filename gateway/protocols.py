@@ -19,8 +19,8 @@ from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.limits import Limit, Standings
 from gateway.domain.periods import Periods
-from gateway.period_seams import PeriodDecider, PeriodSource
-from gateway.report_seams import Overview
+from gateway.seams.periods import PeriodDecider, PeriodSource
+from gateway.seams.reports import Overview
 
 NO_METADATA = msgspec.Raw()
 

@@ -13,11 +13,11 @@ from typing import Annotated
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import typer
 
+from gateway.commands.warming import warm
 from gateway.joined import open_store
 from gateway.metrics import Metrics
 from gateway.servers import RunningServers, start_servers
 from gateway.settings import Settings
-from gateway.warming import warm
 from loadtest.children import announcing
 from loadtest.recovery import RATE, fill
 

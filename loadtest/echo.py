@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from gateway.http_server import server_config
+from gateway.running.http_server import server_config
 from gateway.settings import Settings
 
 _BACKLOG = 2048

@@ -15,7 +15,6 @@ import hiredis
 import uvloop
 from msgspec.json import Encoder
 
-from gateway import wording
 from gateway.api.asgi import api_app
 from gateway.api.auth import NoKeys
 from gateway.api.fast import FastLane
@@ -34,6 +33,7 @@ from gateway.store.first_answers import FirstAnswers
 from gateway.store.keys import ShardKeys
 from gateway.store.replies import read_done
 from gateway.store.scripts import scripts
+from gateway.wording import answers
 
 _REPEATS = 50
 _NAMESPACE, _ACCOUNT = "acme", "user-7:llm_call:tokens:"
@@ -55,7 +55,7 @@ class _Ready:
 
     def __init__(self) -> None:
         self.done = read_done(_REPLY, b"")
-        self.answer = wording.reserved(self.done, 0)
+        self.answer = answers.reserved(self.done, 0)
         self.reply: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.reply.set_result(_REPLY)
 
@@ -102,7 +102,7 @@ async def _measured(calls: int) -> dict[str, float]:
     body = _best(calls, partial(read, _BODY))
     encoding = _best(calls, partial(encode, ready.answer))
     endpoint = _best(calls, lambda: _finish(_posted(app)))
-    saying = _best(calls, lambda: wording.reserved(ready.done, 0))
+    saying = _best(calls, lambda: answers.reserved(ready.done, 0))
     metered = _best(calls, lambda: _finish(meter.reserve("user-7", "llm_call", 1, "tokens")))
     reading = _best(calls, lambda: read_done(_REPLY, b""))
     deciding = _best(calls, lambda: _finish(decider.reserve(call, _HOLD, 300_000, ((_ACCOUNT, 1),))))

@@ -19,6 +19,7 @@ import structlog
 import typer
 
 from gateway.app import running_flusher
+from gateway.commands.warming import warm
 from gateway.domain.names import SHARDS, account_text, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store, open_store
@@ -27,7 +28,6 @@ from gateway.protocols import Call
 from gateway.servers import RunningServers, start_servers
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
-from gateway.warming import warm
 
 _HELP = """Measure how long the fence keeps callers waiting, with few accounts and with many.
 

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.domain.times import moment_of, unix_ms
 from gateway.errors import MeterUnavailableError
-from gateway.key_seams import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
+from gateway.seams.keys import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
 from persistence.audit_events import note
 from persistence.database import Connection, Database
 from persistence.reader import Reader, Row

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.domain.times import unix_ms
-from gateway.key_seams import Action, AuditEvent, AuditLog
+from gateway.seams.keys import Action, AuditEvent, AuditLog
 from persistence.database import Connection, Database
 from persistence.names import is_key, namespace_key
 from persistence.statements import statement

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from gateway.domain.entries import Entry
-from gateway.shard_seams import ShardRow
+from gateway.seams.shards import ShardRow
 from persistence.database import Database
 from persistence.draining import Fences, Range
 from persistence.salvage import ReadEntry, Salvage, record_losses

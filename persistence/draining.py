@@ -8,7 +8,7 @@ import structlog
 
 from gateway.domain.entries import Entry
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Journal, Poster, ShardRow, ShardState
+from gateway.seams.shards import Journal, Poster, ShardRow, ShardState
 from persistence.errors import JournalError, JournalGapError, PostingRefusedError
 
 _log = structlog.get_logger("quotagate.fence")

@@ -34,7 +34,7 @@ import structlog
 
 from gateway.domain.entries import SEQ_FULL, Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
+from gateway.seams.shards import Fence, Journal, Poster, ServerState, ShardRow, ShardState, ShardStore
 from persistence.closings import Closings
 from persistence.draining import Drain, Fences, Range, ahead_of
 from persistence.errors import JournalError, PostingRefusedError

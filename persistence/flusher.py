@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Journal, Poster, ShardFaults
+from gateway.seams.shards import Journal, Poster, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
 from persistence.patience import Pause, Trouble, Troubles, rest, stop_pause, yield_pause
 from persistence.postings import SETTLING

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from gateway.operation_seams import DONE, FAILED, REFUSED, Inbox, InboxState, Operation, Outcome, Turn
 from gateway.protocols import NOBODY, Actor
+from gateway.seams.operations import DONE, FAILED, REFUSED, Inbox, InboxState, Operation, Outcome, Turn
 from persistence.database import Connection, Database, Heard
 from persistence.statements import statement
 

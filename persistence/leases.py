@@ -19,7 +19,7 @@ import structlog
 
 from gateway.domain.entries import KeptEntry, Position
 from gateway.errors import MeterError, MeterUnavailableError
-from gateway.shard_seams import ShardRow
+from gateway.seams.shards import ShardRow
 from persistence.closings import CHANNEL
 from persistence.database import Connection, Database
 from persistence.shards import shard_rows

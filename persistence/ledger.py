@@ -10,7 +10,7 @@ from weakref import WeakSet
 import psycopg
 
 from gateway.domain.entries import Entry, Position
-from gateway.shard_seams import Poster, ShardFaults, ShardRow, StoppedShard
+from gateway.seams.shards import Poster, ShardFaults, ShardRow, StoppedShard
 from persistence.audits import run_audit
 from persistence.database import Connection, Database
 from persistence.duplicates import drop_posted

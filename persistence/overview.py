@@ -8,7 +8,7 @@ from itertools import groupby
 
 from gateway.domain.times import unix_ms
 from gateway.errors import MeterValidationError
-from gateway.report_seams import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
+from gateway.seams.reports import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
 from persistence.names import account_key, namespace_key, user_range
 from persistence.period_words import periods_of

@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.domain.entries import Entry, LegState
 from gateway.domain.period_entries import LAPSE, OPEN_PERIOD, SET_PERIOD, later
-from gateway.period_seams import CLOSE, OPEN
 from gateway.protocols import Extras
+from gateway.seams.periods import CLOSE, OPEN
 from persistence.copytext import NULL, account_field, field, namespace_field, time_field
 
 Key = tuple[str, str]

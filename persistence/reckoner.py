@@ -13,7 +13,7 @@ import msgspec
 from gateway.domain.entries import Position
 from gateway.domain.times import unix_ms
 from gateway.protocols import Mismatch
-from gateway.reconcile_seams import AccountCheck, Reckoner, ReportRow
+from gateway.seams.reconcile import AccountCheck, Reckoner, ReportRow
 from persistence.names import account_key, namespace_key
 from persistence.queries import Queries
 from persistence.reader import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.domain.entries import Entry, Position
-from gateway.shard_seams import ShardRow
+from gateway.seams.shards import ShardRow
 from persistence.database import Connection
 from persistence.errors import JournalEpochError, JournalGapError
 from persistence.statements import statement

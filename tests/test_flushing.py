@@ -12,7 +12,7 @@ import pytest
 from freezing import children
 
 from gateway.embedded import open_meters
-from gateway.flushing import FlusherNews, flusher_process
+from gateway.running.flushing import FlusherNews, flusher_process
 from gateway.servers import start_servers
 from gateway.settings import Settings
 from persistence.patience import Trouble
@@ -21,7 +21,7 @@ from persistence.patience import Trouble
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("gateway.flushing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gateway.running.flushing.time.monotonic", lambda: now[0])
     return now
 
 

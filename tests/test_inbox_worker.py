@@ -11,9 +11,9 @@ import pytest
 from gateway.domain.entries import Position
 from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError
-from gateway.inbox_worker import InboxWorker
-from gateway.operation_seams import InboxState, Operation, Outcome
 from gateway.protocols import NOBODY, Actor
+from gateway.running.inbox_worker import InboxWorker
+from gateway.seams.operations import InboxState, Operation, Outcome
 
 
 def away() -> MeterUnavailableError:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.domain.entries import Position
 from gateway.metrics import Metrics
-from gateway.shard_seams import Readiness, ShardLag, StoppedShard
+from gateway.seams.shards import Readiness, ShardLag, StoppedShard
 
 IDLE = Readiness({}, {}, [], 0)
 

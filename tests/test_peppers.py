@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.embedded import with_pepper
-from gateway.peppers import kept_pepper
+from gateway.running.peppers import kept_pepper
 from gateway.settings import Settings, SettingsError
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from gateway.domain.keys import Scope, ordered
 from gateway.domain.times import rfc3339
-from gateway.key_seams import AuditEvent, KeyRow
+from gateway.seams.keys import AuditEvent, KeyRow
 
 
 class Key(TypedDict):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from gateway.api.auth import Caller
 from gateway.domain.names import ACTOR_MAX_BYTES, name_error
 from gateway.errors import MeterAuthError, MeterValidationError
-from gateway.key_seams import Action
 from gateway.protocols import NOBODY, Actor
+from gateway.seams.keys import Action
 
 
 class Asking(NamedTuple):

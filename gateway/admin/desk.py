@@ -14,9 +14,9 @@ from gateway.domain.amounts import scale_of, to_decimal
 from gateway.domain.answers import Reconciliations, Released, Reservations
 from gateway.domain.names import parse_account
 from gateway.errors import MeterValidationError
-from gateway.key_seams import AuditLog
 from gateway.protocols import AccountState
-from gateway.shard_seams import Health, Readiness, ShardLag, StoppedShard
+from gateway.seams.keys import AuditLog
+from gateway.seams.shards import Health, Readiness, ShardLag, StoppedShard
 
 
 class Ledger(Protocol):

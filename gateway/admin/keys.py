@@ -15,7 +15,7 @@ from gateway.domain.keys import Scope
 from gateway.domain.names import name_error, namespace_error
 from gateway.domain.times import unix_ms
 from gateway.errors import FieldError, MeterAuthError, MeterValidationError
-from gateway.key_seams import KeyRegister, KeyRow, NewKey
+from gateway.seams.keys import KeyRegister, KeyRow, NewKey
 
 _NAME_MAX_CHARS = 200
 _OVERLAP_MAX_S = 30 * 86_400

@@ -18,7 +18,7 @@ from gateway.api.problems import no_route, refused, wrong_method
 from gateway.api.routes import ROUTES
 from gateway.api.seams import Exposition, Meters
 from gateway.api.service import PageEndpoint, Pages
-from gateway.shard_seams import Health
+from gateway.seams.shards import Health
 
 MAX_BODY_BYTES = 1024 * 1024
 

@@ -17,7 +17,7 @@ from gateway.api.auth import Caller, SingleKey, bearer_of
 from gateway.api.headers import Headers, namespace_of
 from gateway.domain.keys import ID_PLACE, digest_of, is_key
 from gateway.errors import MeterAuthError, MeterUnavailableError
-from gateway.key_seams import KeyRecord, KeyRecords
+from gateway.seams.keys import KeyRecord, KeyRecords
 
 _MAX_FOUND = 10_000
 _MAX_ABSENT = 10_000

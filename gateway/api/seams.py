@@ -34,7 +34,7 @@ from gateway.domain.limit_answers import AccountLimits, Decision
 from gateway.domain.limits import Per
 from gateway.domain.period_answers import ClosedPeriod, OpenedPeriod, PeriodConfig
 from gateway.protocols import Actor
-from gateway.shard_seams import Readiness
+from gateway.seams.shards import Readiness
 
 Number = int | Decimal
 Metadata = Mapping[str, Any] | None

@@ -17,7 +17,7 @@ from gateway.api.headers import Headers, refuse_repeated
 from gateway.api.problems import Header, Reply
 from gateway.api.seams import Exposition
 from gateway.api.shown import Alive, Lag, Ready, Stopped
-from gateway.shard_seams import Health, Readiness, ShardLag
+from gateway.seams.shards import Health, Readiness, ShardLag
 
 _JSON: Header = (b"content-type", b"application/json")
 _HTML: Header = (b"content-type", b"text/html; charset=utf-8")

@@ -11,7 +11,7 @@ from gateway.domain.entries import Entry, Position
 from gateway.domain.holds import Hold
 from gateway.domain.names import namespace_text, shard_of
 from gateway.errors import MeterUnavailableError
-from gateway.reconcile_seams import Repair, ToldHold
+from gateway.seams.reconcile import Repair, ToldHold
 from gateway.store.calls import Calls
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply, read_entry, read_position, terms_text

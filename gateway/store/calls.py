@@ -15,7 +15,7 @@ from typing import Any
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Fence
+from gateway.seams.shards import Fence
 from gateway.store.asking import ask
 from gateway.store.errors import LinkLostError, StoreError, UnfencedError
 from gateway.store.kept import EXPIRED, Kept

@@ -10,8 +10,8 @@ import msgspec
 from gateway.domain.decisions import Done
 from gateway.domain.periods import word
 from gateway.errors import MeterUnavailableError, MeterValidationError
-from gateway.period_seams import CLOSE, OPEN, PeriodDecider, PeriodTerms
 from gateway.protocols import NO_EXTRAS, Call, Extras
+from gateway.seams.periods import CLOSE, OPEN, PeriodDecider, PeriodTerms
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply, read_done

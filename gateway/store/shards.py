@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
-from gateway.shard_seams import ServerState, ShardState
+from gateway.seams.shards import ServerState, ShardState
 from gateway.store.asking import ask, unanswered
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.keys import SCHEMA, ShardKeys

@@ -17,7 +17,7 @@ from gateway.api.examples import EXAMPLES
 from gateway.domain.entries import Position
 from gateway.metrics import Metrics
 from gateway.protocols import Actor
-from gateway.shard_seams import Readiness, ShardLag
+from gateway.seams.shards import Readiness, ShardLag
 
 LOCAL = ("127.0.0.1", 40000)
 HOST = "gateway"  # what it listens on, by name

@@ -11,7 +11,7 @@ from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.holds import ACTIVE, Hold, HoldLeg
 from gateway.domain.limits import Standings
 from gateway.domain.names import account_text
-from gateway.report_seams import AccountFacts, DecidedRow
+from gateway.seams.reports import AccountFacts, DecidedRow
 
 
 async def until(condition: Callable[[], Any]) -> None:

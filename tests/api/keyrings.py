@@ -9,7 +9,7 @@ from gateway.api import SingleKey
 from gateway.api.keyring import KeyRing
 from gateway.domain.keys import ALL_SCOPES, Scope, digest_of, key_text
 from gateway.errors import MeterUnavailableError
-from gateway.key_seams import KeyRecord
+from gateway.seams.keys import KeyRecord
 
 PEPPER = "a pepper of the tests, long enough"
 BOUND_S = 60.0

@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator
 from gateway.api.examples import EXAMPLES
 from gateway.api.routes import ROUTES
 from gateway.meter import Backend, Meter
-from gateway.reconciling import Reconciler
+from gateway.reconcile.reconciler import Reconciler
 
 HOLD = "rsv_0_6f1d0c8e5b7a4f2d9c3e1a08"
 POSTS = [route for route in ROUTES if route.method in {"POST", "PUT"} and route.name != "batch"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.shard_seams import Readiness, StoppedShard
+from gateway.seams.shards import Readiness, StoppedShard
 
 
 async def test_a_process_that_runs_is_alive(gateway: Any) -> None:

@@ -11,66 +11,13 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "persistence", "lua")
 
-# Modules that stand beside the rooms: which room they are part of.
-_METER = (
-    "meter",
-    "arguments",
-    "legs",
-    "wording",
-    "leg_wording",
-    "batch",
-    "cursors",
-    "nonces",
-    "report_verbs",
-    "report_wording",
-    "limit_verbs",
-    "limit_wording",
-    "operations",
-    "period_verbs",
-    "verbs",
-)
-_RECONCILE = ("matching", "reconciling", "reconcile_verbs", "rounds")
-_ROOTS = (
-    *("app", "cli", "embedded", "serving", "flushing", "keeping", "quarantining", "logs", "__main__"),
-    *(
-        "comparing",
-        "restoring",
-        "rolling",
-        "tidying",
-        "warming",
-        "reconcile_command",
-        "reconcile_report",
-        "health",
-        "joined",
-        "proxying",
-        "proxy_command",
-        "proxy_accounts",
-        "proxy_checks",
-        "key_commands",
-        "limit_commands",
-        "key_work",
-        "awaiting",
-        "http_server",
-        "operators",
-        "peppers",
-        "inbox_worker",
-        "options",
-    ),
-)
-_BESIDE = (
-    dict.fromkeys(_METER + _RECONCILE, "meter")
-    | dict.fromkeys(_ROOTS, "roots")
-    | {
-        "key_seams": "protocols",
-        "operation_seams": "protocols",
-        "reconcile_seams": "protocols",
-        "period_seams": "protocols",
-        "report_seams": "protocols",
-        "shard_seams": "protocols",
-        "service_links": "settings",
-        "setting_rules": "settings",
-    }
-)
+# Packages and lone modules that are part of a room of another name.
+_PART_OF = {
+    **dict.fromkeys(("__main__", "app", "cli", "commands", "embedded", "joined", "logs", "running"), "roots"),
+    "seams": "protocols",
+    "service_links": "settings",
+    "setting_rules": "settings",
+}
 
 
 class Module(NamedTuple):
@@ -89,7 +36,7 @@ class Module(NamedTuple):
         package, *inside = self.name.split(".")
         if package != "gateway":
             return package
-        return "roots" if not inside else _BESIDE.get(inside[0], inside[0])
+        return "roots" if not inside else _PART_OF.get(inside[0], inside[0])
 
     def imports(self) -> set[str]:
         """Give the dotted names this module imports, also inside functions and for type checkers."""

@@ -19,9 +19,9 @@ from gateway.domain.holds import Shared, hold_id_of
 from gateway.domain.limits import Limit
 from gateway.domain.names import shard_of
 from gateway.errors import MeterValidationError
-from gateway.period_seams import PeriodTerms
 from gateway.protocols import Call
-from gateway.reconcile_seams import Repair
+from gateway.seams.periods import PeriodTerms
+from gateway.seams.reconcile import Repair
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider

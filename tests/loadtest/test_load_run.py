@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import serving
+from gateway.running import serving
 from gateway.servers import redis_providers
 from gateway.settings import Settings
 from loadtest import echo

@@ -6,7 +6,7 @@ import pytest
 from acting import Notes, Script
 
 from gateway.meter import Backend, Meter
-from gateway.reconciling import Reconciler
+from gateway.reconcile.reconciler import Reconciler
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.domain.decisions import Done
-from gateway.limit_verbs import note_refusals
 from gateway.store.replies import read_done
+from gateway.verbs.limits import note_refusals
 
 HEAD = "reserve 1700000000000 acme rsv_00_0123456789abcdef01234567 1700000300000 0"
 LEG = " ann:llm_call:tokens: 0 1 1 100 1"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
-from gateway.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 from gateway.domain.decisions import Standing
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
@@ -17,7 +16,8 @@ from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
-from gateway.reconcile_seams import AccountCheck
+from gateway.seams.reconcile import AccountCheck
+from gateway.verbs.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
 
 HEAD = Position(2, 10)
 

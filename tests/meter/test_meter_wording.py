@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, USD_HOLD, WHOSE, Notes, Script, done
 
-from gateway import wording
 from gateway.domain.decisions import Denied, Settled, Standing
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
@@ -16,6 +15,7 @@ from gateway.domain.names import account_text
 from gateway.errors import MeterConflictError
 from gateway.meter import Meter
 from gateway.protocols import Mismatch
+from gateway.wording import answers
 
 USD = account_text(None, "llm_call", "usd", "gpt")
 ENTRY = entry_id(Position(1, 5))
@@ -242,7 +242,7 @@ async def test_an_open_reservation_past_its_time_is_expired(meter: Meter, script
 
 
 def test_a_discrepancy_is_what_redis_has_beyond_the_ledger() -> None:
-    said = wording.discrepancy(Mismatch("acme", USD, "balance_mismatch", 1_000_000, 750_000))
+    said = answers.discrepancy(Mismatch("acme", USD, "balance_mismatch", 1_000_000, 750_000))
     assert (said["expected"], said["actual"], said["discrepancy"]) == (1, Decimal("0.75"), Decimal("-0.25"))
     assert (said["user_id"], said["unit"], said["resource"]) == (None, "usd", "gpt")
 

@@ -13,9 +13,9 @@ from acting import ACCOUNT, HOLD, Script, done
 from gateway.domain.decisions import Denied, Settled
 from gateway.errors import MeterConflictError, MeterUnavailableError
 from gateway.meter import Meter
-from gateway.operation_seams import Operation, Outcome
-from gateway.operations import Meters, carry_out
 from gateway.protocols import NOBODY, Actor
+from gateway.running.operations import Meters, carry_out
+from gateway.seams.operations import Operation, Outcome
 
 WHO = '{"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": null'
 DENIED = Denied(0, ACCOUNT, 3, 0, 3, 5, None)

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import Mismatch
-from gateway.reconciling import ROUNDS, Orders, Part
-from gateway.rounds import Rounds
+from gateway.reconcile.reconciler import ROUNDS, Orders, Part
+from gateway.reconcile.rounds import Rounds
 
 DRIFT = [Mismatch("b", "u:e:tokens:", issue, 1, 2) for issue in ("balance_mismatch", "chain_broken")]
 

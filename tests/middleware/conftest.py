@@ -12,9 +12,9 @@ from doors import Proxied, Purse, serving
 from provider import Provider
 
 from gateway.client import AsyncMeterClient
+from gateway.commands.proxying import ProxyOptions, proxy_app
 from gateway.meter import Meter
 from gateway.middleware.requests import App
-from gateway.proxying import ProxyOptions, proxy_app
 
 _numbers = itertools.count(1)
 

@@ -14,9 +14,9 @@ import pytest
 from doors import Proxied, Purse
 from provider import ANSWER, PROMPT, TOTAL, Provider
 
+from gateway.commands.proxy_accounts import Payer, payers_of
+from gateway.commands.proxying import ProxyOptions, proxy_app
 from gateway.middleware import Account
-from gateway.proxy_accounts import Payer, payers_of
-from gateway.proxying import ProxyOptions, proxy_app
 from gateway.settings import SettingsError
 
 ASKED: Any = [{"role": "user", "content": "Tell me a joke."}]

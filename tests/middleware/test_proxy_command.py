@@ -17,9 +17,9 @@ import pytest
 from doors import Purse
 from provider import TOTAL, Provider
 
-from gateway.http_server import Server, server_config
+from gateway.commands.proxying import ProxyArrival
 from gateway.middleware.requests import App, Receive, Scope, Send
-from gateway.proxying import ProxyArrival
+from gateway.running.http_server import Server, server_config
 
 CALL = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from doors import Proxied, Purse
 from driving import Client
 from provider import Provider
 
+from gateway.commands.proxying import checked_upstream
 from gateway.middleware.asking import asking
 from gateway.middleware.forwarding import Forwarder
 from gateway.middleware.requests import App, Message, Receive, Scope, Send
-from gateway.proxying import checked_upstream
 from gateway.settings import SettingsError
 
 CALL = {"model": "good", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}

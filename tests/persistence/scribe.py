@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
-from gateway.period_seams import PeriodTerms
+from gateway.seams.periods import PeriodTerms
 from gateway.store.period_calls import terms_body
 from persistence.ledger import Ledger
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from gateway.key_seams import Action, NewKey
+from gateway.seams.keys import Action, NewKey
 from persistence.api_keys import ApiKeys
 from persistence.audit_events import AuditEvents
 from persistence.database import Database

@@ -8,8 +8,8 @@ import pytest
 from scribe import ALICE, BOB, MONEY, Ask, Scribe
 
 from gateway.domain.entries import Entry
-from gateway.period_seams import PeriodTerms
 from gateway.protocols import Mismatch
+from gateway.seams.periods import PeriodTerms
 from persistence.ledger import Ledger
 from persistence.queries import Queries
 

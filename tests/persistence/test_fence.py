@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.entries import SEQ_FULL, Entry, LegState, Position
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import ServerState, ShardRow, ShardState
+from gateway.seams.shards import ServerState, ShardRow, ShardState
 from persistence.errors import EntryRefusedError, JournalError, JournalGapError
 from persistence.fence import LedgerFence
 

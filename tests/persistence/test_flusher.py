@@ -12,7 +12,7 @@ from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import Poster, ShardRow, StoppedShard
+from gateway.seams.shards import Poster, ShardRow, StoppedShard
 from persistence.database import Database
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger

@@ -8,7 +8,7 @@ import pytest
 from scribe import Ask, namespace_in
 
 from gateway.domain.names import shard_of
-from gateway.operation_seams import DONE, FAILED, REFUSED, Outcome
+from gateway.seams.operations import DONE, FAILED, REFUSED, Outcome
 from persistence.answers import Answers
 from persistence.database import Database
 from persistence.inbox import LedgerInbox

@@ -13,7 +13,7 @@ from scribe import ALICE, BOB, MONEY, POOL, START_MS, Ask, Scribe, namespace_in,
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.names import account_text, shard_of
 from gateway.protocols import Extras
-from gateway.report_seams import AccountFacts, UnitTotal, UsageRow
+from gateway.seams.reports import AccountFacts, UnitTotal, UsageRow
 from persistence.ledger import Ledger
 from persistence.queries import Queries
 

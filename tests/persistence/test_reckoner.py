@@ -8,7 +8,7 @@ from scribe import ALICE, BOB, MONEY, Ask, Scribe
 
 from gateway.domain.entries import Position, entry_id
 from gateway.protocols import Mismatch
-from gateway.reconcile_seams import AccountCheck
+from gateway.seams.reconcile import AccountCheck
 from persistence import reckoner as reckoning
 from persistence.database import Database
 from persistence.ledger import Ledger

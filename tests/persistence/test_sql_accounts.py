@@ -13,8 +13,8 @@ from tenants import make_roles
 
 from gateway.domain.entries import LegState
 from gateway.domain.periods import UNLIMITED
-from gateway.period_seams import PeriodTerms
 from gateway.protocols import NO_EXTRAS
+from gateway.seams.periods import PeriodTerms
 from gateway.store.period_calls import terms_body
 from gateway.store.rolling import day_body
 from persistence.ledger import Ledger

@@ -16,7 +16,7 @@ from sql_callers import READS, Row, connected, rows
 from gateway.domain.amounts import DEFAULT_SCALE, WHOLE_UNITS
 from gateway.domain.names import account_text, parse_account, shard_of
 from gateway.protocols import Extras
-from gateway.report_wording import namespace_usage, usage
+from gateway.wording.reports import namespace_usage, usage
 from persistence.ledger import Ledger
 from persistence.names import account_key, namespace_key
 from persistence.queries import Queries

@@ -8,7 +8,7 @@ import random
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold, until
 
-from gateway.comparing import Compared, compare
+from gateway.commands.comparing import Compared, compare
 from gateway.domain.names import account_text, namespace_text, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store

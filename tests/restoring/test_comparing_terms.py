@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold
 
-from gateway.comparing import compare
+from gateway.commands.comparing import compare
 from gateway.domain.limits import Limit
 from gateway.domain.names import namespace_text, shard_of
 from gateway.domain.periods import midnight_ms
 from gateway.joined import Store
-from gateway.period_seams import PeriodTerms
+from gateway.seams.periods import PeriodTerms
 
 JANUARY, END = date(2026, 1, 1), date(2026, 1, 31)
 ZONE = "America/New_York"  # a name with an underscore

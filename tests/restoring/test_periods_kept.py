@@ -7,13 +7,13 @@ from datetime import date
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold
 
-from gateway.comparing import compare
+from gateway.commands.comparing import compare
+from gateway.commands.restoring import rebuild
 from gateway.domain.decisions import Done
 from gateway.domain.names import shard_of
 from gateway.joined import Store
-from gateway.period_seams import PeriodTerms
-from gateway.restoring import rebuild
-from gateway.rolling import Roller
+from gateway.running.rolling import Roller
+from gateway.seams.periods import PeriodTerms
 from persistence.walks import Walks
 
 pytestmark = pytest.mark.usefixtures("flushing")

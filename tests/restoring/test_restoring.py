@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from making import ALICE, BOB, Caught, Sql, call, new_hold, until
 
-from gateway.comparing import compare
+from gateway.commands.comparing import compare
+from gateway.commands.restoring import rebuild, shards_wanted
+from gateway.commands.warming import Warmed, warm
 from gateway.domain.decisions import Done
 from gateway.domain.names import account_text, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store
-from gateway.restoring import rebuild, shards_wanted
-from gateway.tidying import Expirer
-from gateway.warming import Warmed, warm
+from gateway.running.tidying import Expirer
 from persistence.walks import Walks
 
 COLD = 100_000

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from making import ALICE, Caught, call, new_hold
 
+from gateway.commands.warming import warm
 from gateway.domain.decisions import Denied, Done
 from gateway.domain.limits import Limit
 from gateway.domain.names import namespace_text
 from gateway.joined import Store
-from gateway.warming import warm
 
 DAILY = Limit("daily", "amount", 100, 86_400_000, shadow=False)
 OPEN = Limit("open", "concurrency", 2, 0, shadow=False)

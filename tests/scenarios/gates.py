@@ -14,14 +14,14 @@ import psycopg
 from gateway.app import running_flusher
 from gateway.domain.decisions import Done
 from gateway.domain.names import shard_of
-from gateway.health import StoreHealth
 from gateway.joined import Store, open_store
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import Call
+from gateway.running.health import StoreHealth
+from gateway.seams.shards import Readiness
 from gateway.servers.redis_server import RedisServer
 from gateway.settings import Settings
-from gateway.shard_seams import Readiness
 from persistence.leases import Lease
 
 NAMESPACE = "acme"

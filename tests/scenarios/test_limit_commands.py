@@ -11,13 +11,13 @@ import typer
 from commands import Run
 from typer.testing import CliRunner
 
-from gateway import limit_commands
 from gateway.client import MeterClient
+from gateway.commands import limits
 from gateway.errors import MeterError
 from gateway.settings import Settings
 
 CLI = typer.Typer()
-limit_commands.add_to(CLI, Settings)
+limits.add_to(CLI, Settings)
 
 
 class Limits(NamedTuple):

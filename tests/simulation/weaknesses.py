@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gateway.domain.entries import Entry, KeptEntry, Position
 from gateway.protocols import AccountState
-from gateway.shard_seams import ServerState
+from gateway.seams.shards import ServerState
 from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.kept import Kept

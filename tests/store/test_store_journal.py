@@ -15,7 +15,7 @@ from gateway.domain.decisions import Done
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
-from gateway.shard_seams import ShardState
+from gateway.seams.shards import ShardState
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import UNREADABLE, RedisJournal
 from gateway.store.pipeline import Link, Word

@@ -14,7 +14,7 @@ from gateway.domain.decisions import Denied, Done, Settled
 from gateway.domain.limits import Limit
 from gateway.domain.periods import midnight_ms
 from gateway.errors import MeterUnavailableError
-from gateway.period_seams import PeriodTerms
+from gateway.seams.periods import PeriodTerms
 from gateway.store.pipeline import Link
 
 ANCHOR = date(2096, 1, 31)  # ahead of any real clock

@@ -26,7 +26,7 @@ from walker import ACCOUNTS, DAY_MS, NAMESPACES, Walker
 
 from gateway.domain.holds import Overage, hold_id_of
 from gateway.domain.limits import AMOUNT, CONCURRENCY, REQUESTS, Limit
-from gateway.period_seams import PeriodTerms
+from gateway.seams.periods import PeriodTerms
 
 LARGEST = 2**53 - 1
 LONG = os.environ.get("QUOTAGATE_WALKS") == "long"

@@ -1,0 +1,1 @@
+"""What the commands of ``quotagate`` take, do and say, each beside its like. cli.py names them all."""

@@ -1,0 +1,101 @@
+"""Reconciles everything round and round, slowly: one process at a time, at a bounded rate.
+
+What a step compares and repairs is reconciler.py's matter; here is when the next one comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+import structlog
+
+from gateway.errors import MeterError
+from gateway.nonces import nonce_hex
+from gateway.reconcile.reconciler import Orders, Part, Reconciler
+
+_log = structlog.get_logger("quotagate.rounds")
+
+_TURN_S = 60.0
+# A namespace costs some statements of its own, so a small one counts as so many accounts.
+_LEAST_ACCOUNTS = 10
+
+
+class RoundObserver(Protocol):
+    """Takes what rounds have to tell. Must be cheap and must not raise."""
+
+    def reconciled(self, accounts: int) -> None:
+        """So many more accounts were compared."""
+        ...
+
+    def drifting(self, accounts: int) -> None:
+        """So many accounts have been found to differ and not been repaired."""
+        ...
+
+    def round_done(self, at_s: float) -> None:
+        """A round over all accounts came to its end, at this Unix time."""
+        ...
+
+
+class Rounds:
+    """Walks all namespaces and accounts.
+
+    Args:
+        reconciler: compares and repairs.
+        observer: is told how it goes.
+        accounts_per_second: the rate, over all namespaces.
+        interval_s: the pause before each round.
+        orders: what to do with what is found.
+    """
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        observer: RoundObserver,
+        *,
+        accounts_per_second: int,
+        interval_s: float,
+        orders: Orders,
+    ) -> None:
+        self._reconciler = reconciler
+        self._observer = observer
+        self._rate = accounts_per_second
+        self._interval_s = interval_s
+        self._orders = orders
+        self._holder = nonce_hex()
+        self._drifting = 0
+
+    async def run(self) -> None:
+        """Walk round after round, whenever it is this process's turn, until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            try:
+                if await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s):
+                    await self.round()
+            except MeterError as error:
+                _log.warning("reconcile_round_failed", reason=error.message)
+
+    async def round(self) -> None:
+        """Walk all accounts once. Drift shows as soon as it is found, and goes with a round without it."""
+        drifting = 0
+        async for namespace in self._reconciler.namespaces():
+            started = time.monotonic()
+            async for part in self._reconciler.walk(namespace, self._orders):
+                drifting += _differing(part) - part.repaired
+                self._observer.reconciled(part.checked)
+                self._observer.drifting(max(drifting, self._drifting))
+                await asyncio.sleep(self._pause_s(part, started))
+                if not await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s):
+                    return
+                started = time.monotonic()
+        self._observer.drifting(drifting)
+        self._drifting = drifting
+        self._observer.round_done(time.time())
+
+    def _pause_s(self, part: Part, started: float) -> float:
+        return max(0.0, max(part.checked, _LEAST_ACCOUNTS) / self._rate - (time.monotonic() - started))
+
+
+def _differing(part: Part) -> int:
+    return len({(found.namespace, found.account) for found in part.findings})
