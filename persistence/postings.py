@@ -74,6 +74,7 @@ class Posting:
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
         changed: the last entry that extended or settled each hold, by (namespace, hold id).
         keyed: the entries of calls with an idempotency key.
+        known: those of which nothing is booked under their own name, for the ledger has the like of them.
         undoing: the entries that undo a duplicate, each with the place of that.
         extended: every extension of a leg of a hold, by (namespace, entry id): the entry and which leg.
         periods: what the entries say of periods.
@@ -84,6 +85,7 @@ class Posting:
         self.made: dict[Key, Entry] = {}
         self.changed: dict[Key, Entry] = {}
         self.keyed: list[tuple[Entry, Keyed]] = []
+        self.known: list[tuple[Entry, Keyed]] = []
         self.undoing: list[tuple[Entry, Position]] = []
         self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self.periods = PeriodPosting()
@@ -113,6 +115,13 @@ class Posting:
             elif verb == "extend":
                 self._add_extension(entry)
             self._add_key(entry)
+
+    def add_fitted(self, entry: Entry, fitted: Iterable[Entry]) -> None:
+        """Take in what is booked for an entry, perhaps nothing: a repeat of its call finds its answer."""
+        booked = list(fitted)
+        self.add(booked)
+        if entry.keyed is not None and not any(made.keyed for made in booked):
+            self.known.append((entry, entry.keyed))
 
     def _add_key(self, entry: Entry) -> None:
         if entry.keyed is not None:

@@ -24,6 +24,7 @@ INSERT INTO meter.first_answers (namespace, key, fingerprint, epoch, seq, answer
 """
 _KEEP_ANSWERS = statement("keep_answers")
 _NOTE_DUPLICATES = statement("note_duplicates")
+_KEEP_KNOWN = statement("keep_known_answers")
 _MARK_UNDONE = statement("mark_undone")
 _log = structlog.get_logger("quotagate.repeats")
 
@@ -40,6 +41,8 @@ async def keep_answers(connection: Connection, posting: Posting) -> None:
                 await _add_answers(connection, posting)
         except UniqueViolation:
             await _keep_new_answers(connection, posting)
+    if posting.known:
+        await _keep_known(connection, posting)
     if posting.undoing:
         await _mark_undone(connection, posting)
 
@@ -68,6 +71,22 @@ async def _keep_new_answers(connection: Connection, posting: Posting) -> None:
             _log.warning("duplicate_found", **told)
         else:
             _log.warning("key_reused", **told)
+
+
+async def _keep_known(connection: Connection, posting: Posting) -> None:
+    """Keep answers of calls of which nothing is booked: none is a duplicate, there is nothing to undo."""
+    told = posting.known
+    await connection.execute(
+        _KEEP_KNOWN,
+        {
+            "namespaces": [entry.namespace for entry, _ in told],
+            "keys": [keyed.key for _, keyed in told],
+            "fingerprints": [keyed.fingerprint for _, keyed in told],
+            "epochs": [entry.position.epoch for entry, _ in told],
+            "seqs": [entry.position.seq for entry, _ in told],
+            "answers": [keyed.answer for _, keyed in told],
+        },
+    )
 
 
 async def _mark_undone(connection: Connection, posting: Posting) -> None:

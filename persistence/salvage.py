@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.domain.entries import Entry, Position
+from gateway.domain.entries import LAST_EPOCH, Entry, Position
 from gateway.errors import MeterUnavailableError
 from persistence.database import Connection, Database
 from persistence.draining import Fences, Range
-from persistence.errors import EntryRefusedError, RowRefusedError
+from persistence.errors import EntryRefusedError, PostingRefusedError, RowRefusedError
 from persistence.names import Named, stored
 from persistence.partitions import Partitions
 from persistence.postings import LIMIT, Posting, check_verbs, is_known
@@ -137,6 +137,7 @@ class Salvage:
             shard: _plan(mark, waiting.get(shard, ()), told.get(shard, -1))
             for shard, mark in watermarks.items()
         }
+        _check_epochs(plans)
         cases = await (_sift if sift else _write)(connection, plans)
         await _note(connection, plans)
         await _leave_epochs(connection, plans)
@@ -191,6 +192,14 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
 
 
+def _check_epochs(plans: Mapping[int, _Plan]) -> None:
+    """Raise PostingRefusedError for a shard that has used up its epochs."""
+    for shard, plan in plans.items():
+        if plan.next_epoch > LAST_EPOCH:
+            left = f"shard {shard} cannot leave epoch {plan.epoch}: there is no epoch after {LAST_EPOCH}"
+            raise PostingRefusedError(f"{left}; its namespaces need another ledger")
+
+
 def _gaps(seq: int, found: Iterable[int], last_seq: int) -> Iterable[Range]:
     for there in [*found, last_seq + 1]:
         if there > seq + 1:
@@ -209,7 +218,7 @@ async def _write(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence
     books = await _books(connection, entries)
     posting = Posting()
     for entry in entries:
-        posting.add(books.fit(entry))
+        posting.add_fitted(entry, books.fit(entry))
     await write(connection, posting)
     await keep_answers(connection, posting)
     await keep_names(connection, names)
@@ -221,8 +230,11 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     cases: list[tuple[int, Case]] = []
     names: dict[Named, str] = {}
     for shard, plan in plans.items():
-        known = [stored(entry, names) for entry in plan.entries if is_known(entry.verb)]
-        sieve = Sieve(connection, shard, await _books(connection, known), names)
+        # Names that no text takes cannot be looked up either.
+        bookable = [
+            stored(entry, names) for entry in plan.entries if not fault_of(shard, entry._replace(body=b""))
+        ]
+        sieve = Sieve(connection, shard, await _books(connection, bookable), names)
         await sieve.book(plan.entries, {there: place for place, there in plan.places.items()})
         cases += [(shard, case) for case in sieve.cases]
     await keep_names(connection, names)

@@ -12,8 +12,8 @@ from gateway.domain.entries import Entry, Position
 from persistence.database import Connection
 from persistence.errors import EntryRefusedError
 from persistence.names import Named, stored
-from persistence.postings import Posting, check_verbs
-from persistence.quarantine import Case, quarantine
+from persistence.postings import Posting
+from persistence.quarantine import Case, fault_of, quarantine
 from persistence.rebasing import Books
 from persistence.refusals import OF_A_ROW, in_words
 from persistence.repeats import keep_answers
@@ -59,11 +59,13 @@ class Sieve:
 
     async def _refused(self, entry: Entry) -> str | None:
         """Book an entry; say why it is refused, None when it is booked."""
+        if (reason := fault_of(self._shard, entry)) is not None:
+            return reason
         books, posting = self._books.copy(), Posting()
         try:
-            check_verbs(self._shard, [entry])
             async with self._connection.transaction():
-                posting.add(books.fit(stored(entry, self._names)))
+                named = stored(entry, self._names)
+                posting.add_fitted(named, books.fit(named))
                 await write(self._connection, posting)
                 await keep_answers(self._connection, posting)
                 await clear(self._connection)

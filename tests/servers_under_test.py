@@ -14,7 +14,7 @@ import redis
 
 from gateway.servers import Provider, RedisServer, redis_providers, start_redis
 from gateway.store.errors import LinkLostError, RefusedError, UnfencedError
-from gateway.store.pipeline import Link, Pipeline, Word
+from gateway.store.pipeline import Link, Pinnable, Pipeline, Word
 from gateway.store.scripts import Script, scripts
 
 FAKE = "fakeredis"
@@ -51,6 +51,9 @@ class FakeLink:
             future.set_exception(RefusedError(str(error)))
         return future
 
+    async def pinned(self) -> Link:
+        return self
+
     async def close(self) -> None:
         self._closed = True
 
@@ -64,7 +67,7 @@ class ServerUnderTest(Protocol):
     @property
     def scripts(self) -> dict[str, Script]: ...
 
-    def link(self) -> Link:
+    def link(self) -> Pinnable:
         """Give a new connection; whoever asks closes it."""
         ...
 
@@ -86,7 +89,7 @@ class FakeServer:
     def scripts(self) -> dict[str, Script]:
         return scripts(shebang=False)
 
-    def link(self) -> Link:
+    def link(self) -> Pinnable:
         return FakeLink(self._server)
 
     def clear(self) -> None:
@@ -112,7 +115,7 @@ class RealServer:
     def url(self) -> str:
         return self.server.url
 
-    def link(self) -> Link:
+    def link(self) -> Pinnable:
         return Pipeline(self.url, timeout_s=10.0)
 
     def clear(self) -> None:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 SEQ_SHIFT = 4
 EPOCH_SHIFT = 40
 SEQ_LIMIT = 1 << (EPOCH_SHIFT - SEQ_SHIFT)
+# An id is a whole number that JSON and doubles keep exactly: there is no epoch after this one.
+LAST_EPOCH = (1 << (53 - EPOCH_SHIFT)) - 1
 # A shard changes epoch well before its sequence would run into the bits of the epoch.
 SEQ_FULL = SEQ_LIMIT - (1 << 30)
 MAX_LEGS = 8

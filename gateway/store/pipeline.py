@@ -41,6 +41,14 @@ class Link(Protocol):
         ...
 
 
+class Pinnable(Link, Protocol):
+    """A link that connects again by itself, but for those who ask it not to."""
+
+    async def pinned(self) -> Link:
+        """Give the connection of now, connecting if there is none; its calls fail once it is lost."""
+        ...
+
+
 class _Wire(asyncio.Protocol):
     """One connected socket: packs, counts, and hands replies back in the order of the calls."""
 
@@ -174,6 +182,12 @@ class Pipeline:
             return wire.call(words)
         return asyncio.ensure_future(self._connect_and_call(words))
 
+    async def pinned(self) -> Link:
+        """Give the connection of now, connecting if there is none; its calls fail once it is lost."""
+        if self._wire is None or self._wire.lost is not None:
+            await self.call("PING")
+        return _Pinned(self._wire)
+
     async def close(self) -> None:
         """Close the socket; open calls fail with LinkLostError."""
         if self._connecting is not None:
@@ -268,6 +282,24 @@ class Pipeline:
             wire.fail(f"no answer within {self._timeout_s} s")
             return
         self._watchdog = asyncio.get_running_loop().call_later(self._timeout_s / 4, self._watch)
+
+
+class _Pinned:
+    """One connection of a pipeline, which goes on looking after it."""
+
+    def __init__(self, wire: _Wire | None) -> None:
+        self._wire = wire
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        if self._wire is not None:
+            return self._wire.call(words)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_exception(LinkLostError("there is no connection", sent=False))
+        return future
+
+    async def close(self) -> None:
+        if self._wire is not None:
+            self._wire.fail("the connection was closed here")
 
 
 def run_id_of(info: str) -> str:

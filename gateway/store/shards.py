@@ -12,7 +12,7 @@ from gateway.seams.shards import ServerState, ShardState
 from gateway.store.asking import ask, unanswered
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.keys import SCHEMA, ShardKeys
-from gateway.store.pipeline import Link, Word, run_id_of
+from gateway.store.pipeline import Link, Pinnable, Word, run_id_of
 from gateway.store.replies import read_position
 from gateway.store.scripts import Script
 
@@ -22,7 +22,7 @@ NOTHING_YET = Position(0, -1)
 class RedisShards:
     """Implements ``shard_seams.ShardStore`` over a link."""
 
-    def __init__(self, link: Link, scripts: Mapping[str, Script]) -> None:
+    def __init__(self, link: Pinnable, scripts: Mapping[str, Script]) -> None:
         self._link = link
         self._scripts = scripts
 
@@ -42,11 +42,20 @@ class RedisShards:
         await _together(self._close(shard, mark) for shard in shards)
 
     async def open(self, watermarks: Mapping[int, Position], ledger_id: str = "", mark: str = "") -> None:
-        """Write epoch and watermark of the shards, then load the scripts. Raises MeterUnavailableError."""
+        """Write epoch and watermark of the shards, then load the scripts. Raises MeterUnavailableError.
+
+        All of it through one connection: another one may reach another server, which nobody has looked at.
+        """
+        if not watermarks:
+            return
+        try:
+            link = await self._link.pinned()
+        except StoreError as error:
+            raise unanswered(error) from error
         more = (ledger_id, mark) if ledger_id else ()
-        await _together(self._open(shard, upto, more) for shard, upto in watermarks.items())
+        await _together(self._open(link, shard, upto, more) for shard, upto in watermarks.items())
         for script in self._scripts.values():
-            await self._call("SCRIPT", "LOAD", script.text)
+            await ask(link, "SCRIPT", "LOAD", script.text)
 
     async def _close(self, shard: int, mark: str) -> None:
         # As to open: the text is sent whole, for nobody may have loaded it.
@@ -92,11 +101,11 @@ class RedisShards:
             raise unanswered(error) from error
         return read_position(dict(zip(words[::2], words[1::2], strict=True))["last-generated-id"])
 
-    async def _open(self, shard: int, upto: Position, more: Sequence[Word]) -> None:
+    async def _open(self, link: Link, shard: int, upto: Position, more: Sequence[Word]) -> None:
         keys = ShardKeys(shard, upto.epoch)
         args: list[Word] = [upto.epoch, upto.seq, SCHEMA, *more]
         # The text is sent whole: the scripts are loaded last, when every shard is open.
-        await self._call("EVAL", self._scripts["open"].text, 2, keys.meta, keys.journal, *args)
+        await ask(link, "EVAL", self._scripts["open"].text, 2, keys.meta, keys.journal, *args)
 
     async def _call(self, *words: Word) -> Any:
         return await ask(self._link, *words)

@@ -194,6 +194,9 @@ class Recorder:
             self.calls[self._verbs[str(words[1])]].append((keys, len(words) - 3 - keys, reply))
         return reply
 
+    async def pinned(self) -> Link:
+        return self
+
     async def close(self) -> None:
         await self._link.close()
 

@@ -1,6 +1,8 @@
 """``python -m tests.mutants``: changes the Lua a little, again and again; tests must notice 95 in 100.
 
-With ``--python`` the modules that reckon with amounts, of which tests must notice 85 in 100.
+With ``--python`` the modules that reckon with amounts, of which tests must notice 85 in 100. With
+``--protections`` what keeps us from the failures others had is taken out, and the test that is named for each
+must fail.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from random import Random
 from typing import Any
 
 from .changes import Change, changes
+from .protections import PROTECTIONS
 from .python_changes import PythonChange, python_changes
 from .python_trying import try_all_python
+from .taking_out import try_protections
 from .trying import SURVIVED, try_all
 
 _WANTED, _WANTED_OF_PYTHON = 0.95, 0.85
@@ -25,11 +29,14 @@ _EQUIVALENT = Path(__file__).parent / "equivalent.txt"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--python", action="store_true", help="change Python, not Lua")
+    parser.add_argument("--protections", action="store_true", help="take out what keeps us from failures")
     parser.add_argument("--verb", help="only this verb's, fragment's or module's file, without .lua or .py")
     parser.add_argument("--jobs", type=int, default=2, help="how many processes share the work")
     parser.add_argument("--sample", type=int, help="try so many only, drawn by chance")
     parser.add_argument("--chance", type=int, default=1, help="the seed of the sample")
     asked = parser.parse_args()
+    if asked.protections:
+        return _take_out(asked.jobs)
     known = _equivalent()
     found: list[Change] | list[PythonChange] = python_changes() if asked.python else changes(asked.verb)
     wanted = [change for change in found if asked.verb in {None, change.verb}]
@@ -41,6 +48,15 @@ def main() -> int:
     score = killed / len(tried) if tried else 1.0
     _say(f"{killed} of {len(tried)} changes were noticed: {score:.1%}")
     return 0 if score >= (_WANTED_OF_PYTHON if asked.python else _WANTED) else 1
+
+
+def _take_out(jobs: int) -> int:
+    """Take out one protection after the other; say of each whether its test misses it."""
+    faults = 0
+    for protection, fault in try_protections(PROTECTIONS, jobs, whole=True):
+        faults += bool(fault)
+        _say(f"{fault or 'noticed'}: {protection.failure}: {protection.sentence}")
+    return min(faults, 1)
 
 
 def _spellings(change: Change | PythonChange) -> set[tuple[str, str, str]]:

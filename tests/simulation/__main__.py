@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
-from .seeds import Failure, design_without, first_failure, look_at
-from .weaknesses import WEAKNESSES
+from .design import Design
+from .seeds import Failure, design_of, first_failure, look_at
+from .weaknesses import MOODS, WEAKNESSES
 
 _SHOWN = 80
 
@@ -22,16 +25,18 @@ def main() -> int:
     parser.add_argument(
         "--without", choices=sorted(WEAKNESSES), help="take this protection out of the product"
     )
+    parser.add_argument("--mood", choices=sorted(MOODS), help="draw all worlds in this mood")
     asked = parser.parse_args()
+    design = partial(design_of, asked.without, asked.mood)
     if asked.seed is not None:
         return _tell(
-            look_at(asked.seed, design_without(asked.without), keep=True),
+            look_at(asked.seed, design(), keep=True),
             steps=None if asked.trace else _SHOWN,
         )
-    return _many(range(asked.first, asked.first + asked.seeds), asked.without, asked.jobs)
+    return _many(range(asked.first, asked.first + asked.seeds), design, asked.jobs)
 
 
-def _many(seeds: range, without: str | None, jobs: int) -> int:
+def _many(seeds: range, design: Callable[[], Design], jobs: int) -> int:
     began = time.monotonic()
 
     def progress(done: int) -> None:
@@ -39,7 +44,7 @@ def _many(seeds: range, without: str | None, jobs: int) -> int:
         sys.stderr.write(f"\r{done} of {len(seeds)} seeds, {pace:.0f} a minute ")
         sys.stderr.flush()
 
-    failure = first_failure(seeds, without, jobs, progress)
+    failure = first_failure(seeds, design, jobs, progress)
     sys.stderr.write("\n")
     if failure is None:
         _say(f"{len(seeds)} seeds from {seeds.start}: nothing was lost, doubled or told wrong")

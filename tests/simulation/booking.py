@@ -85,6 +85,9 @@ async def keep_answers(connection: Connection, posting: RecordingPosting) -> Non
         elif first.position != entry.position and at.get(DUPLICATES, place) is None:
             state = "pending" if first.fingerprint == keyed.fingerprint else "kept"
             at.put(DUPLICATES, place, Repeat(first.position, keyed.answer, state, None))
+    for entry, keyed in posting.known:
+        if at.get(FIRST, named := (entry.namespace, keyed.key)) is None:
+            at.put(FIRST, named, FirstAnswer(keyed.fingerprint, entry.position, keyed.answer))
     for entry, undone in posting.undoing:
         place = (entry.namespace, *undone)
         row = at.get(DUPLICATES, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,11 +15,13 @@ from gateway.store.keys import ShardKeys
 from gateway.store.replies import read_entry
 from persistence.postings import SETTLING
 
-from .clients import Operation, number_of
-from .tables import ACCOUNTS, DUPLICATES, HOLDS, LOSSES, SALVAGED, SHARDS, Named
+from .clients import POISON, Operation, number_of
+from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LOSSES, QUARANTINE, SALVAGED, SHARDS, Named
 from .world import World
 
 _NOTHING = (0, 0)
+_DECODED = {"allocate", "adjust", "consume", "commit"}  # of the others the body is no line of the ledger
+_SILENCING = {"freeze_process", "ledger_away", "ledger_fails", "ledger_slow"}
 
 State = tuple[int, int]
 
@@ -37,7 +40,20 @@ class _Facts(NamedTuple):
 def problems(world: World) -> Iterator[str]:
     """Say everything that is wrong with a world at rest."""
     facts = _facts(world)
-    for check in (_order, _chains, _grants, _holds, _acknowledged, _once, _answers, _fresh, _redis):
+    for check in (
+        _order,
+        _chains,
+        _grants,
+        _holds,
+        _acknowledged,
+        _kept,
+        _poison,
+        _late,
+        _once,
+        _answers,
+        _fresh,
+        _redis,
+    ):
         yield from check(facts)
 
 
@@ -45,7 +61,8 @@ def _facts(world: World) -> _Facts:
     entries: dict[int, list[Entry]] = defaultdict(list)
     by_number: dict[int, list[Entry]] = defaultdict(list)
     history: dict[Named, list[tuple[Position, State]]] = defaultdict(list)
-    for entry in world.tables.posted:
+    for booked in world.tables.posted:
+        entry = _as_told(world, booked)
         entries[names.shard_of(entry.namespace)].append(entry)
         if entry.undoes is None and (number := number_of(entry.body)) is not None:
             by_number[number].append(entry._replace(keyed=None))
@@ -61,22 +78,36 @@ def _facts(world: World) -> _Facts:
     return _Facts(world, entries, by_number, lost, history, rebased)
 
 
+def _as_told(world: World, booked: Entry) -> Entry:
+    """Give an entry that was booked without its body as its journal told it."""
+    if booked.body:
+        return booked
+    shard, salvaged = names.shard_of(booked.namespace), world.tables.data[SALVAGED].items()
+    moved = (key for key, row in salvaged if (key[0], row.booked) == (shard, booked.position))
+    case = world.tables.data[QUARANTINE].get(next(moved, (shard, *booked.position)))
+    told = case is not None and case.head.startswith(booked.verb.encode())
+    return booked._replace(body=case.body) if told else booked
+
+
 # The ledger by itself.
 
 
 def _order(facts: _Facts) -> Iterator[str]:
-    """Places only grow, and none is left out that is not known to be lost."""
+    """Places only grow, and none is left out that is not known to be lost, or told by a gateway in vain."""
     for shard, entries in facts.entries.items():
-        last = Position(0, -1)
+        last, before = Position(0, -1), ""
         for entry in entries:
             here = entry.position
-            if here <= last:
+            # An entry whose hold was made by one that is missing makes it, at its own place.
+            makes = (shard, here) in facts.rebased and here == last and entry.hold_id == before != ""
+            if here <= last and not makes:
                 yield f"shard {shard}: {here} was booked after {last}"
             first = last.seq + 1 if here.epoch == last.epoch else 0
             for seq in range(first, here.seq):
-                if not _is_known_lost(facts.world, shard, here.epoch, seq):
-                    yield f"shard {shard}: {here.epoch}-{seq} is not booked, and nobody says it is lost"
-            last = max(last, here)
+                place = Position(here.epoch, seq)
+                if (shard, place) not in facts.rebased and not _is_known_lost(facts.world, shard, *place):
+                    yield f"shard {shard}: {place} is not booked, and nobody says it is lost"
+            last, before = max(last, here), entry.hold_id if entry.verb == "reserve" else ""
 
 
 def _is_known_lost(world: World, shard: int, epoch: int, seq: int) -> bool:
@@ -152,13 +183,57 @@ def _is_rebased(facts: _Facts, told: Entry, booked: Entry) -> bool:
 
 
 def _may_be_missing(facts: _Facts, operation: Operation, entry: Entry) -> bool:
-    if entry in facts.lost and any(not teller.alive for teller in operation.tellers):
+    if _is_lost_with_its_teller(facts, operation, entry):
         return True
-    if entry.verb in {"release", "extend"} and facts.world.redis.lost:
+    if not facts.world.redis.lost:
+        return False
+    hold = facts.world.tables.data[HOLDS].get((entry.namespace, entry.hold_id))
+    if entry.verb in {"release", "extend"}:
         # Whoever tells late of a hold that has come to its end otherwise has nothing to add.
-        hold = facts.world.tables.data[HOLDS].get((entry.namespace, entry.hold_id))
         return hold is None or hold.status != ACTIVE
-    return False
+    # Nor has he whose hold was made by what he did not hear of, which is in the ledger already.
+    return entry.verb == "reserve" and hold is not None and _was_told(facts, entry)
+
+
+def _was_told(facts: _Facts, entry: Entry) -> bool:
+    row = facts.world.tables.data[SALVAGED].get((names.shard_of(entry.namespace), *entry.position))
+    return row is not None and row.booked is not None
+
+
+def _is_lost_with_its_teller(facts: _Facts, operation: Operation, entry: Entry) -> bool:
+    return entry in facts.lost and any(not teller.alive for teller in operation.tellers)
+
+
+def _kept(facts: _Facts) -> Iterator[str]:
+    """The key of what was acknowledged is known, so that a repeat finds its answer."""
+    keys = facts.world.tables.data[FIRST]
+    for operation in facts.world.history.operations:
+        if operation.done and operation.key and (operation.namespace, operation.key) not in keys:
+            entry = operation.answer.entry._replace(keyed=None)
+            if not _is_lost_with_its_teller(facts, operation, entry):
+                yield f"operation {operation.number} was acknowledged as {entry}, its key is not known"
+
+
+def _poison(facts: _Facts) -> Iterator[str]:
+    """What cannot be booked as it stands is in quarantine, its amounts are booked; nothing else is."""
+    poison = json.dumps(POISON)[1:-1].encode()
+    cases = facts.world.tables.data[QUARANTINE]
+    for place, case in cases.items():
+        if case.booked != "without_body" or poison not in case.body:
+            yield f"{place} is in quarantine: {case}"
+    told = [entry for entries in facts.entries.values() for entry in entries]
+    bad = [entry for entry in told if poison in entry.body and entry.verb in _DECODED]
+    if len(bad) != len(cases):
+        yield f"{len(cases)} entries are in quarantine, of {len(bad)} that should be"
+
+
+def _late(facts: _Facts) -> Iterator[str]:
+    """Who can be asked tells in time: what a gateway acknowledged is booked before its epoch is left."""
+    if not _SILENCING.isdisjoint(facts.world.mood.kinds):
+        return
+    for (shard, *place), row in facts.world.tables.data[SALVAGED].items():
+        if row.booked is not None and row.booked.epoch > place[0]:
+            yield f"shard {shard}: {Position(*place)} came late, though everybody could be asked"
 
 
 def _once(facts: _Facts) -> Iterator[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .world import World
 
 NAMESPACES = ("acme", "bolt")
+POISON = {"reference_id": "no number"}
 _TRIES = 25
 _PAUSES_S = (0.0, 0.05, 0.5, 2.0)
 _TTLS_MS = (1000, 4000, 15_000)
@@ -157,6 +158,8 @@ class Client:
         )
         world.history.operations.append(operation)
         tag = {"reason": f"op-{number}"} | ({"idempotency_key": key} if key else {})
+        if world.mood.poisoned and number % world.mood.poisoned == 0:
+            tag |= POISON
         call = Call(namespace, key, f"f{number}" if key else "", json.dumps(tag).encode())
         world.note("ask", self._name, number, verb, namespace, *accounts, hold_id[-3:], amounts, key)
         await self._insist(operation, ask(call), again=reads or key is not None)

@@ -111,6 +111,10 @@ class Connection:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         weather, process = self._database.weather, self._database.process
+        if self._at is not None:
+            with self._at.savepoint():
+                yield
+            return
         at = self._at = Transaction(self._database.tables)
         try:
             yield

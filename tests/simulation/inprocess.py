@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.store.errors import LinkLostError, StoreError
-from gateway.store.pipeline import Link, Word
+from gateway.store.pipeline import Link, Pinnable, Word
 from gateway.store.scripts import Script, scripts
 
 from .server import Instance
@@ -34,6 +34,9 @@ class InProcessLink:
             future.set_exception(error)
         return future
 
+    async def pinned(self) -> Link:
+        return self
+
     async def close(self) -> None:
         self._closed = True
 
@@ -48,7 +51,7 @@ class InProcessServer:
         self.scripts = dict(texts or scripts(shebang=False))
         self._instance = Instance(_now_ms, run_id=None)
 
-    def link(self) -> Link:
+    def link(self) -> Pinnable:
         return InProcessLink(self._instance)
 
     def clear(self) -> None:

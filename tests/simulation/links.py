@@ -9,7 +9,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from gateway.store.errors import LinkLostError, StoreError, UnfencedError
-from gateway.store.pipeline import Word
+from gateway.store.pipeline import Link, Word
 
 from .process import Process
 from .server import Instance
@@ -219,6 +219,10 @@ class SimLink:
         self._met()
         return True
 
+    async def pinned(self) -> Link:
+        self._connected()
+        return _Pinned(self)
+
     def drop(self, reason: str = "the connection broke") -> None:
         """Break the connection, if there is one."""
         if self.connection is not None:
@@ -230,6 +234,25 @@ class SimLink:
     async def close(self) -> None:
         self._closed = True
         self.drop("the connection was closed here")
+
+
+class _Pinned:
+    """The connection that a link has now; afterwards there is none."""
+
+    def __init__(self, link: SimLink) -> None:
+        self._link = link
+        self._connection = link.connection
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        connection = self._connection
+        if connection is not None and connection.open and connection is self._link.connection:
+            return self._link.call(*words)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer.set_exception(LinkLostError("the connection was lost", sent=False))
+        return answer
+
+    async def close(self) -> None:
+        self._link.drop()
 
 
 def _lose(request: _Request, reason: str, *, sent: bool) -> None:

@@ -51,6 +51,7 @@ class Mood:
     fault_every: int
     kinds: dict[str, int] = field(default_factory=dict)
     hides_run: bool = False
+    poisoned: int = 0  # every so many operations say something that the ledger cannot book as it stands
 
 
 def draw(chance: Random) -> Mood:

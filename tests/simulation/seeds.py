@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 from .checks import problems
 from .design import Design
-from .weaknesses import WEAKNESSES
+from .weaknesses import MOODS, WEAKNESSES
 from .world import run_world
 
 _CHUNK = 25
@@ -32,18 +33,19 @@ def look_at(seed: int, design: Design, *, keep: bool = False) -> Failure:
     )
 
 
-def design_without(protection: str | None) -> Design:
-    """Give the product's design, or the one of a weakness."""
-    return WEAKNESSES[protection].design() if protection else Design()
+def design_of(without: str | None, mood: str | None) -> Design:
+    """Give the product's design or the one of a weakness, in a mood of its own if one is named."""
+    design = WEAKNESSES[without].design() if without else Design()
+    return replace(design, mood=MOODS[mood]) if mood else design
 
 
 def first_failure(
-    seeds: range, without: str | None, jobs: int, progress: Callable[[int], None]
+    seeds: range, design: Callable[[], Design], jobs: int, progress: Callable[[int], None]
 ) -> Failure | None:
     """Live through seeds until one fails; ``progress`` is told how many were."""
     chunks = [seeds[i : i + _CHUNK] for i in range(0, len(seeds), _CHUNK)]
     done = 0
-    for chunk, failure in _results(chunks, without, jobs):
+    for chunk, failure in _results(chunks, design, jobs):
         done += len(chunk)
         progress(done)
         if failure is not None:
@@ -51,17 +53,19 @@ def first_failure(
     return None
 
 
-def _results(chunks: list[range], without: str | None, jobs: int) -> Iterator[tuple[range, Failure | None]]:
+def _results(
+    chunks: list[range], design: Callable[[], Design], jobs: int
+) -> Iterator[tuple[range, Failure | None]]:
     if jobs == 1:
-        yield from ((chunk, _failure_in(chunk, without)) for chunk in chunks)
+        yield from ((chunk, _failure_in(chunk, design)) for chunk in chunks)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from zip(chunks, pool.map(_failure_in, chunks, [without] * len(chunks)), strict=True)
+        yield from zip(chunks, pool.map(_failure_in, chunks, [design] * len(chunks)), strict=True)
 
 
-def _failure_in(seeds: Iterable[int], without: str | None) -> Failure | None:
+def _failure_in(seeds: Iterable[int], design: Callable[[], Design]) -> Failure | None:
     for seed in seeds:
-        failure = look_at(seed, design_without(without))
+        failure = look_at(seed, design())
         if failure.problems:
             return failure
     return None

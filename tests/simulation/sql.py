@@ -20,8 +20,10 @@ from .tables import (
     HOLDS,
     LEFT,
     LOSSES,
+    QUARANTINE,
     SALVAGED,
     SHARDS,
+    Case,
     Salvaged,
     Transaction,
 )
@@ -338,6 +340,16 @@ async def _known_holds(at: Transaction, values: Values, _now_s: float) -> Rows:
 @_means("find_lost_hold")
 async def _lost_hold(_at: Transaction, _values: Values, _now_s: float) -> Rows:
     return []
+
+
+@_means("quarantine_entry")
+async def _quarantine(at: Transaction, values: Values, _now_s: float) -> Rows:
+    place = values["shard"], values["epoch"], values["seq"]
+    case, known = Case(values["head"], values["body"], values["booked"]), at.get(QUARANTINE, place)
+    if known is not None and known[:2] != case[:2]:
+        return []
+    at.put(QUARANTINE, place, known or case)
+    return [(values["shard"],)]
 
 
 # Keys.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gateway.domain import names
@@ -25,6 +26,7 @@ ACCOUNTS = "accounts"  # Named: balance and reserved
 HOLDS = "holds"  # Named: Hold
 LINES = "lines"  # (namespace, entry id): amount and balance
 FIRST = "first_answers"  # (namespace, key): FirstAnswer
+QUARANTINE = "quarantine"  # (shard, epoch, seq): Case
 DUPLICATES = "duplicates"  # (namespace, epoch, seq): Repeat
 
 
@@ -59,6 +61,14 @@ class Repeat(NamedTuple):
     undone: Position | None
 
 
+class Case(NamedTuple):
+    """What could not be booked as it stood."""
+
+    head: bytes
+    body: bytes
+    booked: str
+
+
 class Tables:
     """What is committed. ``posted`` is every entry that was ever booked, in order."""
 
@@ -67,7 +77,7 @@ class Tables:
             table: {}
             for table in (
                 *(GATEWAYS, ANSWERS, SALVAGED, LEFT, LOSSES, ACCOUNTS, HOLDS, LINES, FIRST, DUPLICATES),
-                SHARDS,
+                *(SHARDS, QUARANTINE),
             )
         }
         self.data[SHARDS] = {shard: Shard() for shard in range(names.SHARDS)}
@@ -126,6 +136,17 @@ class Transaction:
         free = [shard for shard in sorted(shards) if self.tables.locks.get(shard, self) is self]
         self.tables.locks.update(dict.fromkeys(free, self))
         return free
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what is written in the block when it ends in an error."""
+        written = {table: dict(rows) for table, rows in self._written.items()}
+        posted = list(self._posted)
+        try:
+            yield
+        except BaseException:
+            self._written, self._posted = written, posted
+            raise
 
     def commit(self) -> None:
         tables = self.tables

@@ -11,7 +11,7 @@ import pytest
 
 from .design import Design
 from .seeds import look_at
-from .weaknesses import WEAKNESSES
+from .weaknesses import MOODS, WEAKNESSES
 
 BOUND = 200
 SEEDS = int(os.environ.get("QUOTAGATE_SEEDS", "160"))
@@ -32,6 +32,19 @@ def test_a_missing_protection_is_noticed(name: str) -> None:
     seed = next((seed for seed in range(first, first + BOUND) if look_at(seed, weak).problems), None)
     assert seed is not None, f"{sentence}, and none of {BOUND} seeds from {first} shows it"
     assert look_at(seed, Design(mood=weak.mood)).problems == [], "the whole product fails there as well"
+
+
+@pytest.mark.parametrize("mood", ["poisoned", "poisoned_splitting"])
+def test_poison_is_in_nobodys_way(mood: str) -> None:
+    for seed in range(12):
+        failure = look_at(seed, Design(mood=MOODS[mood]))
+        assert failure.problems == [], f"python -m tests.simulation --mood {mood} --seed {seed} --trace"
+
+
+@pytest.mark.parametrize(("mood", "seed"), [("standing_still", 83), ("standing_still", 180)])
+def test_what_was_found_once_is_not_found_again(mood: str, seed: int) -> None:
+    """83: a reserve that comes late, of a hold that its commit had made; 180: several places with nothing."""
+    assert look_at(seed, Design(mood=MOODS[mood])).problems == []
 
 
 def test_a_seed_does_the_same_again_in_any_process() -> None:

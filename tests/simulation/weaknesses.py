@@ -25,6 +25,7 @@ from persistence.fence import LedgerFence, _View
 from persistence.flusher import Flusher
 from persistence.leases import Lease
 from persistence.shards import lock_free_shards
+from persistence.sifting import Sieve
 
 from .design import Design
 from .tables import SHARDS, Named
@@ -142,6 +143,13 @@ class _Hasty(Calls):
         await super()._open()
 
 
+class _Coarse(Sieve):
+    async def book(self, entries: Sequence[Entry], places: Mapping[Position, Position]) -> None:
+        """Book what can be, and forget the rest."""
+        for entry in entries:
+            await self._refused(entry)
+
+
 class _NotesFirst(Flusher):
     async def _post(self, batches: Any) -> set[int]:
         await self._note(batches)
@@ -212,6 +220,8 @@ _PROMOTING = _HURRIED | {
     "fault_every": 120,
     "kinds": {"promote": 1},
 }
+_SPLITTING = _PROMOTING | {"kinds": {"promote": 2, "split": 1}}
+_POISONED = _SPLITTING | {"poisoned": 2}
 _CUT_OFF = _HURRIED | {
     "lossy": True,
     "gateways": 3,
@@ -264,6 +274,24 @@ _STANDING_STILL = _HIDING | {
 
 _OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
 
+# By name, for whoever lives through seeds of the whole product in one of them.
+MOODS: dict[str, Mapping[str, Any]] = {
+    "hurried": _HURRIED,
+    "losing": _HURRIED | _LOSING,
+    "full": _FULL,
+    "unsure": _HURRIED | _UNSURE,
+    "leaving": _LEAVING,
+    "promoting": _PROMOTING,
+    "splitting": _SPLITTING,
+    "cut_off": _CUT_OFF,
+    "torn": _TORN,
+    "hiding": _HIDING,
+    "standing_still": _STANDING_STILL,
+    "overtaken": _OVERTAKEN,
+    "poisoned": {"poisoned": 3},
+    "poisoned_splitting": _POISONED,
+}
+
 WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
@@ -272,8 +300,7 @@ WEAKNESSES: dict[str, Weakness] = {
     ),
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
-        _of(_TORN, kept=_Talkative),
-        first=303,
+        _of(_SPLITTING, kept=_Talkative),
     ),
     "hearing": Weakness(
         "the fence does not wait for what gateways kept", _of(_OVERTAKEN, fence=_Deaf), first=512
@@ -359,6 +386,9 @@ WEAKNESSES: dict[str, Weakness] = {
         "what was read before a closing may be posted after it, and an epoch goes on whoever stood still",
         lambda: Design(mood=_STANDING_STILL, closings=_Heedless, patches={"lock_free_shards": _uncounted}),
         first=16,
+    ),
+    "sifting": Weakness(
+        "what was salvaged and cannot be booked as it stands is left out", _patched(_POISONED, Sieve=_Coarse)
     ),
     "order": Weakness("the flusher notes the watermark before it posts", _of(flusher=_NotesFirst)),
 }

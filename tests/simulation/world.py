@@ -41,7 +41,7 @@ _LONGEST_DELAY_S = 20  # what a link that broke still delivers may make a hold a
 
 
 _ROOMS = ("gateway.", "persistence.")
-_POSTING_ROOMS = ("persistence.ledger", "persistence.salvage")
+_POSTING_ROOMS = ("persistence.ledger", "persistence.salvage", "persistence.sifting")
 _VALUES = {"SHARDS": SHARDS, "LEASE_S": LEASE_S, "_TURN_S": TURN_S}
 _BOOKING = {
     "write": write,

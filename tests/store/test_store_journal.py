@@ -205,6 +205,9 @@ async def test_the_scripts_are_loaded_when_every_shard_is_open(server: ServerUnd
             order.append(str(words[0]))
             return link.call(*words)
 
+        async def pinned(self) -> Link:
+            return self
+
         async def close(self) -> None: ...
 
     await RedisShards(Listening(), server.scripts).open({1: Position(1, -1), 2: Position(1, -1)})
