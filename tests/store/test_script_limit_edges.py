@@ -224,3 +224,13 @@ async def test_a_release_gives_its_own_request_back_and_no_other(rich: Desk) -> 
         await rich.reserve(name, [(A, 5)])
     await rich.release("b")
     assert await used(rich) == 2
+
+
+async def test_what_is_consumed_has_one_leg_that_is_counted_and_named(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(10))
+    rich.now += 1
+    reply = await rich.consume(A, 4, check=1)
+    (leg, text), *others = limit_texts(reply[3].split(" ")[-1]).items()
+    (state,) = read_limits(text)
+    assert (leg, state.level, others) == (0, 4, [])
+    assert (await rich.consume(A, 7, check=1))[2:4] == ["1", A]
