@@ -72,6 +72,10 @@ def _traces(items: Sequence[pytest.Item]) -> dict[str, Trace]:
 
 def _first_failure(tests: Sequence[tuple[pytest.Item, float]], changed: dict[str, Script]) -> str:
     ChangedServer.texts = changed
+    # That a walk fails is enough: nobody reads the shortest. Not imported before pytest has seen it.
+    from hypothesis.internal.conjecture import engine
+
+    engine.MAX_SHRINKS = 0
     for (item, following), (_, cpu_s) in zip(_pairs([item for item, _ in tests]), tests, strict=True):
         bound_cpu(_CPU_BOUND_S + _TIMES_AS_LONG * cpu_s)
         if _fails(item, following):
