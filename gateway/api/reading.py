@@ -97,6 +97,8 @@ def members_of(body: bytes, what: str = "body") -> dict[str, Raw]:
     Raises:
         MeterValidationError: the body is no JSON (status 400), or JSON of another kind (422).
     """
+    if not body:
+        raise MeterValidationError("the body is empty, and must be a JSON object", "malformed_json", 400)
     try:
         body.decode()
         json.decode(

@@ -28,7 +28,7 @@ class RedisAuditor:
     async def audit(self, namespace: str, accounts: Sequence[str]) -> Entry | None:
         """State in the journal what Redis holds of the accounts; None when it holds none of them."""
         reply = await self._run("audit", namespace, *accounts)
-        return None if reply[0] == "NOTHING" else read_entry(reply[2], reply[3], b"")
+        return None if reply[0] == "NOTHING" else read_entry(reply[2], reply[3], reply[4].encode())
 
     async def audit_holds(
         self, namespace: str, holds: Sequence[tuple[str, str]]

@@ -1,6 +1,7 @@
 -- Lets flow out of a window what has had its time. A limit lets `limit` through in `window` ms; `level` of it is used,
 -- less rest / span of one, as of `at`. Times count in ticks, of which a window has at most 86,400,000: so every product
--- stays below 2^53, and what flows out is exact to the last fraction, however often it is asked for.
+-- that leaves something stays below 2^53, and what flows out is exact to the last fraction, however often it is
+-- asked for.
 -- GIVES: LIMIT (the pattern of one limit of an account), spans(limit, window): tick and span, flow(limit, window,
 --        level, at, rest, moment): level, at, rest as of the moment; nil, but where an account has limits
 -- USES: guard accounts
@@ -16,7 +17,6 @@ if limited then
     local tick, span = spans(window)
     local ticks = math.floor((moment - at) / tick)
     local whole = math.floor(ticks / span)
-    if whole >= math.ceil(level / limit) then return 0, moment, 0 end
     local over, part = limit % span, ticks % span
     local flowed = over * part + rest
     level = level - limit * whole - (limit - over) / span * part - math.floor(flowed / span)

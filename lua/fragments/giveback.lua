@@ -21,7 +21,7 @@ if limited and not answer then
         local whole, over, part = math.floor(ticks / span), limit % span, ticks % span
         if back < 0 then
           level = math.min(level - back, MAX_AMOUNT)
-        elseif whole < math.ceil(back / limit) then
+        else
           back = back - limit * whole - (limit - over) / span * part - math.floor(over * part / span)
           if back > 0 then level, rest = level - back, rest - over * part % span end
           if rest < 0 then level, rest = level + 1, rest + span end

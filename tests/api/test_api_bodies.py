@@ -131,6 +131,12 @@ async def test_what_is_no_json_is_malformed(gateway: Any, body: bytes) -> None:
     assert gateway.meter.calls == []
 
 
+async def test_no_body_at_all_is_said_to_be_empty(gateway: Any) -> None:
+    answer = await gateway.post("/v1/reservations", b"")
+    assert (answer.status, answer.json["code"]) == (400, "malformed_json")
+    assert answer.json["detail"] == "the body is empty, and must be a JSON object"
+
+
 @pytest.mark.parametrize("body", [b"[]", b"5", b"null", b"true", b'"text"', b"1e999999"])
 async def test_json_that_is_no_object_is_named(gateway: Any, body: bytes) -> None:
     answer = await gateway.post("/v1/reservations", body)

@@ -38,7 +38,7 @@ def main() -> int:
     if asked.protections:
         return _take_out(asked.jobs)
     known = _equivalent()
-    found: list[Change] | list[PythonChange] = python_changes() if asked.python else changes()
+    found: list[Change] | list[PythonChange] = python_changes() if asked.python else changes(asked.verb)
     wanted = [change for change in found if asked.verb in {None, change.verb}]
     tried = [change for change in wanted if not _spellings(change) & known]
     if asked.sample is not None:

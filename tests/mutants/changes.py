@@ -63,9 +63,10 @@ class Change(NamedTuple):
 
 
 @cache
-def changes() -> list[Change]:
-    """Give every change of every verb and fragment that is still Lua."""
-    return [change for file in _files() for change in _changes_of(file) if _compiles(change)]
+def changes(verb: str | None = None) -> list[Change]:
+    """Give every change that is still Lua of every verb and fragment, or of one."""
+    found = (change for file in _files() for change in _changes_of(file))
+    return [change for change in found if verb in {None, change.verb} and _compiles(change)]
 
 
 def changed_scripts(change: Change) -> dict[str, Script]:
@@ -79,10 +80,17 @@ def _made(change: Change) -> Iterator[None]:
     folder, _, name = change.file.removesuffix(".lua").rpartition("/")
     text = _text(change.file).split("\n")
     text[change.number - 1] = change.after
-    reader = "fragment" if folder else "source"
-    known = getattr(joining, reader)
-    with patch.object(joining, reader, lambda asked: "\n".join(text) if asked == name else known(asked)):
+    reader, known = ("fragment", _fragment) if folder else ("source", _source)
+    with (
+        patch.object(joining, "source", _source),
+        patch.object(joining, "fragment", _fragment),
+        patch.object(joining, reader, lambda asked: "\n".join(text) if asked == name else known(asked)),
+    ):
         yield
+
+
+# The files are read again and again, and stay as they are.
+_source, _fragment = cache(joining.source), cache(joining.fragment)
 
 
 def _files() -> list[str]:
@@ -126,18 +134,19 @@ def _loader() -> object:
 
 
 def _compiles(change: Change) -> bool:
-    takers = _takers(change.file)
+    """Say whether a change is one, of what is sent, and still Lua; a step is so in one verb as in another."""
+    verb = _taker(change.file)
     with _made(change):
-        texts = {joining.joined(verb) for verb in takers}
-    loads = _loader()
-    changed = texts - {joining.scripts(shebang=False)[verb].text for verb in takers}
-    return bool(changed) and all(loads(text) for text in changed)  # type: ignore[operator]
+        text = joining.joined(verb)
+    return text != joining.scripts(shebang=False)[verb].text and bool(_loader()(text))  # type: ignore[operator]
 
 
 @cache
-def _takers(file: str) -> list[str]:
-    """Give the verbs that a file is part of."""
+def _taker(file: str) -> str:
+    """Give a verb that a file is part of."""
     folder, _, name = file.removesuffix(".lua").rpartition("/")
-    if not folder:
-        return [name]
-    return [verb for verb in joining.verbs() if f"--@{name}" in joining.source(verb).split("\n")]
+    return (
+        next(verb for verb in joining.verbs() if f"--@{name}" in _source(verb).split("\n"))
+        if folder
+        else name
+    )

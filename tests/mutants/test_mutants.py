@@ -10,7 +10,9 @@ from gateway.store.scripts import scripts
 
 from .__main__ import _equivalent
 from .changes import changed_scripts, changes
+from .inprocess_server import ChangedServer
 from .python_changes import FILES, python_changes
+from .tracing import Spy, places
 
 _ROOT = Path(__file__).parents[2]
 _LUA = _ROOT / "lua"
@@ -30,6 +32,29 @@ def test_a_change_of_a_step_is_made_in_every_script_that_takes_it() -> None:
     made = changed_scripts(change)
     assert {verb for verb in known if made[verb] != known[verb]} >= {"reserve", "commit", "consume"}
     assert made["balance"] == known["balance"]
+
+
+async def test_who_runs_a_script_is_seen_to_run_its_lines_and_no_others() -> None:
+    link = ChangedServer().link()
+    meta = "{001}:meta"
+
+    def run(*words: str) -> bool:
+        link.call("EVAL", scripts(shebang=False)["close"].text, 1, meta, *words)
+        return False
+
+    spy = Spy()
+    never, at_once = spy.trace(lambda: False), spy.trace(lambda: run("m"))
+    link.call("HSET", meta, "epoch", "1")
+    (marks, closes) = (
+        places(changed_scripts(change))
+        for change in changes("close")
+        if not change.after and ("closing" in change.before or "return" in change.before)
+    )
+    assert (never.lines, never.runs(marks)) == ({}, False)
+    assert at_once.runs_line(marks)
+    assert at_once.runs_line(closes)
+    assert not at_once.runs_line({"close": 99, "open": 1})
+    assert not at_once.runs({"open": 1})
 
 
 def test_a_sample_is_noticed() -> None:

@@ -101,6 +101,8 @@ class Keyspace:
 
     def _taken(self, key: str, names: Sequence[str]) -> int:
         """Take fields or members out; a key that is left with nothing goes."""
+        if not names:
+            raise RefusedError("ERR wrong number of arguments")
         row = self.find(key) or {}
         found = [name for name in names if row.pop(name, None) is not None]
         self.writes += len(found)

@@ -11,9 +11,10 @@ from gateway.store.errors import RefusedError
 
 from .keyspace import Keyspace
 
+_HEAD, _TAIL = "return function(redis, KEYS, ARGV) ", "\nend"
 _WRAP = """
 return function(text)
-  local made, problem = loadstring('return function(redis, KEYS, ARGV) ' .. text .. '\\nend')
+  local made, problem = loadstring(text)
   if not made then error(problem) end
   return made()
 end
@@ -52,7 +53,7 @@ class _Engine:
     def run(self, keyspace: Keyspace, text: str, keys: Sequence[str], args: Sequence[str]) -> Any:
         function = self._functions.get(text)
         if function is None:
-            function = self._functions[text] = self._compile(text)
+            function = self._functions[text] = self._compile(f"{_HEAD}{text}{_TAIL}")
         self._commands = keyspace.commands
         try:
             reply = function(self._redis, self._table(keys), self._table(args))
@@ -105,8 +106,22 @@ def _text(word: Any) -> str:
 _engine: list[_Engine] = []
 
 
-def run_script(keyspace: Keyspace, text: str, keys: Sequence[str], args: Sequence[str]) -> Any:
-    """Run a script's text. Raises RefusedError for the error replies of the script and of its commands."""
+def engine() -> Any:
+    """Give the Lua of this process, for whoever wants to look on."""
+    return _only_engine()._lua
+
+
+def text_of(source: str) -> str:
+    """Give the script's text in what was compiled of it."""
+    return source.removeprefix(_HEAD).removesuffix(_TAIL)
+
+
+def _only_engine() -> _Engine:
     if not _engine:
         _engine.append(_Engine())
-    return _engine[0].run(keyspace, text, keys, args)
+    return _engine[0]
+
+
+def run_script(keyspace: Keyspace, text: str, keys: Sequence[str], args: Sequence[str]) -> Any:
+    """Run a script's text. Raises RefusedError for the error replies of the script and of its commands."""
+    return _only_engine().run(keyspace, text, keys, args)

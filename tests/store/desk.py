@@ -229,7 +229,9 @@ class Desk:
         found: dict[str, Any] = {}
         for key in sorted(await self.link.call("KEYS", "*")):
             kind = await self.link.call("TYPE", key)
-            found[key] = await self.link.call(*_READ[kind](key))
+            content = await self.link.call(*_READ[kind](key))
+            # A server gives the fields of a hash in any order, and may change its mind.
+            found[key] = dict(zip(content[::2], content[1::2], strict=True)) if kind == "hash" else content
         return found
 
 

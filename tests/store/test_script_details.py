@@ -38,6 +38,9 @@ async def test_no_body_is_written_where_there_is_none(held: Desk) -> None:
     await held.release("h")
     rows = await held.link.call("XRANGE", held.keys.journal, "-", "+")
     assert [fields[::2] for _, fields in rows] == [["head"]] * 3
+    await held.allocate(A, 5, key="k")
+    ((_, fields),) = await held.link.call("XREVRANGE", held.keys.journal, "+", "-", "COUNT", 1)
+    assert fields[::2] == ["head", "key"]
     await held.reserve("g", [(A, 1)])
     assert await held.link.call("HGET", held.hold_key("g"), "body") is None
 

@@ -264,3 +264,16 @@ async def test_expiries_are_booked_in_the_order_in_which_the_holds_end(desk: Des
     expiries = [entry for entry in await desk.entries() if entry.verb == "expire"]
     assert [entry.hold_id for entry in expiries] == ["first", "second", "third"]
     assert [entry.legs[0].reserved for entry in expiries] == [20, 10, 0]
+
+
+@pytest.mark.parametrize(("off_ms", "due_ms"), [(999, 1000), (1000, 5000), (4999, 5000), (5000, None)])
+async def test_who_is_decided_about_is_due_for_the_sweep_when_the_next_hold_expires(
+    desk: Desk, off_ms: int, due_ms: int | None
+) -> None:
+    await desk.known(A, balance=100)
+    await desk.reserve("a", [(A, 10)], 1000)
+    await desk.reserve("b", [(A, 10)], 5000)
+    start_ms = desk.now
+    await desk.consume(A, 1, at=start_ms + off_ms)
+    score = await desk.link.call("ZSCORE", desk.keys.due, f"acme:{A}")
+    assert (score and int(float(score)) - start_ms) == due_ms

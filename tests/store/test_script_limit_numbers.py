@@ -93,6 +93,24 @@ def test_scripts_and_fractions_agree_and_no_window_lets_more_through(
         run()
 
 
+@pytest.mark.parametrize(
+    ("limit", "done"),
+    [
+        # Two a millisecond flow back, of the hold and of all.
+        (120_000, [("reserve", 1000, 0, 0), ("check", 5000, 0, 100), ("release", 1, 0, 0)]),
+        # More than what was held has flowed back by then, so nothing is given back.
+        (100, [("reserve", 1, 0, 0), ("check", 50, 0, 700), ("release", 1, 0, 0)]),
+        # All but one part in sixty thousand of one is given back.
+        (7, [("check", 5, 0, 0), ("reserve", 1, 0, 42_857), ("release", 1, 0, 1)]),
+    ],
+)
+async def test_a_give_back_is_exact(
+    server: ServerUnderTest, limit: int, done: list[tuple[str, int, int, int]]
+) -> None:
+    server.clear()
+    await _walk(server, limit, 60_000, done)
+
+
 async def _walk(
     server: ServerUnderTest, limit: int, window_ms: int, done: list[tuple[str, int, int, int]]
 ) -> None:

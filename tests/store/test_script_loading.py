@@ -258,3 +258,19 @@ async def test_an_audit_tells_what_has_gone_wrong(desk: Desk) -> None:
     await desk.link.call("HINCRBY", desk.account_key(A), "reserved", 3)
     assert read_done(await desk.audit(A), b"").entry.legs == ((A, 0, 0, 1, 100, 13),)
     await desk.link.call("FLUSHALL")
+
+
+@pytest.mark.parametrize(
+    ("known", "fields"),
+    [
+        ("1", set()),
+        ("0 0 -9007199254740991 - - - - - 2096-01-01 - -", {"period"}),
+        ("|m,a,5,60000,e,1,0,1,0,0", {"limits"}),
+        ("0 0 -9007199254740991 - - - - - 2096-01-01 - -|m,a,5,60000,e,1,0,1,0,0", {"period", "limits"}),
+    ],
+)
+async def test_an_account_is_installed_with_what_it_has_and_no_more(
+    desk: Desk, known: str, fields: set[str]
+) -> None:
+    await desk.install(A, known, 5, 0, 0)
+    assert set((await desk.everything())[desk.account_key(A)]) == {"balance", "reserved", "seq", *fields}

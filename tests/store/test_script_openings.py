@@ -119,3 +119,25 @@ async def test_of_several_legs_the_last_to_fit_says_when(desk: Desk) -> None:
     await install(desk, 0, account=B, opens_ms=OPENS_MS + 7)
     assert wait(await desk.reserve("both", [(A, 5), (B, 5)])) == OPENS_MS + 7
     assert wait(await desk.reserve("both", [(A, 5), (B, 0)])) == OPENS_MS
+
+
+async def test_a_period_that_opens_in_eighty_years_is_waited_for(desk: Desk) -> None:
+    await install(desk, 0, opens_ms=START_MS + 80 * 366 * DAY_MS)
+    assert await asked(desk, 5) == START_MS + 80 * 366 * DAY_MS
+
+
+@pytest.mark.parametrize(("own_ms", "other_ms"), [(1000, 5000), (5000, 1000)])
+async def test_a_hold_that_is_to_be_enlarged_waits_for_another_to_expire(
+    desk: Desk, own_ms: int, other_ms: int
+) -> None:
+    """Its own end does not help it, whichever of the two comes first."""
+    await desk.known(A, balance=100)
+    await desk.reserve("own", [(A, 10)], own_ms)
+    await desk.reserve("other", [(A, 50)], other_ms)
+    assert wait(await desk.extend("own", 0, 50)) == START_MS + other_ms
+
+
+async def test_a_hold_in_its_last_millisecond_is_waited_for(desk: Desk) -> None:
+    await desk.known(A, balance=100)
+    await desk.reserve("ends", [(A, 10)], 1)
+    assert await asked(desk, 91) == START_MS + 1

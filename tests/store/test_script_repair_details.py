@@ -111,3 +111,11 @@ async def test_an_audit_before_the_last_repair_mends_nothing_more(held: Desk) ->
     assert await again("1-0") == "OUTDATED"
     assert await held.link.call("HGET", held.account_key(A), "mended") == "1"
     assert await again("1-2") == "DONE"
+
+
+async def test_a_hold_that_is_put_back_puts_off_nothing_that_expires_before_it(held: Desk) -> None:
+    late = held.now + 90_000
+    assert (await fix(held, "new", 0, "-", late, terms(held, late, A, 3), "", off=(0, -3)))[0] == "DONE"
+    assert await held.link.call("HGET", held.account_key(A), "next_ms") == str(START_MS + 60_000)
+    due = await held.link.call("ZRANGE", held.keys.due, 0, 0, "WITHSCORES")
+    assert due[1] == str(START_MS + 60_000)

@@ -73,3 +73,16 @@ async def test_numbers_near_the_largest_stay_exact_on_an_account_with_periods(de
     await desk.adjust(A, low - 1)
     assert (await desk.commit("h", 1))[3].endswith(f" {A} -1 -1 1 {low - 1} 0")
     assert (await desk.undo("commit", "-", "duplicate:1-1", A, -1))[3].endswith(f" {A} 1 0 0 {low} 0")
+
+
+@pytest.mark.parametrize(("since_ms", "balance", "lapsed"), [(-1, 100, ["-4"]), (0, 104, []), (1, 104, [])])
+async def test_what_was_charged_since_its_period_closed_is_given_back_whole(
+    desk: Desk, since_ms: int, balance: int, lapsed: list[str]
+) -> None:
+    """Of a charge from before, only as much as could have been carried over."""
+    closed_ms = START_MS - 500
+    await desk.install(A, f"0 {closed_ms} 0 - 2096-09-30 - 10 0 2096-01-01 - -", 100, 0, 0)
+    reply = await desk.undo("consume", "-", "duplicate:1-1", A, -4, made_ms=closed_ms + since_ms)
+    assert reply[3].split(" ")[6:8] == [A, "4"]
+    assert (await desk.standing(A))[0] == balance
+    assert [head.split(" ")[7] for head in desk.tail[:-3]] == lapsed
