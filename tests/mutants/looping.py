@@ -72,7 +72,11 @@ def _traces(items: Sequence[pytest.Item]) -> dict[str, Trace]:
 
 def _first_failure(tests: Sequence[tuple[pytest.Item, float]], changed: dict[str, Script]) -> str:
     ChangedServer.texts = changed
-    for (item, cpu_s), following in zip(tests, [*(item for item, _ in tests[1:]), None], strict=True):
+    # That a walk fails is enough: nobody reads the shortest. Not imported before pytest has seen it.
+    from hypothesis.internal.conjecture import engine
+
+    engine.MAX_SHRINKS = 0
+    for (item, following), (_, cpu_s) in zip(_pairs([item for item, _ in tests]), tests, strict=True):
         bound_cpu(_CPU_BOUND_S + _TIMES_AS_LONG * cpu_s)
         if _fails(item, following):
             return item.nodeid
@@ -80,7 +84,7 @@ def _first_failure(tests: Sequence[tuple[pytest.Item, float]], changed: dict[str
 
 
 def _pairs(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
-    return zip(items, [*items[1:], None], strict=True)
+    return zip(items, [*items, None][1:], strict=True)
 
 
 def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:

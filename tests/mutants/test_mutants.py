@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gateway.store.scripts import scripts
 
 from .__main__ import _equivalent
@@ -13,6 +15,7 @@ from .changes import changed_scripts, changes
 from .inprocess_server import ChangedServer
 from .python_changes import FILES, python_changes
 from .tracing import Spy, places
+from .trying import bound_cpu, in_child
 
 _ROOT = Path(__file__).parents[2]
 _LUA = _ROOT / "lua"
@@ -55,6 +58,18 @@ async def test_who_runs_a_script_is_seen_to_run_its_lines_and_no_others() -> Non
     assert at_once.runs_line(closes)
     assert not at_once.runs_line({"close": 99, "open": 1})
     assert not at_once.runs({"open": 1})
+
+
+def test_what_fails_by_itself_has_noticed_nothing() -> None:
+    def endless() -> None:
+        bound_cpu(0)
+        while True:
+            pass
+
+    assert in_child(lambda: ["done"]) == ["done"]
+    assert in_child(endless) == "it never came to an end"
+    with pytest.raises(RuntimeError, match="failed by itself"):
+        in_child(lambda: 1 / 0)
 
 
 def test_a_sample_is_noticed() -> None:

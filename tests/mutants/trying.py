@@ -13,10 +13,11 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -58,21 +59,37 @@ def try_all(changes: Sequence[Change], said: Connection) -> None:
 
 
 def in_child(work: Callable[[], Any]) -> Any:
-    """Do the work in a process of its own; say so, if it did not come to its end."""
+    """Do the work in a process of its own; say so, if it had to be ended.
+
+    Raises RuntimeError if it failed by itself, for that says nothing of any change.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        bound_cpu(_CPU_BOUND_S)
-        os.write(writing, json.dumps(work()).encode())
-        os._exit(0)
+        _do(work, writing)
     os.close(writing)
     if not _is_heard(reading):
         os.kill(child, signal.SIGKILL)
     with os.fdopen(reading, "rb") as told:
         text = told.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else "it never came to an end"
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status > 0:
+        raise RuntimeError("the process that tries a change failed by itself")
+    return json.loads(text) if status == 0 else "it never came to an end"
+
+
+def _do(work: Callable[[], Any], writing: int) -> NoReturn:
+    code = 1
+    try:
+        bound_cpu(_CPU_BOUND_S)
+        os.write(writing, json.dumps(work()).encode())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        os._exit(code)
 
 
 def _is_heard(reading: int) -> bool:

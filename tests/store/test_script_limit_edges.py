@@ -26,6 +26,16 @@ async def test_a_hold_counts_as_open_to_its_last_millisecond(rich: Desk) -> None
     assert (await rich.reserve("b", [(A, 1)]))[0] == "DONE"
 
 
+@pytest.mark.parametrize(("since_ms", "open_holds"), [(0, 2), (999, 2), (1000, 1), (1999, 1), (2000, 0)])
+async def test_the_holds_that_are_open_are_told_with_the_limits(
+    rich: Desk, since_ms: int, open_holds: int
+) -> None:
+    await rich.reserve("a", [(A, 1)], ttl_ms=1000)
+    await rich.reserve("b", [(A, 1)], ttl_ms=2000)
+    reply = await rich.run("limits", [rich.keys.due], rich.now + since_ms, rich.ns, A)
+    assert reply == ["LIMITS", "-1", str(rich.now + since_ms), str(open_holds), ""]
+
+
 async def test_a_hold_that_ends_now_is_not_the_one_to_wait_for(rich: Desk) -> None:
     await rich.reserve("ends", [(A, 1)], ttl_ms=1000)
     await rich.reserve("first", [(A, 1)], ttl_ms=3000)
@@ -205,3 +215,22 @@ async def test_of_a_window_that_is_overfull_nothing_is_left_and_no_less(rich: De
     rich.now += 1
     await rich.consume(A, 150)
     assert short(await rich.consume(A, 1, check=1))[6:] == ["0", "1", "30600", "limit", "a:m"]
+
+
+async def test_a_release_gives_its_own_request_back_and_no_other(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(100, "requests"))
+    rich.now += 1
+    for name in ("a", "b", "c"):
+        await rich.reserve(name, [(A, 5)])
+    await rich.release("b")
+    assert await used(rich) == 2
+
+
+async def test_what_is_consumed_has_one_leg_that_is_counted_and_named(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(10))
+    rich.now += 1
+    reply = await rich.consume(A, 4, check=1)
+    (leg, text), *others = limit_texts(reply[3].split(" ")[-1]).items()
+    (state,) = read_limits(text)
+    assert (leg, state.level, others) == (0, 4, [])
+    assert (await rich.consume(A, 7, check=1))[2:4] == ["1", A]

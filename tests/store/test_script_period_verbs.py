@@ -198,6 +198,14 @@ class TestOnce:
         await verb(desk, "2096-09-05")
         assert await days(desk) == {f"{name}:2096-09-0{n}" for n in (3, 4, 5)}
 
+    async def test_the_latest_day_too_is_looked_for_once_it_is_forgotten(self, desk: Desk, verb: Any) -> None:
+        await verb(desk, "2096-09-01")
+        await desk.posted(0)
+        desk.now += 60_001
+        await (close if verb is open_ else open_)(desk)
+        assert len(await days(desk)) == 1
+        assert (await verb(desk, "2096-09-01"))[0] == "UNSURE"
+
 
 class TestSetting:
     async def test_a_schedule_begins_at_its_first_boundary(self, desk: Desk) -> None:

@@ -102,6 +102,7 @@ async def test_a_hold_that_stands_otherwise_than_it_was_seen_is_left_alone(
         ("DEL both", 0, "-"),
         ("HSET status", 1, "settled"),
         ("HSET terms", 1, "11"),
+        ("DEL both, remembered as unknown", 0, "settled"),
     ],
 )
 async def test_a_hold_that_the_ledger_has_is_put_back_whole(
@@ -109,7 +110,7 @@ async def test_a_hold_that_the_ledger_has_is_put_back_whole(
 ) -> None:
     if "DEL" in harm:
         await held.link.call("DEL", held.hold_key("h"))
-    if harm in {"ZREM", "DEL both"}:
+    if "ZREM" in harm or "both" in harm:
         for account in (A, B):
             await held.link.call("ZREM", held.holds_key(account), "h")
             await held.link.call("HDEL", held.account_key(account), "next_ms")
@@ -118,6 +119,8 @@ async def test_a_hold_that_the_ledger_has_is_put_back_whole(
         await held.link.call("HSET", held.hold_key("h"), "status", "released")
     if harm == "HSET terms":
         await held.link.call("HSET", held.hold_key("h"), "terms", f"1 1 {A} 11 {B} 7")
+    if "unknown" in harm:
+        await held.recall("h", "absent")
     told = (await held.audit_holds(A, "h"))[4].split(" ")
     assert told[2:] == [str(listed), amount]
     fix = await restored(held, "h", listed, amount)
@@ -125,3 +128,19 @@ async def test_a_hold_that_the_ledger_has_is_put_back_whole(
     assert (await held.audit_holds(A, "h", B, "h"))[4] == f"{A} h 1 10 {B} h 1 7"
     assert (await held.sweep(at=START_MS + 120_000))[2] == "1"
     assert (await held.standing(A), await held.standing(B)) == ((100, 0), (100, 0))
+
+
+async def test_a_hold_that_was_settled_and_is_still_listed_leaves_every_account(held: Desk) -> None:
+    await held.link.call("HSET", held.hold_key("h"), "status", "released")
+    assert (await held.repair(A, "1-5", (0, 10), 0, ("h", 1, "settled", 0, "", "")))[0] == "DONE"
+    for account in (A, B):
+        assert await held.link.call("ZRANGE", held.holds_key(account), 0, -1) == []
+    assert (await held.look("h"))[3] == "released"
+
+
+async def test_a_hold_that_names_other_accounts_leaves_these_too(held: Desk) -> None:
+    await held.reserve("ghost", [(B, 5)])
+    await held.link.call("ZADD", held.holds_key(A), START_MS + 60_000, "ghost")
+    assert (await held.repair(A, "1-5", (0, 0), 0, ("ghost", 1, "-", 0, "", "")))[0] == "DONE"
+    for account in (A, B):
+        assert await held.link.call("ZRANGE", held.holds_key(account), 0, -1) == ["h"]
