@@ -171,6 +171,21 @@ class Metrics(Collector):
         )
 
 
+def _losses(readiness: Readiness) -> Iterable[Metric]:
+    if readiness.proven_loss is not None:
+        yield CounterMetricFamily(
+            "quotagate_proven_loss",
+            "Journal entries that existed and nobody has any more",
+            readiness.proven_loss,
+        )
+    if readiness.unheard_epochs is not None:
+        yield CounterMetricFamily(
+            "quotagate_unheard_epochs",
+            "Epochs of shards left without hearing every gateway that may have acknowledged in them",
+            readiness.unheard_epochs,
+        )
+
+
 def _gauges(readiness: Readiness) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "quotagate_ready", "1 when the gateway can do its work", int(not readiness.faults)
@@ -186,12 +201,7 @@ def _gauges(readiness: Readiness) -> Iterable[Metric]:
         "How far the time of the furthest shard is ahead of the clock of Redis",
         readiness.clock_ahead_s,
     )
-    if readiness.proven_loss is not None:
-        yield CounterMetricFamily(
-            "quotagate_proven_loss",
-            "Journal entries that existed and nobody has any more",
-            readiness.proven_loss,
-        )
+    yield from _losses(readiness)
     if readiness.inbox is not None:
         yield from _inbox(readiness.inbox)
     epochs = _by_shard("quotagate_shard_epoch", "Generation of a shard's data in Redis")

@@ -26,6 +26,7 @@ _DROP_SALVAGE = statement("drop_salvage")
 _OPEN = statement("open_shards")
 _BLOCK = statement("block_shards")
 _PROVEN_LOSS = statement("proven_loss")
+_UNHEARD_EPOCHS = statement("unheard_epochs")
 
 
 class Closings:
@@ -96,6 +97,13 @@ class Closings:
         """Count the journal entries that existed and that nobody has any more."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(_PROVEN_LOSS)
+            ((count,),) = await cursor.fetchall()
+        return int(count)
+
+    async def unheard_epochs(self) -> int:
+        """Count the epochs that were left though somebody was not heard who may have acknowledged in them."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_UNHEARD_EPOCHS)
             ((count,),) = await cursor.fetchall()
         return int(count)
 

@@ -163,6 +163,8 @@ class LedgerFence(Fence):
         # Only a run that never ended has what somebody acknowledged who cannot be asked.
         lasting = {s for s in whole if s not in unheard or view.rows[s].run_id == server.run_id != ""}
         kept = set() if anew else lasting
+        if left := sorted(s for s in unheard if s not in kept and view.rows[s].watermark.epoch > 0):
+            _log.warning("gateways_unheard", shards=left)
         marks = {shard: view.rows[shard].watermark for shard in kept}
         why = _ASKED_FOR if anew else _LOST
         marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept}, why)

@@ -36,14 +36,18 @@ class StoreHealth(Health):
             self._asked("redis", lambda: shortage(store.link), faults, "memory"),
             self._asked("redis", store.shards.clock_ahead_s, faults, "clock"),
         )
-        rows, ledger, open_holds, duplicates, losses, inbox = await asyncio.gather(
+        of_epochs = asyncio.gather(
+            self._asked("postgres", store.closings.proven_loss, {}, "losses"),
+            self._asked("postgres", store.closings.unheard_epochs, {}, "unheard"),
+        )
+        rows, ledger, open_holds, duplicates, inbox = await asyncio.gather(
             self._asked("postgres", store.ledger.shard_rows, faults),
             self._asked("postgres", store.ledger.faults, faults, "faults"),
             self._asked("postgres", store.reports.count_open_holds, {}, "holds"),
             self._asked("postgres", store.answers.count_duplicates, {}, "duplicates"),
-            self._asked("postgres", store.closings.proven_loss, {}, "losses"),
             self._asked("postgres", store.inbox.state, {}, "inbox"),
         )
+        losses, unheard = await of_epochs
         found, short, ahead_s = await of_redis
         states = found or {}
         lag = _lag(states, rows or ())
@@ -68,6 +72,7 @@ class StoreHealth(Health):
             ahead_s or 0.0,
             losses,
             inbox,
+            unheard,
         )
 
     async def _asked(

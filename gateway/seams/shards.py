@@ -104,6 +104,8 @@ class Readiness(NamedTuple):
         clock_ahead_s: how far the time of the furthest shard is ahead of its server's clock.
         proven_loss: journal entries that are known to have existed and that nobody has any more.
         inbox: the operations that were recorded in SQL.
+        unheard_epochs: epochs of shards that were left though somebody was not heard who may have
+            acknowledged in them.
     """
 
     faults: Mapping[str, str]
@@ -117,6 +119,7 @@ class Readiness(NamedTuple):
     clock_ahead_s: float = 0.0
     proven_loss: int | None = None
     inbox: InboxState | None = None
+    unheard_epochs: int | None = None
 
 
 class Health(Protocol):

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
+from gateway.domain.holds import EXPIRED
 from tests.faults.findings import Finding
 from tests.faults.holdings import first_sizes
 from tests.faults.records import ACKNOWLEDGED, Books, LedgerRow, Operation, amount_of
@@ -79,8 +80,9 @@ def _moments(history: Sequence[Operation], books: Books) -> Mapping[AccountName,
             moment.lost -= row.amount
             moment.granted -= row.amount if row.operation in checked else 0
     for hold in first_sizes(history, books).values():
-        # What is committed late was given back when its time had come, though its row tells the later time.
-        returned_ms = hold.expires_ms if hold.late else hold.settled_ms
+        # What expired was given back when its time had come, though its row may tell a later time: that of a
+        # late commit, or of a second expiry where the first was lost with Redis, which nobody is told of.
+        returned_ms = hold.expires_ms if hold.late or hold.status == EXPIRED else hold.settled_ms
         if hold.created_ms == returned_ms:
             continue
         times = moments[hold.namespace, hold.account]

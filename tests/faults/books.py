@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from gateway.domain.amounts import to_decimal
-from tests.faults.records import AccountRow, Books, HoldRow, LedgerRow, Loss
+from tests.faults.records import AccountRow, Books, HoldRow, LedgerRow, Loss, UnheardEpoch
 
 # The caller's name for an operation is in its metadata, or where a verb takes none in the request id.
 _OPERATION = "coalesce({0} #>> '{{metadata,op}}', {0} ->> 'request_id')"
@@ -32,6 +32,18 @@ SELECT h.namespace, h.hold_id, h.account, h.status, h.amount, h.consumed,
 FROM meter.holds AS h LEFT JOIN meter.accounts AS a USING (namespace, account)
 """
 _LOSSES = "SELECT shard, last_seq - first_seq + 1 - recovered FROM meter.losses"
+_UNHEARD = """
+SELECT shard,
+       round(extract(epoch FROM opened_at) * 1000)::bigint,
+       round(extract(epoch FROM left_at) * 1000)::bigint
+FROM (
+    SELECT shard, unheard, left_at, coalesce(
+        lag(left_at) OVER (PARTITION BY shard ORDER BY epoch), 'epoch'
+    ) AS opened_at
+    FROM meter.epochs
+) AS epochs
+WHERE unheard
+"""
 _ACCOUNTS = "SELECT namespace, account, balance, reserved, scale FROM meter.accounts"
 
 
@@ -49,6 +61,7 @@ def read_books(database_url: str) -> Books:
             ),
             tuple(Loss(shard, int(entries)) for shard, entries in connection.execute(_LOSSES)),
             read_ms,
+            tuple(UnheardEpoch(*row) for row in connection.execute(_UNHEARD)),
         )
 
 

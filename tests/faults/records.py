@@ -130,6 +130,14 @@ class Loss(NamedTuple):
     entries: int | None
 
 
+class UnheardEpoch(NamedTuple):
+    """An epoch of a shard that the system says to have left without hearing every gateway, and its times."""
+
+    shard: int
+    opened_ms: int
+    left_ms: int
+
+
 class Books(NamedTuple):
     """All that Postgres holds of a run, read at ``read_ms``, and the losses that were reported."""
 
@@ -138,6 +146,7 @@ class Books(NamedTuple):
     accounts: tuple[AccountRow, ...] = ()
     losses: tuple[Loss, ...] = ()
     read_ms: int = 0
+    unheard: tuple[UnheardEpoch, ...] = ()
 
 
 def read_history(lines: Iterable[str]) -> list[Operation]:

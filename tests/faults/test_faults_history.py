@@ -25,6 +25,7 @@ from tests.faults.records import (
     LedgerRow,
     Loss,
     Operation,
+    UnheardEpoch,
     read_history,
 )
 
@@ -69,6 +70,7 @@ class Run:
     holds: dict[str, HoldRow] = field(default_factory=dict)
     account: AccountRow = _LEFT
     losses: tuple[Loss, ...] = ()
+    unheard: tuple[UnheardEpoch, ...] = ()
 
     def did(self, verb: str, identifier: str, call: Call, **args: Any) -> None:
         self.operations[identifier] = Operation(identifier, verb, NS, args, identifier, (call,))
@@ -87,7 +89,12 @@ class Run:
 
     def check(self) -> list[Finding]:
         books = Books(
-            tuple(self.ledger.values()), tuple(self.holds.values()), (self.account,), self.losses, LATE + 1
+            tuple(self.ledger.values()),
+            tuple(self.holds.values()),
+            (self.account,),
+            self.losses,
+            LATE + 1,
+            self.unheard,
         )
         return check(list(self.operations.values()), books)
 
@@ -349,6 +356,30 @@ def test_a_report_without_a_number_covers_its_shard(good: Run) -> None:
     good.losses = (Loss(shard_of(NS), None),)
     assert good.found() == {REPORTED}
     assert violations(good.check()) == []
+
+
+def test_a_loss_in_an_epoch_that_was_left_unheard_is_reported_by_that(good: Run) -> None:
+    lose_the_release(good)
+    (call,) = good.operations["free"].calls
+    heard_ms = round(1000 * (call.ended or 0))
+    good.unheard = (
+        UnheardEpoch(shard_of(NS), heard_ms + 1, heard_ms + 9),
+        UnheardEpoch((shard_of(NS) + 1) % 128, heard_ms, heard_ms),
+    )
+    assert good.found() == {"silent_loss"}
+    good.unheard = (UnheardEpoch(shard_of(NS), heard_ms - 1, heard_ms + 1),)
+    assert good.found() == {REPORTED}
+
+
+def test_what_a_hold_gives_back_when_it_expires_may_be_granted_before_anybody_wrote_that_down(
+    good: Run,
+) -> None:
+    good.hold("grown", expires_ms=35, settled_ms=LATE)
+    good.did("reserve", "hold next", granted("next", 0), **ALICE, amount=65)
+    good.holds["next"] = hold(
+        "next", "active", "hold next", created_ms=60, settled_ms=None, amount=Decimal(65)
+    )
+    assert "above_the_limit" not in good.found()
 
 
 def test_a_late_commit_is_charged_after_the_expiry(good: Run) -> None:

@@ -81,3 +81,17 @@ async def test_the_last_epoch_is_the_last_whose_entries_have_exact_ids(ask: Ask)
     await ask("UPDATE meter.shards SET epoch = %s WHERE shard = 7", LAST_EPOCH)
     with pytest.raises(Exception, match="epoch_check"):
         await ask("UPDATE meter.shards SET epoch = %s WHERE shard = 7", LAST_EPOCH + 1)
+
+
+async def test_an_epoch_that_is_left_unheard_is_counted(
+    closings: Closings, database: Database, ask: Ask
+) -> None:
+    fences = await closings.close([3, 4])
+    await ask(LEASED, sleeper := str(uuid.uuid4()), "-1 hour")
+    await ask("INSERT INTO meter.answers VALUES (3, %s, %s, 1, -1)", sleeper, fences[3])
+    await closings.leave(fences, {})
+    assert await ask("SELECT shard, epoch, unheard FROM meter.epochs ORDER BY shard") == [
+        (3, 1, False),
+        (4, 1, True),
+    ]
+    assert await closings.unheard_epochs() == 1

@@ -261,3 +261,17 @@ def test_only_the_last_change_of_a_hold_counts() -> None:
     posting = Posting(scribe.entries[1:])
     assert posting.changed["acme", HOLD] is last
     assert [line[3] for line in split(posting.hold_change_lines())] == ["committed"]
+
+
+def test_what_is_said_of_periods_makes_its_own_lines() -> None:
+    scribe = Scribe()
+    opened = scribe.allocate(ALICE, 5, body(metadata={"period_start": "2026-01-01"}))
+    closed = scribe.consume(ALICE, 2, body(metadata={"period_end": "2026-01-31"}))
+    posting = Posting([opened._replace(verb="open_period"), closed._replace(verb="close_period")])
+    days = split(posting.periods.day_lines())
+    assert [(*line[:6], line[8], line[10]) for line in days] == [
+        ("acme", ALICE, "open", "2026-01-01", "1", "0", "5", "5"),
+        ("acme", ALICE, "close", "2026-01-31", "1", "1", "-2", "3"),
+    ]
+    (change,) = split(posting.periods.change_lines())
+    assert change[:2] + change[7:9] == ["acme", ALICE, "2026-01-01", "2026-01-31"]
