@@ -1,4 +1,4 @@
-"""A run in which all went well, for tests of the checker to change: what callers heard, and what was booked."""
+"""A run in which all went well, for the checker's tests to change: what callers heard, and what was booked."""
 
 from __future__ import annotations
 
