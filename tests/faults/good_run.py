@@ -1,4 +1,4 @@
-"""A run in which all went well, for the checker's tests to change: what callers heard, and what was booked."""
+"""A run in which all went well, for tests to change: what callers heard of it, and what was booked."""
 
 from __future__ import annotations
 
