@@ -84,10 +84,6 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
         """Forget who acts."""
         self._actor = NOBODY
 
-    async def release_expired_reservations(self) -> int:
-        """Expire every overdue hold of the namespace now; give how many."""
-        return await self._observed("expire", self._decider.expire(self.namespace))
-
     async def reconciled(
         self,
         repair: bool = False,

@@ -33,7 +33,7 @@ _log = structlog.get_logger("quotagate.keys")
 
 
 class ApiKeys(Reader, KeyRegister, KeyRecords):
-    """Implements ``key_seams.KeyRegister`` and ``key_seams.KeyRecords``."""
+    """Implements ``seams.keys.KeyRegister`` and ``seams.keys.KeyRecords``."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

@@ -42,7 +42,7 @@ async def note(connection: Connection, action: Action) -> int:
 
 
 class AuditEvents(AuditLog):
-    """Implements ``key_seams.AuditLog``."""
+    """Implements ``seams.keys.AuditLog``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

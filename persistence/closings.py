@@ -75,9 +75,11 @@ class Closings:
             cursor = await connection.execute(_ACKNOWLEDGED, {"shards": list(shards)})
             return dict(await cursor.fetchall())
 
-    async def leave(self, fences: Fences, survivors: Mapping[int, Sequence[Entry]]) -> Mapping[int, int]:
+    async def leave(
+        self, fences: Fences, survivors: Mapping[int, Sequence[Entry]], unheard: Collection[int]
+    ) -> Mapping[int, int]:
         """Book what was salvaged and give each shard its next epoch; see ``Salvage.leave``."""
-        return await self._salvage.leave(fences, survivors)
+        return await self._salvage.leave(fences, survivors, unheard)
 
     async def open(self, fences: Fences, run_id: str) -> None:
         """Mark the shards as open on this run of a server; forget what was offered of epochs that go on."""

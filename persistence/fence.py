@@ -81,7 +81,7 @@ class _View(NamedTuple):
 
 
 class LedgerFence(Fence):
-    """Implements ``shard_seams.Fence``. ``lock`` lets one fence run at a time, over all processes."""
+    """Implements ``seams.shards.Fence``. ``lock`` lets one fence run at a time, over all processes."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class LedgerFence(Fence):
             _log.warning("gateways_unheard", shards=left)
         marks = {shard: view.rows[shard].watermark for shard in kept}
         why = _ASKED_FOR if anew else _LOST
-        marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept}, why)
+        marks |= await self._renew(view, {s: fences[s] for s in shards if s not in kept}, unheard, why)
         await self._store.open(marks, self._ledger_id, mark)
         await self._closing.open({shard: fences[shard] for shard in marks}, server.run_id)
         took_ms = round((time.monotonic() - began) * 1000)
@@ -183,7 +183,9 @@ class LedgerFence(Fence):
                 return
             await asyncio.sleep(_LOOK_S)
 
-    async def _renew(self, view: _View, fences: Fences, why: str) -> dict[int, Position]:
+    async def _renew(
+        self, view: _View, fences: Fences, unheard: Collection[int], why: str
+    ) -> dict[int, Position]:
         """Book what survives, and give new epochs. Shards of which something cannot be booked stay closed."""
         used = [shard for shard in fences if view.rows[shard].watermark.epoch > 0]
         if used:
@@ -198,22 +200,28 @@ class LedgerFence(Fence):
                 await self._block(rows[shard], fence, reason, lost)
             else:
                 free[shard] = fence
-        return await self._leave(rows, free, drain.survivors)
+        return await self._leave(rows, free, drain.survivors, unheard)
 
     async def _leave(
-        self, rows: Mapping[int, ShardRow], fences: Fences, survivors: Mapping[int, Sequence[Entry]]
+        self,
+        rows: Mapping[int, ShardRow],
+        fences: Fences,
+        survivors: Mapping[int, Sequence[Entry]],
+        unheard: Collection[int],
     ) -> dict[int, Position]:
         """Leave the epochs: of all shards at once or, when something cannot be booked, of each by itself."""
         if not fences:
             return {}
         try:
-            epochs = await self._closing.leave(fences, survivors)
+            epochs = await self._closing.leave(fences, survivors, unheard)
         except (JournalError, PostingRefusedError) as error:
             if len(fences) == 1:
                 ((shard, fence),) = fences.items()
                 await self._block(rows[shard], fence, str(error), ())
                 return {}
-            alone = [await self._leave(rows, {shard: fence}, survivors) for shard, fence in fences.items()]
+            alone = [
+                await self._leave(rows, {shard: fence}, survivors, unheard) for shard, fence in fences.items()
+            ]
             return {shard: mark for marks in alone for shard, mark in marks.items()}
         return {shard: Position(epoch, -1) for shard, epoch in epochs.items()}
 

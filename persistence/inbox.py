@@ -27,7 +27,7 @@ _decode_actor = msgspec.json.Decoder(dict[str, str | None]).decode
 
 
 class LedgerInbox(Inbox):
-    """Implements ``operation_seams.Inbox``. All methods raise MeterUnavailableError."""
+    """Implements ``seams.operations.Inbox``. All methods raise MeterUnavailableError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -33,7 +33,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class OverviewQueries(Reader, Overview):
-    """Implements ``report_seams.Overview``. Every report is one statement, so one snapshot."""
+    """Implements ``seams.reports.Overview``. Every report is one statement, so one snapshot."""
 
     async def decision(self, namespace: str, hold_id: str) -> Sequence[DecidedRow]:
         """Give what each leg of a hold met when it was made; nothing when there is no such hold."""

@@ -39,7 +39,7 @@ _read_findings = msgspec.json.Decoder(list[Mismatch]).decode
 
 
 class LedgerReckoner(Queries, Reckoner):
-    """Implements ``reconcile_seams.Reckoner``."""
+    """Implements ``seams.reconcile.Reckoner``."""
 
     async def check(self, namespace: str, accounts: Sequence[str]) -> Mapping[str, AccountCheck]:
         """Sum the ledger of each account it knows; each from one snapshot taken after the call began."""

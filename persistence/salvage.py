@@ -8,7 +8,7 @@ between the one that is left and the next, whose places no Redis has ever given 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -73,12 +73,15 @@ class Salvage:
         self._read = read
         self._partitions = Partitions(database)
 
-    async def leave(self, fences: Fences, survivors: Mapping[int, Sequence[Entry]]) -> Mapping[int, int]:
+    async def leave(
+        self, fences: Fences, survivors: Mapping[int, Sequence[Entry]], unheard: Collection[int]
+    ) -> Mapping[int, int]:
         """Book what was salvaged and give each shard its next epoch.
 
         Args:
             fences: the closings that the caller runs.
             survivors: entries of the shards' journals that do not follow their watermarks.
+            unheard: the shards in whose epoch somebody may have acknowledged who was not heard.
 
         Returns:
             The next epoch of each shard.
@@ -90,21 +93,26 @@ class Salvage:
             JournalForkError, PostingRefusedError: something salvaged cannot be booked; nothing stays written.
         """
         try:
-            return await self._attempt(fences, survivors, sift=False)
+            return await self._attempt(fences, survivors, unheard, sift=False)
         except (EntryRefusedError, RowRefusedError):
             if len(fences) > 1:
                 raise
-        return await self._attempt(fences, survivors, sift=True)
+        return await self._attempt(fences, survivors, unheard, sift=True)
 
     async def _attempt(
-        self, fences: Fences, survivors: Mapping[int, Sequence[Entry]], *, sift: bool
+        self,
+        fences: Fences,
+        survivors: Mapping[int, Sequence[Entry]],
+        unheard: Collection[int],
+        *,
+        sift: bool,
     ) -> Mapping[int, int]:
         with refusals():
             await self._ensure_partitions(fences, survivors, sift=sift)
             async with self._database.connection(patient=True) as connection:
                 await prepare(connection)
                 async with connection.transaction():
-                    epochs, cases = await self._leave(connection, fences, survivors, sift=sift)
+                    epochs, cases = await self._leave(connection, fences, survivors, unheard, sift=sift)
         for shard, case in cases:
             tell(shard, case)
         return epochs
@@ -126,6 +134,7 @@ class Salvage:
         connection: Connection,
         fences: Fences,
         survivors: Mapping[int, Sequence[Entry]],
+        unheard: Collection[int],
         *,
         sift: bool,
     ) -> tuple[Mapping[int, int], Sequence[tuple[int, Case]]]:
@@ -140,7 +149,7 @@ class Salvage:
         _check_epochs(plans)
         cases = await (_sift if sift else _write)(connection, plans)
         await _note(connection, plans)
-        await _leave_epochs(connection, plans)
+        await _leave_epochs(connection, plans, unheard)
         return {shard: plan.next_epoch for shard, plan in plans.items()}, cases
 
     async def _locked(self, connection: Connection, fences: Fences) -> Mapping[int, Position]:
@@ -283,13 +292,14 @@ async def record_losses(
     _log.error("proven_loss", shard=shard, epoch=epoch, entries=missing, ranges=lost[:10], reason=reason)
 
 
-async def _leave_epochs(connection: Connection, plans: Mapping[int, _Plan]) -> None:
+async def _leave_epochs(connection: Connection, plans: Mapping[int, _Plan], unheard: Collection[int]) -> None:
     await connection.execute(
         _LEAVE,
         {
             "shards": list(plans),
             "epochs": [plan.epoch for plan in plans.values()],
             "seqs": [plan.last_seq for plan in plans.values()],
+            "unheard": [shard in unheard for shard in plans],
             "next_epochs": [plan.next_epoch for plan in plans.values()],
         },
     )

@@ -1,6 +1,6 @@
 """Reconcile's side of Redis: states accounts and holds in the journal, and repairs them. Compares nothing.
 
-Implements ``reconcile_seams.Auditor``.
+Implements ``seams.reconcile.Auditor``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ UNREADABLE = "unreadable"
 
 
 class RedisJournal:
-    """Implements ``shard_seams.Journal``.
+    """Implements ``seams.shards.Journal``.
 
     Args:
         reading: a link of its own, since a read that waits for entries keeps it busy.

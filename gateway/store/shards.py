@@ -20,7 +20,7 @@ NOTHING_YET = Position(0, -1)
 
 
 class RedisShards:
-    """Implements ``shard_seams.ShardStore`` over a link."""
+    """Implements ``seams.shards.ShardStore`` over a link."""
 
     def __init__(self, link: Pinnable, scripts: Mapping[str, Script]) -> None:
         self._link = link

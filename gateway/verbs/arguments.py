@@ -1,4 +1,4 @@
-"""Reads the arguments of the meter's verbs: names, amounts, times, metadata. What they do lives in meter.py.
+"""Reads the arguments of the meter's verbs: names, amounts, times, metadata. What the verbs do stands beside.
 
 All faults of a call are gathered and told at once, in the order of DESIGN section 8: event_type, unit,
 amount, then the rest. (The namespace has been checked when the meter was made.)

@@ -201,3 +201,7 @@ class HoldVerbs(Verbs):
             return answers.extended(_NOT_FOUND, 0)
         decision = await self._observed("extend", self._decider.extend(call, hold_id, ttl_ms, legs))
         return answers.extended(decision, scale)
+
+    async def release_expired_reservations(self) -> int:
+        """Expire every overdue hold of the namespace now; give how many."""
+        return await self._observed("expire", self._decider.expire(self.namespace))

@@ -72,7 +72,7 @@ async def test_the_last_epoch_is_not_left_and_it_is_said_why(
         head = f"allocate {entry.at_ms} {scribe.namespace} - 0 0 {ALICE} 5 0 0 5 0"
         await ask("INSERT INTO meter.salvaged VALUES (7, %s, 0, %s, '', '')", epoch - 1, head)
     with pytest.raises(PostingRefusedError, match=f"no epoch after {LAST_EPOCH}"):
-        await closings.leave(await closings.close([7]), {})
+        await closings.leave(await closings.close([7]), {}, ())
     assert (await closings.rows())[7].watermark == Position(epoch, -1)
 
 
@@ -89,7 +89,7 @@ async def test_an_epoch_that_is_left_unheard_is_counted(
     fences = await closings.close([3, 4])
     await ask(LEASED, sleeper := str(uuid.uuid4()), "-1 hour")
     await ask("INSERT INTO meter.answers VALUES (3, %s, %s, 1, -1)", sleeper, fences[3])
-    await closings.leave(fences, {})
+    await closings.leave(fences, {}, await closings.unheard(fences))
     assert await ask("SELECT shard, epoch, unheard FROM meter.epochs ORDER BY shard") == [
         (3, 1, False),
         (4, 1, True),

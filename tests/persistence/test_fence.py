@@ -32,6 +32,7 @@ class World:
         self.stored = dict(states)
         self.told: dict[int, int] = {}
         self.unheard_of: set[int] = set()
+        self.left_unheard: set[int] = set()
         self.entries: dict[int, list[Entry]] = {}
         self.done: list[str] = []
         self.refusal: type[JournalError] | None = None
@@ -69,10 +70,11 @@ class World:
         return self.told
 
     async def leave(
-        self, fences: Mapping[int, int], survivors: Mapping[int, Sequence[Entry]]
+        self, fences: Mapping[int, int], survivors: Mapping[int, Sequence[Entry]], unheard: Collection[int]
     ) -> Mapping[int, int]:
         if any(self.rows_now[shard].fence != fence for shard, fence in fences.items()):
             raise MeterUnavailableError("overtaken", "recovering")
+        self.left_unheard |= set(unheard) & set(fences)
         self.done.append(f"leave {sorted(fences)}{' with survivors' if survivors else ''}")
         for shard in fences:
             self.put(shard, watermark=Position(self.mark(shard).epoch + 1, -1))
@@ -186,6 +188,7 @@ async def test_what_somebody_may_have_acknowledged_who_is_not_heard_is_in_the_sa
     world.run = ServerState(run_id, loaded=False)
     world.unheard_of = {0}
     assert await world.fence().raise_up() == {0: epoch, 1: 3}
+    assert world.left_unheard == ({0} if epoch > 3 else set())
 
 
 @pytest.mark.parametrize(

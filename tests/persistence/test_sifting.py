@@ -83,7 +83,9 @@ class Shard:
         while (await self.mark()).epoch == epoch:
             try:
                 fences = await self._closings.close([self._number])
-                assert set(await self._closings.leave(fences, {self._number: survivors})) == {self._number}
+                assert set(await self._closings.leave(fences, {self._number: survivors}, ())) == {
+                    self._number
+                }
             except MeterUnavailableError:
                 continue
 
