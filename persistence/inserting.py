@@ -27,6 +27,7 @@ INSERTS = {
     b"open_holds": b"INSERT INTO meter.open_holds SELECT * FROM new_open_holds",
     b"settled_holds": b"INSERT INTO meter.settled_holds SELECT * FROM new_settled_holds",
     b"hold_extensions": b"INSERT INTO meter.hold_extensions SELECT * FROM new_hold_extensions",
+    b"first_answers": b"INSERT INTO meter.first_answers SELECT * FROM new_first_answers",
 }
 _EMPTY = b"TRUNCATE new_" + b", new_".join(INSERTS)
 _INTO = re.compile(rb"COPY meter\.(\w+)")

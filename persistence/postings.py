@@ -16,6 +16,7 @@ from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
 from gateway.domain.limits import limit_texts
 from gateway.domain.period_entries import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS
 from gateway.protocols import ITSELF, NO_EXTRAS, Extras
+from persistence.arraytext import account_elements, element, namespace_element
 from persistence.copytext import (
     NULL,
     account_field,
@@ -48,6 +49,13 @@ _ENTRY_TYPES = {
 }
 _VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
+
+# What the rows of accounts and of usage say, in their order, by the names of upsert_accounts and add_usage.
+ACCOUNT_COLUMNS = (
+    *("namespaces", "accounts", "user_ids", "event_types", "units", "resources", "scales", "balances"),
+    *("reserved", "epochs", "seqs", "created", "updated", "limits"),
+)
+USAGE_COLUMNS = ("namespaces", "accounts", "hours", "entry_types", "totals", "counts")
 
 Key = tuple[str, str]
 
@@ -164,8 +172,8 @@ class Posting:
                 f"{_extra_fields(extras)}\n"
             )
 
-    def usage_lines(self) -> Iterator[str]:
-        """Give what the new lines of the ledger add to the hours of their event times."""
+    def usage_rows(self) -> Iterator[tuple[str, ...]]:
+        """Give what the new lines of the ledger add to the hours of their event times: ``USAGE_COLUMNS``."""
         sums: dict[tuple[str, str, int, str], tuple[int, int]] = {}
         for (namespace, _), (entry, leg, _, event_ms) in self.booked.items():
             if not leg.amount:
@@ -175,10 +183,8 @@ class Posting:
             sums[key] = (total + leg.amount, count + 1)
         for (namespace, account, hour_ms, entry_type), (total, count) in sums.items():
             in_unit = amount_field(total, scale_of_account(account))
-            yield (
-                f"{namespace_field(namespace)}\t{account_field(account)}\t{time_field(hour_ms)}\t"
-                f"{entry_type}\t{in_unit}\t{count}\n"
-            )
+            named = namespace_element(namespace), account_elements(account)[0]
+            yield *named, time_field(hour_ms), entry_type, in_unit, str(count)
 
     def repair_lines(self) -> Iterator[str]:
         """Say which of the new lines of the ledger are repairs."""
@@ -186,15 +192,22 @@ class Posting:
             if entry.verb == REPAIR:
                 yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
 
-    def account_lines(self) -> Iterator[str]:
-        """Give the last state of each account touched."""
-        for (namespace, account), (first_ms, entry, leg) in self._accounts.items():
+    def account_rows(self) -> Iterator[tuple[str, ...]]:
+        """Give the last state of each account touched: ``ACCOUNT_COLUMNS``."""
+        for key, (first_ms, entry, leg) in self._accounts.items():
+            namespace, account = key
             epoch, seq = entry.position
             yield (
-                f"{namespace_field(namespace)}\t{account_fields(account)}\t{scale_of_account(account)}\t"
-                f"{leg.balance}\t{leg.reserved}\t{epoch}\t{seq}\t"
-                f"{time_field(first_ms)}\t{time_field(entry.at_ms)}\t"
-                f"{self._limits.get((namespace, account), NULL)}\n"
+                namespace_element(namespace),
+                *account_elements(account),
+                str(scale_of_account(account)),
+                str(leg.balance),
+                str(leg.reserved),
+                str(epoch),
+                str(seq),
+                time_field(first_ms),
+                time_field(entry.at_ms),
+                element(self._limits.get(key)),
             )
 
     def answer_lines(self) -> Iterator[str]:

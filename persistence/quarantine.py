@@ -52,8 +52,8 @@ def fault_of(shard: int, entry: Entry) -> str | None:
         text = "".join(
             chain(
                 posting.ledger_lines(),
-                posting.usage_lines(),
-                posting.account_lines(),
+                *posting.usage_rows(),
+                *posting.account_rows(),
                 posting.open_hold_lines(),
                 posting.settled_hold_lines(),
                 posting.hold_change_lines(),

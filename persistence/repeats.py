@@ -12,16 +12,14 @@ from psycopg.errors import UniqueViolation
 from gateway.domain.entries import Position, entry_id
 from persistence.copytext import time_field
 from persistence.database import Connection
-from persistence.inserting import copy_lines
+from persistence.inserting import copy_lines, insert_lines
 from persistence.postings import Posting
 from persistence.statements import statement
 from persistence.writing import apply
 
 _COPY_ANSWERS = b"COPY meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) FROM STDIN"
 _COPY_STAGED_ANSWERS = b"COPY staged_answers FROM STDIN"
-_INSERT_ANSWERS = b"""
-INSERT INTO meter.first_answers (namespace, key, fingerprint, epoch, seq, answer) SELECT * FROM staged_answers
-"""
+_STAGE_ANSWERS = statement("stage_answers")
 _KEEP_ANSWERS = statement("keep_answers")
 _NOTE_DUPLICATES = statement("note_duplicates")
 _KEEP_KNOWN = statement("keep_known_answers")
@@ -49,15 +47,12 @@ async def keep_answers(connection: Connection, posting: Posting) -> None:
 
 async def _add_answers(connection: Connection, posting: Posting) -> None:
     """Keep the answers of keys that are all new."""
-    if connection.copies:
-        await copy_lines(connection, _COPY_ANSWERS, posting.answer_lines())
-    else:
-        await copy_lines(connection, _COPY_STAGED_ANSWERS, posting.answer_lines())
-        await apply(connection, _INSERT_ANSWERS)
+    await insert_lines(connection, _COPY_ANSWERS, posting.answer_lines())
 
 
 async def _keep_new_answers(connection: Connection, posting: Posting) -> None:
     """Keep the answers of keys that are new, and note those whose key was taken."""
+    await connection.execute(_STAGE_ANSWERS)
     await copy_lines(connection, _COPY_STAGED_ANSWERS, posting.answer_lines())
     await apply(connection, _KEEP_ANSWERS)
     cursor = await connection.execute(_NOTE_DUPLICATES, prepare=False)

@@ -1,18 +1,22 @@
 """Writes a posting into the tables, in a transaction that is the caller's. Decides nothing of what it says.
 
-New rows are copied straight into their tables; changes of existing rows are copied into staging tables
-that live as long as the connection, and applied from there as sets.
+New rows are copied straight into their tables. What changes existing rows travels in the parameters of its
+statement; of holds, where there may be more than those should carry, in a staging table that lives as long
+as the connection. One that is rarely needed lives as long as its transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
+from persistence.arraytext import columns
 from persistence.database import Connection
 from persistence.errors import HoldMisfitError
-from persistence.inserting import copy_lines, empty_new_rows, insert_lines, prepare_inserting
+from persistence.inserting import LINES_PER_TURN, copy_lines, empty_new_rows, insert_lines, prepare_inserting
 from persistence.names import Named, shard_of_key
-from persistence.postings import Posting
+from persistence.period_postings import PeriodPosting
+from persistence.postings import ACCOUNT_COLUMNS, USAGE_COLUMNS, Posting
 from persistence.statements import statement
 
 _CREATE_STAGING = statement("create_staging")
@@ -21,11 +25,12 @@ _COPY_OPEN_HOLDS = statement("copy_open_holds")
 _COPY_SETTLED_HOLDS = statement("copy_settled_holds")
 _COPY_EXTENSIONS = statement("copy_extensions")
 _COPY_REPAIRS = b"COPY meter.repairs (namespace, account, entry_id) FROM STDIN"
-_COPY_STAGED_ACCOUNTS = b"COPY staged_accounts FROM STDIN"
 _COPY_STAGED_HOLDS = b"COPY staged_holds FROM STDIN"
-_COPY_STAGED_USAGE = b"COPY staged_usage FROM STDIN"
 _COPY_STAGED_PERIODS = b"COPY staged_periods FROM STDIN"
 _COPY_STAGED_PERIOD_DAYS = b"COPY staged_period_days FROM STDIN"
+_STAGE_PERIODS = statement("stage_periods")
+_STAGE_PERIOD_DAYS = statement("stage_period_days")
+_CLEAR = statement("clear_staging")
 _UPSERT_ACCOUNTS = statement("upsert_accounts")
 _ADD_USAGE = statement("add_usage")
 _CHANGE_PERIODS = statement("change_periods")
@@ -55,14 +60,10 @@ async def write(connection: Connection, posting: Posting) -> None:
     await insert_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
     await insert_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
-    if await copy_lines(connection, _COPY_STAGED_ACCOUNTS, posting.account_lines()):
-        await apply(connection, _UPSERT_ACCOUNTS)
-    if await copy_lines(connection, _COPY_STAGED_USAGE, posting.usage_lines()):
-        await apply(connection, _ADD_USAGE)
-    if await copy_lines(connection, _COPY_STAGED_PERIODS, posting.periods.change_lines()):
-        await apply(connection, _CHANGE_PERIODS)
-    if await copy_lines(connection, _COPY_STAGED_PERIOD_DAYS, posting.periods.day_lines()):
-        await apply(connection, _KEEP_PERIOD_DAYS)
+    await apply_rows(connection, _UPSERT_ACCOUNTS, ACCOUNT_COLUMNS, posting.account_rows())
+    await apply_rows(connection, _ADD_USAGE, USAGE_COLUMNS, posting.usage_rows())
+    if posting.periods:
+        await _change_periods(connection, posting.periods)
 
 
 async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None:
@@ -75,10 +76,7 @@ async def keep_names(connection: Connection, names: Mapping[Named, str]) -> None
 
 async def clear(connection: Connection) -> None:
     """Empty the staging tables, for another posting in the same transaction."""
-    await connection.execute(
-        "TRUNCATE staged_accounts, staged_holds, staged_usage, staged_answers, staged_periods, "
-        "staged_period_days"
-    )
+    await connection.execute(_CLEAR)
     await empty_new_rows(connection)
 
 
@@ -87,6 +85,23 @@ async def apply(connection: Connection, command: bytes) -> int:
     # Planned afresh each time: a plan made for empty tables would scan them when they are full.
     cursor = await connection.execute(command, prepare=False)
     return cursor.rowcount
+
+
+async def apply_rows(
+    connection: Connection, command: bytes, names: Sequence[str], rows: Iterator[Sequence[str]]
+) -> None:
+    """Run a statement that unnests rows, a turn of them at a time; ``names`` are its columns' parameters."""
+    while turn := list(islice(rows, LINES_PER_TURN)):
+        await connection.execute(command, columns(names, turn))
+
+
+async def _change_periods(connection: Connection, periods: PeriodPosting) -> None:
+    await connection.execute(_STAGE_PERIODS)
+    await copy_lines(connection, _COPY_STAGED_PERIODS, periods.change_lines())
+    await apply(connection, _CHANGE_PERIODS)
+    await connection.execute(_STAGE_PERIOD_DAYS)
+    if await copy_lines(connection, _COPY_STAGED_PERIOD_DAYS, periods.day_lines()):
+        await apply(connection, _KEEP_PERIOD_DAYS)
 
 
 async def _change_holds(connection: Connection, posting: Posting) -> None:

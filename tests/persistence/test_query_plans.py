@@ -200,11 +200,10 @@ async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) ->
         SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
         INSERT INTO staged_holds (namespace, hold_id, leg, status)
         SELECT 'acme', 'o' || n, 0, 'released' FROM generate_series(1, 5000) AS n;
-        INSERT INTO staged_accounts (namespace, account)
-        SELECT 'acme', 'u' || n FROM generate_series(1, 5000) AS n;
+        %b;
         INSERT INTO staged_answers (namespace, key, fingerprint, epoch, seq)
         SELECT 'acme', 'k' || n, 'f', 1, n FROM generate_series(1, 5000) AS n;
-    """
+    """ % statement("stage_answers")
     for name in ("note_duplicates", "settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
         plan = await plan_of(large, statement(name), None, before=staged)
         assert whole_scans(plan) == [], f"{name}\n{plan}"

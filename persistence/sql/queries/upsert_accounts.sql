@@ -2,9 +2,13 @@ INSERT INTO meter.accounts (
     namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, last_epoch, last_seq,
     created_at, updated_at, limits
 )
-SELECT namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, epoch, seq,
-       created_at, updated_at, limits
-FROM staged_accounts
+SELECT *
+FROM unnest(
+    %(namespaces)s::text[], %(accounts)s::text[], %(user_ids)s::text[], %(event_types)s::text[], %(units)s::text[],
+    %(resources)s::text[], %(scales)s::smallint[], %(balances)s::bigint[], %(reserved)s::bigint[],
+    %(epochs)s::integer[], %(seqs)s::bigint[], %(created)s::timestamptz[], %(updated)s::timestamptz[],
+    %(limits)s::text[]
+)
 ON CONFLICT (namespace, account) DO UPDATE
 SET balance = excluded.balance,
     reserved = excluded.reserved,
