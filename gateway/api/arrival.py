@@ -68,7 +68,7 @@ class BoundedArrival(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to serve with the headers as they are now."""
         super().on_headers_complete()
-        # Fields that come after the body would be taken for headers, which nobody before us has checked as such.
+        # Fields after the body would be taken for headers, and nobody before us has checked them as such.
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
