@@ -98,6 +98,10 @@ class Gate:
             return None
         except MeterValidationError as error:
             return refused(error)
+        except MeterError as error:
+            # Between the app and its meter, a key that was revoked perhaps: its callers can mend nothing.
+            _log.error("meter_refused", code=error.code, reason=str(error))
+            return refused(MeterError("The meter refuses what this app asks of it.", "meter_refused"))
         if not answer["granted"]:
             refusing = [account, *self._request.others][answer["denied_by"]["leg"]]
             return denied(refusing, answer["needed"], answer)
