@@ -99,9 +99,9 @@ class Gate:
         except MeterValidationError as error:
             return refused(error)
         except MeterError as error:
-            # Between the app and its meter, a key that was revoked perhaps: its callers can mend nothing.
+            # A key that was revoked perhaps, or no gateway at all: the app's callers can mend nothing.
             _log.error("meter_refused", code=error.code, reason=str(error))
-            return refused(MeterError("The meter refuses what this app asks of it.", "meter_refused"))
+            return refused(MeterError("The meter does not serve this app.", "meter_refused"))
         if not answer["granted"]:
             refusing = [account, *self._request.others][answer["denied_by"]["leg"]]
             return denied(refusing, answer["needed"], answer)
