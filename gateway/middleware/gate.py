@@ -96,9 +96,9 @@ class Gate:
                 "passed_unheld", user_id=user_id, amount=str(self._held), unit=unit, reason=str(error)
             )
             return None
-        except MeterValidationError as error:
-            return refused(error)
         except MeterError as error:
+            if isinstance(error, MeterValidationError) and error.errors:
+                return refused(error)
             # A key that was revoked perhaps, or no gateway at all: the app's callers can mend nothing.
             _log.error("meter_refused", code=error.code, reason=str(error))
             return refused(MeterError("The meter does not serve this app.", "meter_refused"))

@@ -12,7 +12,7 @@ from driving import Client, call
 from gating import CALL, Elsewhere, answering, ask, gated, llm_gated
 
 from gateway.client import AsyncMeterClient
-from gateway.errors import MeterAuthError, MeterValidationError
+from gateway.errors import MeterAuthError, MeterError, MeterValidationError
 from gateway.llm import FilePrices
 from gateway.meter import Meter
 from gateway.middleware import Account, LlmCosts, Request
@@ -129,13 +129,21 @@ async def test_faults_of_a_request_are_told_before_the_app_sees_it(purse: Purse)
         gated(purse, answering(), on_unavailable="maybe")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MeterAuthError("the key qg_1 was revoked"),
+        MeterValidationError("no route revoked", "not_found", 404),
+        MeterError("revoked cannot be read", "bad_answer", 0),
+    ],
+)
 async def test_an_app_that_its_meter_refuses_says_so_without_the_reason(
-    purse: Purse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    purse: Purse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: MeterError
 ) -> None:
-    async def revoked(*_: Any, **__: Any) -> Any:
-        raise MeterAuthError("the key qg_1 was revoked")
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise error
 
-    monkeypatch.setattr(Meter, "reserve", revoked)
+    monkeypatch.setattr(Meter, "reserve", refuse)
     reply = await ask(llm_gated(purse, answering(), on_unavailable="allow"))
     assert (reply.status, json.loads(reply.body)["error"]["code"]) == (500, "meter_refused")
     assert reply.headers["x-should-retry"] == "false"
