@@ -63,6 +63,8 @@ class Held:
         self._actual = Due(amount, actuals)
 
     def _begun(self, answer: Reserved) -> None:
+        # A block that is entered again knows nothing of the last time.
+        self._actual = self.committed = None
         self.answer = answer
         self.granted = answer["granted"]
         self.reservation_id = answer["reservation_id"]
@@ -96,6 +98,7 @@ class HeldBlock(Held):
     def __enter__(self) -> Self:
         self._begun(self._reserve())
         if self.granted:
+            self._over.clear()
             self._renewing = threading.Thread(target=self._renew, name="quotagate-hold", daemon=True)
             self._renewing.start()
         return self
@@ -146,7 +149,8 @@ class AsyncHeldBlock(Held):
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._begun(await self._reserve())
+        self.reservation_id = None
+        await self._begin()
         if self.granted:
             self._renewing = asyncio.create_task(self._renew())
         return self
@@ -158,6 +162,25 @@ class AsyncHeldBlock(Held):
             return
         try:
             await to_the_end(self._settle(self._renewing, self.reservation_id, self._due(error)))
+        except MeterError as fault:
+            _tell(fault, error)
+
+    async def _begin(self) -> None:
+        """Reserve, and let nothing cut that short: nobody would know of the hold."""
+
+        async def reserve() -> None:
+            self._begun(await self._reserve())
+
+        try:
+            await to_the_end(reserve())
+        except asyncio.CancelledError as error:
+            if self.reservation_id is not None:
+                await self._give_back(self.reservation_id, error)
+            raise
+
+    async def _give_back(self, reservation_id: str, error: BaseException) -> None:
+        try:
+            await to_the_end(self._meter.release(reservation_id))
         except MeterError as fault:
             _tell(fault, error)
 

@@ -141,6 +141,54 @@ async def test_a_cancelled_block_is_settled_first(open_meter: Callable[[str], Aw
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize("amount", [300, 5000], ids=["granted", "denied"])
+async def test_who_is_cancelled_while_it_is_held_leaves_nothing_held(
+    open_meter: Callable[[str], Awaitable[Meter]], monkeypatch: pytest.MonkeyPatch, amount: int
+) -> None:
+    meter = await open_meter(f"held-{next(_numbers)}")
+    await meter.allocate("alice", "work", 1000, "tokens")
+    asked, answered, reserve = asyncio.Event(), asyncio.Event(), Meter.reserve
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        answer = await reserve(*arguments, **named)
+        asked.set()
+        await answered.wait()
+        return answer
+
+    monkeypatch.setattr(Meter, "reserve", slow)
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(meter.hold("alice", "work", amount, "tokens").__aenter__())
+    await asked.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await meter.get_balance("alice", "work", "tokens"))["available"] == 1000
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_block_that_is_entered_again_is_another_hold(facade: Facade) -> None:
+    if isinstance(facade.meter, MeterClient):
+        again = facade.meter.hold("alice", "work", 300, "tokens")
+        await asyncio.to_thread(_enter_twice, again)
+    else:
+        again = facade.meter.hold("alice", "work", 300, "tokens")
+        async with again:
+            again.actual(5)
+        async with again:
+            assert again.committed is None
+    assert again.committed["consumed"] == 300
+    assert await facade.balance() == (695, 0)
+
+
+def _enter_twice(block: Any) -> None:
+    with block:
+        block.actual(5)
+    with block:
+        assert block.committed is None
+
+
 async def test_what_goes_wrong_at_the_end_is_told(
     open_meter: Callable[[str], Awaitable[Meter]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

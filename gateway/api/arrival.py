@@ -65,6 +65,12 @@ class BoundedArrival(HttpToolsProtocol):
         self._begins()
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        """Begin to serve with the headers as they are now."""
+        super().on_headers_complete()
+        # Fields after the body would be taken for headers, and nobody before us has checked them as such.
+        self.headers = []
+
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body; whether that becomes too long is found where bodies are read."""
         self._steps += 1

@@ -22,6 +22,9 @@ _HOP_BY_HOP = frozenset(
         *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     }
 )
+# Replies without a body, whatever their length is said to be; and where what HTTP knows ends.
+_BODILESS = frozenset({204, 304})
+_LAST_STATUS = 599
 # Whoever reads the cost must be able to undo the encoding.
 _READABLE = ("gzip", "identity")
 
@@ -88,7 +91,11 @@ class Forwarder:
             await problem(502, "upstream_unreachable", detail).send(send)
             return
         try:
-            await _pass_back(response, send)
+            if response.status_code > _LAST_STATUS:
+                detail = f"The upstream answered with the status {response.status_code}."
+                await problem(502, "upstream_unreachable", detail).send(send)
+            else:
+                await _pass_back(response, send)
         finally:
             await response.aclose()
 
@@ -134,7 +141,10 @@ class _Client:
 
 
 async def _pass_back(response: httpx2.Response, send: Send) -> None:
-    headers = _without_hops(response.headers.raw, _HOP_BY_HOP)
+    without = set(_HOP_BY_HOP)
+    if response.status_code in _BODILESS or "transfer-encoding" in response.headers:
+        without.add(b"content-length")
+    headers = _without_hops(response.headers.raw, without)
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     try:
         # As they were sent: an encoding is for the client to undo.

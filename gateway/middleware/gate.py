@@ -96,8 +96,12 @@ class Gate:
                 "passed_unheld", user_id=user_id, amount=str(self._held), unit=unit, reason=str(error)
             )
             return None
-        except MeterValidationError as error:
-            return refused(error)
+        except MeterError as error:
+            if isinstance(error, MeterValidationError) and error.errors:
+                return refused(error)
+            # A key that was revoked perhaps, or no gateway at all: the app's callers can mend nothing.
+            _log.error("meter_refused", code=error.code, reason=str(error))
+            return refused(MeterError("The meter does not serve this app.", "meter_refused"))
         if not answer["granted"]:
             refusing = [account, *self._request.others][answer["denied_by"]["leg"]]
             return denied(refusing, answer["needed"], answer)
@@ -111,10 +115,12 @@ class Gate:
         """Pass on a message of the app, and take note of what it costs."""
         kind = message["type"]
         if kind == "http.response.start":
-            self._begin(message)
-            message = {**message, "headers": joined(message.get("headers", ()), self._fields)}
+            # They may be an iterator, which can be asked but once.
+            headers = list(message.get("headers", ()))
+            self._begin(message["status"], headers)
+            message = {**message, "headers": joined(headers, self._fields)}
         if kind == "http.response.body" and self._reader is not None:
-            self._reader.feed(message.get("body", b""))
+            self._reader.feed(bytes(message.get("body", b"")))
         await self._renew()
         await self._to_server(message)
         is_last = kind in _BODIES and not message.get("more_body", False)
@@ -154,12 +160,15 @@ class Gate:
                 reason=str(error),
             )
 
-    def _begin(self, message: Message) -> None:
-        self._status = message["status"]
+    def _begin(self, status: int, raw_headers: Headers) -> None:
+        if self._status:
+            # An app that begins again has failed in the middle; what it did before is still due.
+            return
+        self._status = status
         if not self.succeeded:
             return
         headers: dict[str, str] = {}
-        for raw_name, raw_value in message.get("headers", ()):
+        for raw_name, raw_value in raw_headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self._reader = self._usage(self._request, Head(self._status, headers))

@@ -79,24 +79,25 @@ class Admission:
             return problem(413, "body_too_large", f"The body is longer than {self.max_body_bytes} bytes.")
         except MeterError as error:
             return refused(error)
-        if amount == 0:
+        if amount is None:
             return None
         meter = self._meter() if callable(self._meter) else self._meter
         gate = self._gate(meter, request, amount, self._ttl_seconds, self._usage, send)
         return await gate.enter(allow_unavailable=self._allow_unavailable) or gate
 
-    async def _needed(self, request: Request) -> Decimal:
+    async def _needed(self, request: Request) -> Decimal | None:
+        """Give what the first account is to hold, and note what the others are; None for what is free."""
         accounts = await _now(self._identify(request))
         if accounts is None:
-            return Decimal(0)
+            return None
         request.spends_of(accounts)
         others = request.others
         estimate = await _now(self._estimate(request)) if callable(self._estimate) else self._estimate
         amounts = [
             _number(amount) for amount in (estimate if isinstance(estimate, list | tuple) else [estimate])
         ]
-        if not any(amounts):
-            return Decimal(0)
+        if amounts and not any(amounts):
+            return None
         if len(amounts) == 1 and all(account.unit == request.account.unit for account in others):
             amounts *= 1 + len(others)
         if len(amounts) != 1 + len(others):

@@ -157,3 +157,14 @@ async def test_a_request_that_is_whole_has_all_the_time_it_needs(port: int, gate
 async def test_what_is_no_http_is_a_problem_too(port: int) -> None:
     both = HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert problem(await answered(port, both)) == (b"400", "malformed_request")
+
+
+async def test_what_comes_after_the_body_is_no_header(port: int, gateway: Any) -> None:
+    body = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+    trailer = b"X-Namespace: theirs\r\nX-Actor-Id: mallory\r\nIdempotency-Key: k\r\n\r\n"
+    head = HEAD + b"Connection: close\r\nX-Namespace: ours\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert (await answered(port, head + body + trailer)).startswith(b"HTTP/1.1 200")
+    [(namespace, actor)] = gateway.asked_for
+    assert (namespace, actor.actor_id) == ("ours", None)
+    [call] = gateway.meter.calls
+    assert "k" not in call

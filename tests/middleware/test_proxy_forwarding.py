@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import httpx2
 import pytest
@@ -25,6 +27,26 @@ Serve = Callable[[App], Awaitable[str]]
 @pytest.fixture
 def http() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=10, trust_env=False)
+
+
+@pytest.fixture
+async def answering_with() -> AsyncIterator[Callable[[bytes], Awaitable[str]]]:
+    """Give a function that serves an upstream with one answer, byte for byte."""
+    async with AsyncExitStack() as running:
+
+        async def served(answer: bytes) -> str:
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer)
+                await writer.drain()
+                await reader.read()
+                writer.close()
+
+            server = await running.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
+            host, port = server.sockets[0].getsockname()
+            return f"http://{host}:{port}"
+
+        yield served
 
 
 async def test_headers_between_neighbours_stay_between_them(
@@ -106,6 +128,37 @@ async def test_bodies_of_any_length_pass_both_ways_in_pieces(serve: Serve, http:
         reply = await client.through(Forwarder(await serve(echo), http))
     assert hashlib.sha256(reply.body).digest() == hashlib.sha256(b"".join(parts)).digest()
     assert reply.whole
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (b"304 Not Modified\r\ncontent-length: 100\r\n\r\n", b""),
+        (b"204 No Content\r\ncontent-length: 0\r\n\r\n", b""),
+        (
+            b"200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"hello",
+        ),
+    ],
+    ids=["not modified", "no content", "two lengths"],
+)
+async def test_a_length_that_is_not_the_bodys_goes_no_further(
+    answering_with: Callable[[bytes], Awaitable[str]], http: httpx2.AsyncClient, said: bytes, body: bytes
+) -> None:
+    upstream = await answering_with(b"HTTP/1.1 " + said)
+    async with http:
+        reply = await Client("/v1/models").through(Forwarder(upstream, http))
+    assert (reply.status, reply.body, reply.whole) == (int(said[:3]), body, True)
+    assert "content-length" not in reply.headers
+
+
+async def test_a_status_that_cannot_be_is_a_bad_gateway(
+    answering_with: Callable[[bytes], Awaitable[str]], http: httpx2.AsyncClient
+) -> None:
+    upstream = await answering_with(b"HTTP/1.1 600 Odd\r\ncontent-length: 0\r\n\r\n")
+    async with http:
+        reply = await Client("/v1/models").through(Forwarder(upstream, http))
+    assert (reply.status, json.loads(reply.body)["code"]) == (502, "upstream_unreachable")
 
 
 async def test_an_upstream_that_is_not_there_or_does_not_answer_costs_nothing(

@@ -57,6 +57,30 @@ async def test_a_stream_is_passed_on_piece_by_piece_and_counted(purse: Purse) ->
     assert await purse.balance() == (10_000 - 1 - 12, 0)
 
 
+async def test_headers_and_bodies_of_any_kind_reach_the_client_and_the_count(purse: Purse) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = iter([(b"content-type", b"text/event-stream"), (b"x-mine", b"1")])
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": memoryview(EVENT), "more_body": True})
+        await send({"type": "http.response.body", "body": bytearray(EVENT)})
+
+    reply = await ask(llm_gated(purse, app))
+    assert (reply.headers["x-mine"], reply.body, reply.whole) == ("1", EVENT * 2, True)
+    # One token of the prompt; twice fifteen bytes of the answer.
+    assert await purse.balance() == (10_000 - 1 - 8, 0)
+
+
+async def test_a_reply_that_begins_again_is_charged_as_it_began(purse: Purse) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": EVENT, "more_body": True})
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+
+    await ask(llm_gated(purse, app))
+    assert await purse.balance() == (10_000 - 1 - 4, 0)
+
+
 async def test_a_client_that_leaves_is_charged_what_was_counted(purse: Purse) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from doors import Purse
 from driving import call
 from gating import Elsewhere, answering, ask, gated
@@ -75,6 +76,18 @@ async def test_several_units_need_several_amounts(purse: Purse) -> None:
     reply = await call(gated(purse, answering(), identify=lambda _: both, estimate=7))
     assert (reply.status, json.loads(reply.body)["code"]) == (422, "VAL_ESTIMATE_INCOMPLETE")
     assert (await call(gated(purse, answering(), identify=lambda _: both, estimate=0))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("amounts", "code"),
+    [([0, 50], "VAL_NOT_POSITIVE"), ([50, 0], "VAL_NOT_POSITIVE"), ([], "VAL_ESTIMATE_INCOMPLETE")],
+)
+async def test_nothing_for_one_account_is_no_free_pass_for_all(
+    purse: Purse, amounts: list[int], code: str
+) -> None:
+    both = [Account(purse.user), Account(None, unit="usd")]
+    reply = await call(gated(purse, answering(), identify=lambda _: both, estimate=lambda _: amounts))
+    assert (reply.status, json.loads(reply.body)["code"]) == (422, code)
 
 
 async def test_no_account_at_all_is_a_mistake_and_no_free_pass(purse: Purse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from doors import Purse
@@ -11,8 +12,9 @@ from driving import Client, call
 from gating import CALL, Elsewhere, answering, ask, gated, llm_gated
 
 from gateway.client import AsyncMeterClient
-from gateway.errors import MeterAuthError, MeterValidationError
+from gateway.errors import MeterAuthError, MeterError, MeterValidationError
 from gateway.llm import FilePrices
+from gateway.meter import Meter
 from gateway.middleware import Account, LlmCosts, Request
 from gateway.middleware.requests import Receive, Scope, Send
 
@@ -125,6 +127,30 @@ async def test_faults_of_a_request_are_told_before_the_app_sees_it(purse: Purse)
     assert (long.status, json.loads(long.body)["error"]["code"]) == (413, "body_too_large")
     with pytest.raises(MeterValidationError, match="on_unavailable"):
         gated(purse, answering(), on_unavailable="maybe")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MeterAuthError("the key qg_1 was revoked"),
+        MeterValidationError("no route revoked", "not_found", 404),
+        MeterError("revoked cannot be read", "bad_answer", 0),
+    ],
+)
+async def test_an_app_that_its_meter_refuses_says_so_without_the_reason(
+    purse: Purse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: MeterError
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Meter, "reserve", refuse)
+    reply = await ask(llm_gated(purse, answering(), on_unavailable="allow"))
+    assert (reply.status, json.loads(reply.body)["error"]["code"]) == (500, "meter_refused")
+    assert reply.headers["x-should-retry"] == "false"
+    assert "revoked" not in reply.body.decode()
+    told = capsys.readouterr().out
+    assert "meter_refused" in told
+    assert "revoked" in told
 
 
 async def test_the_app_gets_the_body_as_it_came(purse: Purse) -> None:
