@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError, problem_of
 from gateway.meter import Meter
-from gateway.protocols import Actor
+from gateway.protocols import NOBODY, Actor
 from gateway.seams.operations import DONE, FAILED, REFUSED, Operation, Outcome
 from gateway.verbs.arguments import Arguments
 
@@ -64,7 +64,9 @@ async def carry_out(meters: Meters, operation: Operation) -> Outcome:
     """
     try:
         read = Arguments()
-        actor = read.actor(operation.actor)
+        if operation.actor is None:
+            read.fail("actor", "VAL_ACTOR_INVALID", "must be an object of the four texts that say who acts")
+        actor = read.actor(operation.actor or NOBODY)
         read.done()
         verb = _VERBS[operation.verb]
         answer = await _call(getattr(meters(operation.namespace, actor), verb.method, None), operation)
@@ -98,7 +100,7 @@ def _arguments(operation: Operation) -> dict[str, Any]:
         for name, read in _TIMES.items():
             if arguments.get(name) is not None:
                 arguments[name] = read(arguments[name])
-    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
         raise _unreadable(str(error)) from error
     return arguments
 

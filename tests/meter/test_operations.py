@@ -18,6 +18,7 @@ from gateway.running.operations import Meters, carry_out
 from gateway.seams.operations import Operation, Outcome
 
 WHO = '{"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": null'
+NESTED = '{"a":' * 3000 + "1" + "}" * 3000
 DENIED = Denied(0, ACCOUNT, 3, 0, 3, 5, None)
 ID = "5f0470f2-c222-498a-98b9-02a931c2caa5"
 
@@ -148,6 +149,7 @@ async def test_days_are_days(verb: str, arguments: str, answer: object) -> None:
         ("allocate", WHO + "}", "VAL_ARGUMENTS_INVALID"),
         ("release", f'{{"reservation_id": "{HOLD}", "more": 1}}', "VAL_ARGUMENTS_INVALID"),
         ("release", '{"reservation_id": 5}', "VAL_RESERVATION_ID_INVALID_TYPE"),
+        ("allocate", f'{WHO}, "amount": 1, "metadata": {NESTED}}}', "VAL_ARGUMENTS_INVALID"),
     ],
 )
 async def test_what_cannot_be_done_fails_with_its_problem(
@@ -164,6 +166,7 @@ async def test_a_used_key_and_a_wrong_namespace_or_actor_fail(meters: Meters, sc
     assert told(await carry_out(meters, operation._replace(namespace=" ")))[2] == "VAL_NAMESPACE_EMPTY"
     nobody = operation._replace(actor=Actor("a\tb"))
     assert told(await carry_out(meters, nobody))[2] == "VAL_ACTOR_ID_INVALID_CHARS"
+    assert told(await carry_out(meters, operation._replace(actor=None)))[2] == "VAL_ACTOR_INVALID"
 
 
 async def test_an_outage_is_no_outcome_and_neither_is_a_verb_of_tomorrow(
