@@ -92,7 +92,7 @@ async def _pending(connection: Connection, shards: Sequence[int]) -> Sequence[Op
 
 
 def _whole(namespace: str, full: str | None) -> str:
-    """Give a namespace in full. Row-level security looks at its key, so a name of another key counts nothing."""
+    """Give a namespace in full. Rows are protected by its key, so a name of another key counts nothing."""
     return full if full and namespace_key(full) == namespace else namespace
 
 
