@@ -195,9 +195,7 @@ async def test_a_day_of_the_future_done_by_hand_leaves_out_none_before_it(timed:
     clock.now_ms = day_ms(2096, 2, 1)
     await timed.decider.open_period(call(), ACCOUNT, date(2096, 4, 30), 7)
     await timed.decider.close_period(call(), ACCOUNT, date(2096, 3, 30))  # 107, of which 97 lapse
-    await timed.decider.close_period(
-        call(), ACCOUNT, date(2096, 2, 28)
-    )  # and so was this one, before its time
+    await timed.decider.close_period(call(), ACCOUNT, date(2096, 2, 28))  # before its time, too
     clock.now_ms = day_ms(2096, 5, 31)
     assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
     assert [(verb, amount, next(iter(day.values()))) for verb, amount, day in await story(timed)] == [
