@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.domain.times import Recorded
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError, problem_of
 from gateway.meter import Meter
 from gateway.protocols import NOBODY, Actor
@@ -50,6 +51,9 @@ _TIMES = {
     "period_start": date.fromisoformat,
     "period_end": date.fromisoformat,
 }
+
+# A caller's key stands for the same in whichever transaction it is recorded, and each has a time of its own.
+_TIMES_OF_KEYS = _TIMES | {"event_time": Recorded.fromisoformat}
 
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -97,7 +101,8 @@ def _arguments(operation: Operation) -> dict[str, Any]:
     """Read arguments. The functions that record them write them so; whoever else may write rows may not."""
     try:
         arguments = _decode(operation.arguments)
-        for name, read in _TIMES.items():
+        own_key = operation.key == f"sql:{operation.operation_id}"
+        for name, read in (_TIMES if own_key else _TIMES_OF_KEYS).items():
             if arguments.get(name) is not None:
                 arguments[name] = read(arguments[name])
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:

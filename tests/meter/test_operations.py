@@ -56,6 +56,24 @@ async def test_a_credit_is_made_under_the_operations_key_by_its_actor(meters: Me
     assert b"0.10" in call.body  # the very number, and no float of it
 
 
+async def test_a_key_of_the_caller_stands_for_the_same_whenever_it_is_recorded(
+    meters: Meters, script: Script
+) -> None:
+    script.answers["allocate"] = done("allocate", 5, 0, 0, 12, 0)
+    fingerprints = []
+    for second in (1, 2):
+        arguments = f'{WHO}, "amount": 5, "event_time": "2026-03-01T12:00:0{second}+00:00"}}'
+        await carry_out(meters, recorded("allocate", arguments)._replace(key="order-7"))
+        fingerprints.append(script.asked[-1][1].fingerprint)
+        body = msgspec.json.decode(script.asked[-1][1].body)
+        assert body == {"event_time_ms": 1_772_366_400_000 + second * 1000}
+    await carry_out(meters, recorded("allocate", f'{WHO}, "amount": 5}}')._replace(key="order-7"))
+    fingerprints.append(script.asked[-1][1].fingerprint)
+    await carry_out(meters, recorded("allocate", f'{WHO}, "amount": 6}}')._replace(key="order-7"))
+    assert len(set(fingerprints)) == 1
+    assert script.asked[-1][1].fingerprint not in fingerprints
+
+
 async def test_numbers_are_exact_both_ways(meters: Meters, script: Script) -> None:
     script.answers["consume"] = done("consume", -1, 0, 0, 9_007_199_254_740_991, 0, account="a:e:usd:")
     arguments = (
