@@ -90,3 +90,18 @@ BEGIN
     ), NULL);
 END
 $$;
+
+-- In the audit, too, nothing is taken away all at once.
+CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON meter.audit_events
+    FOR EACH STATEMENT EXECUTE FUNCTION meter.refuse_change();
+
+-- A name that no namespace can have would show nothing, and nobody would know why.
+CREATE OR REPLACE FUNCTION meter.set_tenant(p_tenant_id text, p_whole_session boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM meter.check_name('namespace', p_tenant_id, 1024, NULL);
+    PERFORM set_config('meter.tenant', p_tenant_id, NOT p_whole_session),
+            set_config('meter.tenant_key', coalesce(nullif(meter.namespace_key(p_tenant_id), p_tenant_id), ''),
+                       NOT p_whole_session);
+END
+$$;
