@@ -20,7 +20,7 @@ for i = 1, limited and not answer and #spends or 0 do
     end
     counted = counted or needed > 0
     local met = mode ~= 'e' and (full and 'w' or 's') or 'e'
-    if met ~= mode then terms = string.gsub(terms, ',' .. mode .. ',', ',' .. met .. ',', 1) end
+    if met ~= mode then terms = string.gsub(terms, ',' .. mode .. ',', ',' .. met .. ',') end
     if met == 'w' then
       shadowed = text(shadowed + 1)
       uncounted = uncounted .. ' ' .. text(leg) .. '=' .. string.match(terms, '^[^,]+') .. ' '
