@@ -29,9 +29,15 @@ def terms(
 
 
 async def roll(
-    desk: Desk, known: str, *boundaries: Word, next_ms: int = NEXT_MS, lacking: str = " ", asked_ms: int = 0
+    desk: Desk,
+    known: str,
+    *boundaries: Word,
+    next_ms: int = NEXT_MS,
+    lacking: str = " ",
+    clock_ms: int = 0,
+    asked_ms: int = 0,
 ) -> Reply:
-    told = (f"{desk.now}:{desk.now - asked_ms}", lacking, *boundaries)
+    told = (f"{desk.now - clock_ms}:{desk.now - asked_ms}", lacking, *boundaries)
     return await desk.run("roll_period", [desk.keys.due], desk.now, desk.ns, A, known, next_ms, *told)
 
 
@@ -97,10 +103,11 @@ async def test_what_was_closed_by_hand_is_not_closed_again(desk: Desk) -> None:
     assert (await words(desk))[1] == str(START_MS - 2000)
 
 
-async def test_what_was_opened_by_hand_is_given_nothing_more(desk: Desk) -> None:
+@pytest.mark.parametrize("lacking", [" ", " open:2096-10-01 "])
+async def test_what_was_opened_by_hand_is_given_nothing_more(desk: Desk, lacking: str) -> None:
     known = terms(opened="2096-10-01")
     await install(desk, known)
-    reply = await roll(desk, known, DUE_MS, *SEPTEMBER)
+    reply = await roll(desk, known, DUE_MS, *SEPTEMBER, lacking=lacking)
     assert reply[4] == f"open_period {START_MS} acme - {NEXT_MS} 0 {A} 0 0 0 30 0"
     assert await days(desk) == {"close:2096-09-30"}
     assert (await words(desk))[3:6] == ["2096-10-01", "2096-09-30", "2096-10-01"]
@@ -143,11 +150,16 @@ async def test_what_the_ledger_has_not_heard_of_is_not_done_again(desk: Desk) ->
     assert [head.split(" ")[7] for head in reply[2:-2:2]] == ["0"]
 
 
-@pytest.mark.parametrize(("asked_ms", "entries"), [(10_000, 2), (10_001, 0)])
-async def test_what_the_ledger_said_long_ago_counts_nothing(desk: Desk, asked_ms: int, entries: int) -> None:
+@pytest.mark.parametrize(
+    ("clock_ms", "asked_ms", "done"),
+    [(0, 10_000, True), (0, 10_001, False), (10_000, 0, True), (10_001, 0, False), (-10_001, 0, False)],
+)
+async def test_what_the_ledger_said_long_ago_counts_nothing(
+    desk: Desk, clock_ms: int, asked_ms: int, done: bool
+) -> None:
     await install(desk, terms())
-    reply = await roll(desk, terms(), DUE_MS, *SEPTEMBER, asked_ms=asked_ms)
-    assert (len(reply) - 2) // 2 == entries + bool(entries)
+    reply = await roll(desk, terms(), DUE_MS, *SEPTEMBER, clock_ms=clock_ms, asked_ms=asked_ms)
+    assert (len(reply) > 2) == done
 
 
 async def test_a_closing_by_hand_after_the_boundary_stays_the_last_moment(desk: Desk) -> None:
