@@ -234,9 +234,9 @@ def _joined(
         link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
     )
     kept = Kept(max_entries=settings.kept_max_entries, max_bytes=settings.kept_max_bytes)
-    calls = Calls(link, texts, fence, loader, kept=kept)
-    link.on_other_run(calls.suspect)
     answers = Answers(database)
+    calls = Calls(link, texts, fence, loader, kept=kept, first_period=answers.first_period)
+    link.on_other_run(calls.suspect)
     witnesses: dict[str, Witness] = {
         level: Witness(one, texts["mark"], calls.keys, question(settings))
         for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)

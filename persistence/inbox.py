@@ -10,6 +10,7 @@ import msgspec
 from gateway.protocols import NOBODY, Actor
 from gateway.seams.operations import DONE, FAILED, REFUSED, Inbox, InboxState, Operation, Outcome, Turn
 from persistence.database import Connection, Database, Heard
+from persistence.names import namespace_key
 from persistence.statements import statement
 
 CHANNEL = "quotagate_operations"
@@ -85,11 +86,20 @@ class LockedTurn(Turn):
 async def _pending(connection: Connection, shards: Sequence[int]) -> Sequence[Operation]:
     cursor = await connection.execute(_PENDING, {"shards": shards, "limit": _OPERATIONS_OF_EACH})
     return [
-        Operation(identifier, full or namespace, verb, arguments.encode(), _actor(actor), key, age_s)
+        Operation(identifier, _whole(namespace, full), verb, arguments.encode(), _actor(actor), key, age_s)
         for identifier, namespace, full, verb, arguments, actor, key, age_s in await cursor.fetchall()
     ]
 
 
-def _actor(text: str) -> Actor:
-    words = _decode_actor(text)
-    return Actor(**words) if any(words.values()) else NOBODY
+def _whole(namespace: str, full: str | None) -> str:
+    """Give a namespace in full. Rows are protected by its key, so a name of another key counts nothing."""
+    return full if full and namespace_key(full) == namespace else namespace
+
+
+def _actor(text: str) -> Actor | None:
+    """Read who acts; None for what a tenant has written into its row by hand, and nobody can read."""
+    try:
+        actor = Actor(**_decode_actor(text))
+    except (msgspec.MsgspecError, RecursionError, TypeError):
+        return None
+    return actor if any(actor) else NOBODY

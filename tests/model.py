@@ -269,14 +269,14 @@ class Model:
             self._open_by_schedule(ns, account, spans)
         while spans.due_ms <= self.now_ms:
             ended = day_of(spans.due_ms - DAY_MS)
-            if not spans.ended or ended > max(spans.ended):
+            if ended not in spans.ended:
                 self._close(ns, account, ended, max(spans.closed_ms, spans.due_ms))
             self._open_by_schedule(ns, account, spans)
 
     def _open_by_schedule(self, ns: str, account: str, spans: Spans) -> None:
         day = day_of(spans.due_ms)
         spans.running, spans.due_ms = day, spans.due_ms + DAY_MS
-        new = not spans.opened or day > max(spans.opened)
+        new = day not in spans.opened
         amount = min(spans.allocation or 0, LARGEST - self.money(ns, account).balance) if new else 0
         change = self._write_span("open_period", ns, account, amount, spans.due_ms)
         spans.opened.setdefault(day, change)

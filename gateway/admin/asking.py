@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateway.api.auth import Caller
-from gateway.domain.names import ACTOR_MAX_BYTES, name_error
+from gateway.domain.names import ACTOR_MAX_BYTES, name_error, namespace_error
 from gateway.errors import MeterAuthError, MeterValidationError
 from gateway.protocols import NOBODY, Actor
 from gateway.seams.keys import Action
@@ -48,9 +48,15 @@ class Asking(NamedTuple):
 
         Raises:
             MeterAuthError: it is not the one that the caller's key is bound to (403).
+            MeterValidationError: nothing could have this name.
         """
-        if namespace is not None and not self.sees(namespace):
+        if namespace is None:
+            return
+        if not self.sees(namespace):
             raise MeterAuthError("this key belongs to another namespace", "forbidden", 403)
+        fault = namespace_error(namespace)
+        if fault is not None:
+            raise MeterValidationError.of([fault])
 
     def seen(self, namespace: str | None) -> str | None:
         """Give the namespace to list, None for all of them."""

@@ -108,7 +108,7 @@ class Keysmith:
 
     async def _seen(self, asking: Asking, key_id: str) -> KeyRow:
         """Give a key; one of a namespace that the asking does not see is as one that does not exist."""
-        row = await self._register.get(key_id)
+        row = await self._register.get(key_id) if keys.is_key_id(key_id) else None
         if row is None or not asking.sees(row.namespace):
             raise MeterValidationError("no key has this id", "not_found", 404)
         return row

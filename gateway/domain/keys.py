@@ -25,6 +25,7 @@ SECRET_CHARS = 43  # of 62 each: 256 bits
 
 _PREFIX = "qg_"
 _KEY = re.compile(rb"qg_([0-9a-z]{16})_[0-9A-Za-z]{43}_[0-9a-f]{8}")
+_KEY_ID = re.compile(r"[0-9a-z]{16}")
 _CHECKSUM_CHARS = 8
 
 ID_PLACE = slice(len(_PREFIX), len(_PREFIX) + ID_CHARS)
@@ -40,6 +41,11 @@ def is_key(text: bytes) -> bool:
     """Whether this is a key by its form and checksum; whether anybody knows it is another question."""
     body, given = text[:-_CHECKSUM_CHARS], text[-_CHECKSUM_CHARS:]
     return _KEY.fullmatch(text) is not None and _checksum(body) == given.decode()
+
+
+def is_key_id(text: str) -> bool:
+    """Whether this may be the id of a key by its form."""
+    return _KEY_ID.fullmatch(text) is not None
 
 
 def digest_of(key: bytes, pepper: str) -> bytes:

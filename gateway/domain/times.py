@@ -10,6 +10,10 @@ MAX_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+class Recorded(datetime):
+    """When something was recorded that is done later: it is booked for then, which nobody asked for."""
+
+
 def moment_of(ms: int) -> datetime:
     """Give the moment of Unix milliseconds, in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.domain.times import Recorded
 from gateway.errors import MeterError, MeterUnavailableError, MeterValidationError, problem_of
 from gateway.meter import Meter
-from gateway.protocols import Actor
+from gateway.protocols import NOBODY, Actor
 from gateway.seams.operations import DONE, FAILED, REFUSED, Operation, Outcome
 from gateway.verbs.arguments import Arguments
 
@@ -51,6 +52,9 @@ _TIMES = {
     "period_end": date.fromisoformat,
 }
 
+# A caller's key stands for the same in whichever transaction it is recorded, and each has a time of its own.
+_TIMES_OF_KEYS = _TIMES | {"event_time": Recorded.fromisoformat}
+
 _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -64,7 +68,9 @@ async def carry_out(meters: Meters, operation: Operation) -> Outcome:
     """
     try:
         read = Arguments()
-        actor = read.actor(operation.actor)
+        if operation.actor is None:
+            read.fail("actor", "VAL_ACTOR_INVALID", "must be an object of the four texts that say who acts")
+        actor = read.actor(operation.actor or NOBODY)
         read.done()
         verb = _VERBS[operation.verb]
         answer = await _call(getattr(meters(operation.namespace, actor), verb.method, None), operation)
@@ -95,10 +101,11 @@ def _arguments(operation: Operation) -> dict[str, Any]:
     """Read arguments. The functions that record them write them so; whoever else may write rows may not."""
     try:
         arguments = _decode(operation.arguments)
-        for name, read in _TIMES.items():
+        own_key = operation.key == f"sql:{operation.operation_id}"
+        for name, read in (_TIMES if own_key else _TIMES_OF_KEYS).items():
             if arguments.get(name) is not None:
                 arguments[name] = read(arguments[name])
-    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
         raise _unreadable(str(error)) from error
     return arguments
 

@@ -22,7 +22,7 @@ class Operation(NamedTuple):
         namespace: in full.
         verb: what is to be done.
         arguments: a JSON object, by the names of the meter's parameters.
-        actor: who recorded it.
+        actor: who recorded it; None where the row does not say it as the functions do.
         key: the idempotency key under which it is carried out, at whatever attempt.
         age_s: the seconds since it was recorded, by the database's clock.
     """
@@ -31,7 +31,7 @@ class Operation(NamedTuple):
     namespace: str
     verb: str
     arguments: bytes
-    actor: Actor
+    actor: Actor | None
     key: str
     age_s: float
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import Any
 
-from gateway.domain.entries import Position
+from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import Fence
@@ -23,7 +24,7 @@ from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import Reply, read_position
-from gateway.store.rolling import ROLLED, roll, rolled
+from gateway.store.rolling import ROLLED, FirstPeriod, roll, rolled
 from gateway.store.scripts import Script
 
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
@@ -40,11 +41,16 @@ def server_time() -> Word:
     return ""
 
 
+async def _nobody_knows(_namespace: str, account: str, kind: str, day: date) -> Entry | None:
+    raise MeterUnavailableError(f"nobody is there to say whether {account} had its {kind} of {day}")
+
+
 class Calls:
     """Script calls to the shards of one server, with the epochs this process knows.
 
     ``clock`` gives the time of a call in Unix milliseconds, or "" for the server's own. ``kept`` takes in
-    every entry that is acknowledged here, and says which shards are being closed.
+    every entry that is acknowledged here, and says which shards are being closed. ``first_period`` asks the
+    ledger which periods were opened and closed before.
     """
 
     def __init__(
@@ -55,12 +61,14 @@ class Calls:
         loader: Loader,
         clock: Callable[[], Word] = server_time,
         kept: Kept | None = None,
+        first_period: FirstPeriod = _nobody_knows,
     ) -> None:
         self.kept = kept or Kept()
         self._link = link
         self._shas = {verb: script.sha for verb, script in scripts.items()}
         self._fence = fence
         self._loader = loader
+        self._first_period = first_period
         self._clock = clock
         self._keys = [ShardKeys(shard, 0) for shard in range(SHARDS)]
         self._opening: asyncio.Task[None] | None = None
@@ -203,7 +211,8 @@ class Calls:
                 await self._mend(error, repeatable=True)
         elif reply[0] == "DUE":
             attempts.loaded()
-            await roll(reply, partial(self.run, "roll_period", shard, "", "", repeatable=True))
+            run = partial(self.run, "roll_period", shard, "", "", repeatable=True)
+            await roll(reply, run, self._first_period)
         elif reply[0] == "STALE":
             attempts.stale(keys)
             await self.open()

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import date
+from itertools import chain
 from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
 
-from gateway.domain.periods import NOTHING, Turn, read_periods, turns
+from gateway.domain.entries import Entry
+from gateway.domain.periods import NOTHING, Periods, Turn, read_periods, turns
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import ITSELF, Extras
+from gateway.seams.periods import CLOSE, OPEN
+from gateway.store.keys import named
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply
 
@@ -23,17 +27,19 @@ _REASON = "schedule"
 _TURNS = 64  # boundaries that one call passes; an account that nobody touched for longer is due again
 
 Run = Callable[[Sequence[Word]], Awaitable[Reply]]
+FirstPeriod = Callable[[str, str, str, date], Awaitable[Entry | None]]
 _encode = msgspec.json.Encoder().encode
 
 
-async def roll(reply: Reply, run: Run) -> None:
+async def roll(reply: Reply, run: Run, first_period: FirstPeriod) -> None:
     """Roll the accounts that a DUE reply names, each by ``run``, which is given the script's arguments.
+
+    ``first_period`` asks the ledger whether a day was opened or closed before.
 
     Raises MeterUnavailableError.
     """
-    now_ms = int(reply[2])
     for path, words in zip(reply[3::2], reply[4::2], strict=True):
-        await run(list(_arguments(path, words, now_ms)))
+        await run(await _arguments(path, words, reply[2], first_period))
 
 
 def rolled(reply: Reply) -> tuple[str, Sequence[tuple[str, bytes]]]:
@@ -48,18 +54,35 @@ def day_body(extras: Extras, field: str, day: date) -> bytes:
     return _encode(msgspec.structs.replace(extras, metadata=msgspec.Raw(_encode({field: day.isoformat()}))))
 
 
-def _arguments(path: str, words: str, now_ms: int) -> Iterator[Word]:
+async def _arguments(path: str, words: str, ticket: str, first_period: FirstPeriod) -> Sequence[Word]:
     periods = read_periods(words)
     if periods.schedule is None:
         raise MeterUnavailableError(f"{path} is due without a schedule")
     try:
+        now_ms = int(ticket.partition(":")[2])
         passed, next_ms = turns(periods.schedule, periods.running, now_ms, _TURNS)
     except ZoneInfoNotFoundError as error:
         raise MeterUnavailableError(f"the time zone {periods.zone} is not known on this machine") from error
+    lacking = [
+        f"{kind}:{day} "
+        for kind, day in _doubtful(periods, passed)
+        if await first_period(*named(path), kind, day) is None
+    ]
     namespace, _, account = path.partition(":")
-    yield from (namespace, account, words, next_ms)
+    told = (namespace, account, words, next_ms, ticket, " " + "".join(lacking))
+    return [*told, *chain.from_iterable(map(_turn_words, passed))]
+
+
+def _doubtful(periods: Periods, passed: Sequence[Turn]) -> Iterator[tuple[str, date]]:
+    """Give each day before the latest one that was opened or closed: this one may have been, or may not.
+
+    Whoever opens or closes a day of the future by hand, or sets a schedule of longer periods, leaves some.
+    """
     for turn in passed:
-        yield from _turn_words(turn)
+        if turn.ended is not None and periods.ended is not None and turn.ended < periods.ended:
+            yield CLOSE, turn.ended
+        if periods.opened is not None and turn.opened < periods.opened:
+            yield OPEN, turn.opened
 
 
 def _turn_words(turn: Turn) -> Iterator[Word]:

@@ -32,7 +32,7 @@ from gateway.domain.names import (
     sound_account,
     sound_kind,
 )
-from gateway.domain.times import MAX_MS, unix_ms
+from gateway.domain.times import MAX_MS, Recorded, unix_ms
 from gateway.errors import MeterValidationError
 from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Call, Extras
 
@@ -44,6 +44,10 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # Deterministic: the same metadata in another order is the same request to an idempotency key.
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _RecordedExtras(Extras, frozen=True):
+    """Extras whose time is no parameter: whoever asks again, asks at another time."""
 
 
 class Arguments:
@@ -202,7 +206,8 @@ class Arguments:
         """Check what no script looks at."""
         if metadata is None and event_time is None and reference_id is None:
             return NO_EXTRAS
-        return Extras(
+        kind = _RecordedExtras if isinstance(event_time, Recorded) else Extras
+        return kind(
             metadata=self.metadata(metadata),
             event_time_ms=self.moment("event_time", event_time),
             reference_id=self.reference(reference_id),
@@ -277,6 +282,8 @@ def _body(actor: Actor, extras: Extras) -> bytes:
 
 def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
     """Stand for a verb and its parameters. Who acts is not part of it: a retry may come from elsewhere."""
+    if isinstance(extras, _RecordedExtras):
+        extras = msgspec.structs.replace(extras, event_time_ms=None)
     digest = hashlib.blake2b(_encode([parameters, extras]), digest_size=12)
     return digest.hexdigest()
 

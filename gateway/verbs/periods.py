@@ -72,10 +72,10 @@ class PeriodVerbs(Verbs):
         """Set what an account is given each period; say what that is now."""
         read = Arguments()
         scale = read.kind(event_type, unit)
-        account = read.account(user_id, event_type, unit, resource)
-        day = _day(read, "period_start", period_start)
         allocation = read.not_negative("period_allocation", period_allocation, scale)
         limit = _limit(read, carry_over_limit, scale)
+        account = read.account(user_id, event_type, unit, resource)
+        day = _day(read, "period_start", period_start)
         zone = _zone(read, every, time_zone)
         call = self._call(read, None, (), NO_EXTRAS, durability)
         first_ms = midnight_ms(day, zone) if zone is not None else 0
@@ -122,9 +122,9 @@ class PeriodVerbs(Verbs):
         """Credit the allocation of a period, once for each ``period_start``; name the entry too."""
         read = Arguments()
         scale = read.kind(event_type, unit)
+        scaled = _allocation(read, allocation, scale)
         account = read.account(user_id, event_type, unit, resource)
         day = _day(read, "period_start", period_start)
-        scaled = _allocation(read, allocation, scale)
         call = self._call(read, None, (), NO_EXTRAS, durability)
         done = await self._observed("open_period", self._decider.open_period(call, account, day, scaled))
         return {

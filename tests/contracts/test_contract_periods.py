@@ -207,6 +207,21 @@ async def test_a_config_that_makes_no_sense_is_refused(meter: Any, more: dict[st
     assert await meter.get_user_balances("ann") == []
 
 
+async def test_amounts_are_looked_at_before_users_and_days(meter: Any) -> None:
+    nobody, too_early = ("", "llm_call", "tokens", None), date(1970, 1, 1)
+    with pytest.raises(MeterValidationError) as caught:
+        await meter.set_period_config(*nobody, too_early, -1, -1)
+    assert [field for field, _ in codes(caught)] == [
+        "period_allocation",
+        "carry_over_limit",
+        "user_id",
+        "period_start",
+    ]
+    with pytest.raises(MeterValidationError) as caught:
+        await meter.open_period(*nobody, too_early, 0)
+    assert [field for field, _ in codes(caught)] == ["allocation", "user_id", "period_start"]
+
+
 async def test_a_schedule_opens_the_period_of_today_at_once(meter: Any) -> None:
     today = datetime.now(UTC).date()
     for _ in range(2):  # a repeat changes nothing

@@ -163,7 +163,7 @@ def test_lengths_that_are_refused(every: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", ["", "Europe", "europe/berlin", "../etc/passwd", "/etc/localtime", None, 1, "UTC\0"]
+    "zone", ["", "Europe", "europe/berlin", "../etc/passwd", "/etc/localtime", "localtime", None, 1, "UTC\0"]
 )
 def test_zones_that_are_refused(zone: object) -> None:
     found = zone_error(zone)

@@ -18,6 +18,7 @@ from gateway.running.operations import Meters, carry_out
 from gateway.seams.operations import Operation, Outcome
 
 WHO = '{"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": null'
+NESTED = '{"a":' * 3000 + "1" + "}" * 3000
 DENIED = Denied(0, ACCOUNT, 3, 0, 3, 5, None)
 ID = "5f0470f2-c222-498a-98b9-02a931c2caa5"
 
@@ -53,6 +54,24 @@ async def test_a_credit_is_made_under_the_operations_key_by_its_actor(meters: Me
         "reason": "paid",
     }
     assert b"0.10" in call.body  # the very number, and no float of it
+
+
+async def test_a_key_of_the_caller_stands_for_the_same_whenever_it_is_recorded(
+    meters: Meters, script: Script
+) -> None:
+    script.answers["allocate"] = done("allocate", 5, 0, 0, 12, 0)
+    fingerprints = []
+    for second in (1, 2):
+        arguments = f'{WHO}, "amount": 5, "event_time": "2026-03-01T12:00:0{second}+00:00"}}'
+        await carry_out(meters, recorded("allocate", arguments)._replace(key="order-7"))
+        fingerprints.append(script.asked[-1][1].fingerprint)
+        body = msgspec.json.decode(script.asked[-1][1].body)
+        assert body == {"event_time_ms": 1_772_366_400_000 + second * 1000}
+    await carry_out(meters, recorded("allocate", f'{WHO}, "amount": 5}}')._replace(key="order-7"))
+    fingerprints.append(script.asked[-1][1].fingerprint)
+    await carry_out(meters, recorded("allocate", f'{WHO}, "amount": 6}}')._replace(key="order-7"))
+    assert len(set(fingerprints)) == 1
+    assert script.asked[-1][1].fingerprint not in fingerprints
 
 
 async def test_numbers_are_exact_both_ways(meters: Meters, script: Script) -> None:
@@ -148,6 +167,7 @@ async def test_days_are_days(verb: str, arguments: str, answer: object) -> None:
         ("allocate", WHO + "}", "VAL_ARGUMENTS_INVALID"),
         ("release", f'{{"reservation_id": "{HOLD}", "more": 1}}', "VAL_ARGUMENTS_INVALID"),
         ("release", '{"reservation_id": 5}', "VAL_RESERVATION_ID_INVALID_TYPE"),
+        ("allocate", f'{WHO}, "amount": 1, "metadata": {NESTED}}}', "VAL_ARGUMENTS_INVALID"),
     ],
 )
 async def test_what_cannot_be_done_fails_with_its_problem(
@@ -164,6 +184,7 @@ async def test_a_used_key_and_a_wrong_namespace_or_actor_fail(meters: Meters, sc
     assert told(await carry_out(meters, operation._replace(namespace=" ")))[2] == "VAL_NAMESPACE_EMPTY"
     nobody = operation._replace(actor=Actor("a\tb"))
     assert told(await carry_out(meters, nobody))[2] == "VAL_ACTOR_ID_INVALID_CHARS"
+    assert told(await carry_out(meters, operation._replace(actor=None)))[2] == "VAL_ACTOR_INVALID"
 
 
 async def test_an_outage_is_no_outcome_and_neither_is_a_verb_of_tomorrow(

@@ -120,7 +120,8 @@ async def test_what_no_key_may_be_is_refused_by_the_table(database: Database) ->
 
 async def test_the_audit_is_never_changed(database: Database) -> None:
     await AuditEvents(database).note(action("release_hold", "rsv"))
-    for change in (b"UPDATE meter.audit_events SET reason = ''", b"DELETE FROM meter.audit_events"):
+    changes = (b"UPDATE meter.audit_events SET reason = ''", b"DELETE FROM meter.audit_events")
+    for change in (*changes, b"TRUNCATE meter.audit_events"):
         with pytest.raises(psycopg.errors.RestrictViolation):
             async with database.connection() as connection:
                 await connection.execute(change)

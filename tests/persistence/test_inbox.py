@@ -85,6 +85,25 @@ async def test_an_error_gives_a_turn_back(inbox: LedgerInbox, ask: Ask) -> None:
     assert (await inbox.state()).answered == {"done": 0, "refused": 0, "failed": 0}
 
 
+@pytest.mark.parametrize("actor", ['{"role": "root"}', '{"actor_id": 7}', "[]", '"bob"'])
+async def test_a_row_that_somebody_wrote_by_hand_is_in_nobodys_way(
+    inbox: LedgerInbox, ask: Ask, actor: str
+) -> None:
+    await ask(
+        "INSERT INTO meter.operations (namespace, full_namespace, verb, arguments, actor, key) "
+        "VALUES (%s, %s, 'allocate', '{}', %s, 'by hand')",
+        FIRST,
+        SECOND,
+        actor,
+    )
+    behind = await allocate(ask, SECOND, 1)
+    async with inbox.turn([]) as turn:
+        by_hand, next_one = turn.operations
+    # It is of the namespace by which its row is protected, whatever else it says.
+    assert (by_hand.namespace, by_hand.actor) == (FIRST, None)
+    assert next_one.operation_id == behind
+
+
 async def test_a_transaction_that_commits_rings(inbox: LedgerInbox, ask: Ask) -> None:
     async with inbox.listening() as heard:
         waiting = asyncio.create_task(heard(30.0))

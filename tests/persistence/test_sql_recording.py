@@ -10,6 +10,8 @@ from sql_callers import READS, VERBS, connected, make_plain_role, recorded, refu
 from persistence.database import Database
 from persistence.inbox import LedgerInbox
 
+# Of objects and lists in turn, one deeper than may be.
+DEEP = '{"a":[' * 16 + "{}" + "]}" * 16
 REFUSED = [
     ("allocate('a', NULL, 1, 'tokens')", "VAL_EVENT_TYPE_NULL"),
     ("allocate('a', '  ', 1, 'tokens')", "VAL_EVENT_TYPE_EMPTY"),
@@ -74,6 +76,18 @@ REFUSED = [
     ),
     ("open_period('a', 'e', 'tokens', NULL, 'infinity')", "VAL_PERIOD_START_OUT_OF_RANGE"),
     ("open_period('a', 'e', 'tokens', NULL, '2026-01-01', 0.5)", "VAL_TOO_PRECISE"),
+    ("open_period('a', 'e', 'tokens', NULL, '2026-01-01', 0)", "VAL_ALLOCATION_REQUIRED"),
+    ("open_period('a', 'e', 'tokens', NULL, '2026-01-01', -1)", "VAL_ALLOCATION_REQUIRED"),
+    ("open_period('a', 'e', 'tokens', NULL, '1970-01-01', 1)", "VAL_PERIOD_START_OUT_OF_RANGE"),
+    ("set_period_config('a', 'e', 'tokens', NULL, '2026-01-01', 1, -0.5)", "VAL_TOO_PRECISE"),
+    ("close_period('a', 'e', 'tokens', NULL, '9999-01-01')", "VAL_PERIOD_END_OUT_OF_RANGE"),
+    (
+        f"allocate('a', 'e', 1, 'tokens', p_metadata => '{DEEP}')",
+        "VAL_METADATA_TOO_DEEP",
+    ),
+    ("set_actor('  ')", "VAL_ACTOR_ID_EMPTY"),
+    ("set_actor(NULL, 'r')", "VAL_ACTOR_ID_NULL"),
+    ("set_actor('a', p_reason => E'\\n')", "VAL_REASON_INVALID_CHARS"),
     ("close_period('a', '', 'tokens', NULL, '2026-01-01')", "VAL_EVENT_TYPE_EMPTY"),
     ("close_period('a', 'e', 'tokens', NULL, NULL)", "VAL_PERIOD_END_NULL"),
     ("release_expired_reservations('')", "VAL_NAMESPACE_EMPTY"),
@@ -87,6 +101,7 @@ REFUSED = [
 COMMON = {
     *("VAL_NOT_POSITIVE", "VAL_NOT_FINITE", "VAL_TOO_PRECISE", "VAL_OUT_OF_RANGE", "VAL_AMOUNT_NEGATIVE"),
     *("VAL_CARRY_OVER_NEGATIVE", "VAL_ADJUSTMENT_ZERO", "VAL_TTL_OUT_OF_RANGE", "VAL_LIMIT_TOO_LARGE"),
+    "VAL_ALLOCATION_REQUIRED",
 }
 
 

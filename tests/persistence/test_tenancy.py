@@ -203,9 +203,11 @@ async def test_a_tenant_is_set_for_a_transaction_or_a_session(enter: Enter) -> N
     await shop.ask("SELECT meter.set_tenant('acme', true)")
     await shop.ask("SET meter.tenant = 'globex'")
     assert await shop.ask("SELECT DISTINCT namespace FROM meter.ledger") == [("globex",)]
-    for empty in ("", "  ", None):
-        with pytest.raises(psycopg.errors.InvalidParameterValue, match="must not be empty"):
-            await shop.ask("SELECT meter.set_tenant(%s)", empty)
+    wrong = {"": "EMPTY", "  ": "EMPTY", None: "NULL", "acme ": "WHITESPACE", "a\tb": "INVALID_CHARS"}
+    for name, why in {**wrong, "n" * 1025: "TOO_LONG"}.items():
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+            await shop.ask("SELECT meter.set_tenant(%s)", name)
+        assert caught.value.diag.message_detail == f"VAL_NAMESPACE_{why}"
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "€", "𝄞"])

@@ -115,6 +115,18 @@ def test_an_order_is_paid_and_its_customer_credited_or_neither(run: Run, site: S
     assert flusher.stop() == 0
 
 
+def test_a_key_is_done_once_whichever_transaction_records_it(run: Run, site: Site) -> None:
+    flusher = run("flush", **site.urls)
+    for verb, balance in (("allocate", 5), ("consume", 0)):
+        call = f"SELECT meter.{verb}('bob', 'e', 5, 'tokens', p_idempotency_key => %s, p_namespace => %s)"
+        operations = [site.one(call, f"{verb}-7", site.namespace)[0] for _ in range(2)]
+        until(lambda asked=operations[1]: site.one(OPERATION, asked)[0] != "pending", flusher)
+        first, again = (site.one(OPERATION, operation) for operation in operations)
+        assert first == again
+        assert (first[0], first[1]["balance"]) == ("done", balance)
+    assert flusher.stop() == 0
+
+
 def test_periods_are_opened_and_closed_in_sql(run: Run, site: Site) -> None:
     flusher = run("flush", **site.urls)
     calls = {

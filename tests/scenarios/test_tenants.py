@@ -198,6 +198,11 @@ def test_an_operator_releases_a_hold_and_the_audit_says_who_and_why(town: Town) 
         "stuck",
     )
     assert event["details"]["key_id"] == operator.key_id
+    for listed in ("audit", "keys"):  # no database knows a name with this character
+        status, problem = operator.ask("GET", f"/admin/v1/{listed}?namespace=t-held%00")
+        assert (status, problem["code"]) == (422, "VAL_NAMESPACE_INVALID_CHARS")
+    for verb, body in (("rotate", {}), ("revoke", {"reason": "odd"})):
+        assert operator.ask("POST", f"/admin/v1/keys/a%00b/{verb}", body)[0] == 404
     assert acme.ask("GET", f"/v1/reservations/{held['reservation_id']}")[1]["status"] == "released"
 
 

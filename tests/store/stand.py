@@ -41,7 +41,9 @@ class Stand:
         self.ledger = ledger or FakeLedger()
         self.fence = fence or FakeFence(link, server.scripts, [self.shard])
         self.loader = Loader(link, server.scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
-        self.calls = Calls(link, server.scripts, self.fence, self.loader, clock)
+        self.calls = Calls(
+            link, server.scripts, self.fence, self.loader, clock, first_period=self.ledger.first_period
+        )
         self.answers = FirstAnswers(self.ledger, HOUR_MS / 1000)
         self.decider = RedisDecider(self.calls, self.answers, seen_ms=HOUR_MS, late_commit=late_commit)
         self.auditor = RedisAuditor(self.calls)

@@ -28,8 +28,17 @@ def terms(
     return f"{DUE_MS} {closed_ms} {NONE} {opened} {ended} {running} {given} {limit} {SCHEDULE}"
 
 
-async def roll(desk: Desk, known: str, *boundaries: Word, next_ms: int = NEXT_MS) -> Reply:
-    return await desk.run("roll_period", [desk.keys.due], desk.now, desk.ns, A, known, next_ms, *boundaries)
+async def roll(
+    desk: Desk,
+    known: str,
+    *boundaries: Word,
+    next_ms: int = NEXT_MS,
+    lacking: str = " ",
+    clock_ms: int = 0,
+    asked_ms: int = 0,
+) -> Reply:
+    told = (f"{desk.now - clock_ms}:{desk.now - asked_ms}", lacking, *boundaries)
+    return await desk.run("roll_period", [desk.keys.due], desk.now, desk.ns, A, known, next_ms, *told)
 
 
 async def install(desk: Desk, known: str, balance: int = 100, reserved: int = 0) -> None:
@@ -94,13 +103,63 @@ async def test_what_was_closed_by_hand_is_not_closed_again(desk: Desk) -> None:
     assert (await words(desk))[1] == str(START_MS - 2000)
 
 
-async def test_what_was_opened_by_hand_is_given_nothing_more(desk: Desk) -> None:
+@pytest.mark.parametrize("lacking", [" ", " open:2096-10-01 "])
+async def test_what_was_opened_by_hand_is_given_nothing_more(desk: Desk, lacking: str) -> None:
     known = terms(opened="2096-10-01")
     await install(desk, known)
-    reply = await roll(desk, known, DUE_MS, *SEPTEMBER)
+    reply = await roll(desk, known, DUE_MS, *SEPTEMBER, lacking=lacking)
     assert reply[4] == f"open_period {START_MS} acme - {NEXT_MS} 0 {A} 0 0 0 30 0"
     assert await days(desk) == {"close:2096-09-30"}
     assert (await words(desk))[3:6] == ["2096-10-01", "2096-09-30", "2096-10-01"]
+
+
+LATER = {"opened": "2096-12-01", "ended": "2096-11-30"}
+
+
+async def test_what_the_ledger_lacks_is_done_though_a_later_day_was_done_by_hand(desk: Desk) -> None:
+    await install(desk, terms(**LATER), 100, 10)
+    reply = await roll(desk, terms(**LATER), DUE_MS, *SEPTEMBER, lacking=" close:2096-09-30 open:2096-10-01 ")
+    closed = f"close_period {START_MS} acme - {DUE_MS} 0 {A} -60 0 60 40 10"
+    opened = f"open_period {START_MS} acme - {NEXT_MS} 0 {A} 40 0 0 80 10"
+    assert reply[2:6:2] == [closed, opened]
+    assert (await words(desk))[1:6] == [str(DUE_MS), "60", "2096-12-01", "2096-11-30", "2096-10-01"]
+    assert await days(desk) == {"close:2096-09-30", "open:2096-10-01"}
+    assert await open_(desk, "2096-10-01") == ["REPLAYED", "-1", "1-1", opened]
+
+
+@pytest.mark.parametrize(
+    "lacking", [" ", " close:2096-09-3 open:2096-10-0 ", " open:2096-09-30 close:2096-10-01 "]
+)
+async def test_what_the_ledger_has_is_not_done_again(desk: Desk, lacking: str) -> None:
+    await install(desk, terms(**LATER))
+    reply = await roll(desk, terms(**LATER), DUE_MS, *SEPTEMBER, lacking=lacking)
+    assert reply[2:] == [f"open_period {START_MS} acme - {NEXT_MS} 0 {A} 0 0 0 100 0", "opened", "1-0", "1"]
+    assert await days(desk) == set()
+
+
+async def test_what_the_ledger_has_not_heard_of_is_not_done_again(desk: Desk) -> None:
+    known = terms(**LATER)
+    await install(desk, known.replace(str(DUE_MS), "0"))
+    told = f"{desk.now}:{desk.now}"
+    first = [await close(desk, "2096-09-30", told), await open_(desk, "2096-10-01", 7, told)]
+    assert [reply[0] for reply in first] == ["DONE", "DONE"]
+    # The words of the account as they are but for the boundary, which is set here alone.
+    known = " ".join([str(DUE_MS), *(await words(desk))[1:]])
+    await desk.link.call("HSET", desk.account_key(A), "period", known)
+    reply = await roll(desk, known, DUE_MS, *SEPTEMBER, lacking=" close:2096-09-30 open:2096-10-01 ")
+    assert [head.split(" ")[7] for head in reply[2:-2:2]] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("clock_ms", "asked_ms", "done"),
+    [(0, 10_000, True), (0, 10_001, False), (10_000, 0, True), (10_001, 0, False), (-10_001, 0, False)],
+)
+async def test_what_the_ledger_said_long_ago_counts_nothing(
+    desk: Desk, clock_ms: int, asked_ms: int, done: bool
+) -> None:
+    await install(desk, terms())
+    reply = await roll(desk, terms(), DUE_MS, *SEPTEMBER, clock_ms=clock_ms, asked_ms=asked_ms)
+    assert (len(reply) > 2) == done
 
 
 async def test_a_closing_by_hand_after_the_boundary_stays_the_last_moment(desk: Desk) -> None:

@@ -118,11 +118,11 @@ async def _in_periods(desk: Desk) -> dict[str, Reply]:
         "close_period": await desk.change("close_period", "", "k11", "", B, "2096-09-30", "", "{}"),
     }
     desk.now = second_ms
-    due, _, _, path, words = await desk.balance(B)
+    due, _, ticket, path, words = await desk.balance(B)
     assert (due, path) == ("DUE", f"acme:{B}")
     first = (first_ms, "-", "2096-10-03", "", "{}")
     second = (second_ms, "2096-10-03", "2096-10-04", "{}", "{}")
-    told = (desk.ns, B, words, next_ms, *first, *second)
+    told = (desk.ns, B, words, next_ms, ticket, " ", *first, *second)
     replies["roll_period"] = await desk.run("roll_period", [desk.keys.due], desk.now, *told)
     return replies
 

@@ -191,6 +191,48 @@ async def test_a_schedule_of_years_is_made_up_for_in_several_calls(timed: Stand,
     assert len(await story(timed)) == 1 + 2 * 183
 
 
+async def test_a_day_of_the_future_done_by_hand_leaves_out_none_before_it(timed: Stand, clock: Clock) -> None:
+    clock.now_ms = day_ms(2096, 2, 1)
+    await timed.decider.open_period(call(), ACCOUNT, date(2096, 4, 30), 7)
+    await timed.decider.close_period(call(), ACCOUNT, date(2096, 3, 30))  # 107, of which 97 lapse
+    await timed.decider.close_period(call(), ACCOUNT, date(2096, 2, 28))  # before its time, too
+    clock.now_ms = day_ms(2096, 5, 31)
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
+    assert [(verb, amount, next(iter(day.values()))) for verb, amount, day in await story(timed)] == [
+        ("open_period", 100, "2096-01-31"),
+        ("open_period", 7, "2096-04-30"),
+        ("close_period", -97, "2096-03-30"),
+        ("close_period", 0, "2096-02-28"),
+        ("open_period", 100, "2096-02-29"),
+        ("open_period", 100, "2096-03-31"),
+        ("close_period", -200, "2096-04-29"),
+        ("open_period", 0, "2096-04-30"),
+        ("close_period", 0, "2096-05-30"),
+        ("open_period", 100, "2096-05-31"),
+    ]
+
+
+async def test_a_schedule_of_longer_periods_begins_with_the_one_of_this_moment(
+    timed: Stand, clock: Clock
+) -> None:
+    clock.now_ms = day_ms(2096, 1, 31)
+    await timed.decider.set_period(call(), ACCOUNT, terms(every="day"))
+    await timed.decider.standing("acme", ACCOUNT)
+    clock.now_ms = day_ms(2096, 2, 3)
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
+    await timed.post()
+    monthly = PeriodTerms(date(2096, 2, 2), 1000, 10, "month", ZONE, day_ms(2096, 2, 2))
+    weekly = PeriodTerms(date(2096, 1, 29), 1000, 10, "week", ZONE, day_ms(2096, 1, 29))
+    await timed.decider.set_period(call(), ACCOUNT, monthly)  # of a day that was opened already
+    assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (110, 0)
+    for _ in range(2):  # there and back again
+        await timed.decider.set_period(call(), ACCOUNT, weekly)
+        assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (1110, 0)
+        await timed.decider.set_period(call(), ACCOUNT, monthly)
+        assert (await timed.decider.standing("acme", ACCOUNT))[:2] == (1110, 0)
+    await timed.post()
+
+
 async def test_a_time_zone_that_this_machine_does_not_know_stops_its_account_alone(
     timed: Stand, clock: Clock
 ) -> None:

@@ -64,7 +64,14 @@ class Walker:
         self.link = self.server.link()
         self.fence = FakeFence(self.link, scripts, [self.shard])
         loader = Loader(self.link, scripts, self.ledger, absent_ttl_ms=HOUR_MS, settled_ms=HOUR_MS)
-        calls = self.calls = Calls(self.link, scripts, self.fence, loader, lambda: self.model.clock_ms)
+        calls = self.calls = Calls(
+            self.link,
+            scripts,
+            self.fence,
+            loader,
+            lambda: self.model.clock_ms,
+            first_period=self.ledger.first_period,
+        )
         self.decider = RedisDecider(
             calls, FirstAnswers(self.ledger, HOUR_MS / 1000), seen_ms=HOUR_MS, late_commit=self.late_commit
         )
