@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from gateway.api.offers import PlainProtocol
 from gateway.api.problems import refused
 from gateway.errors import MeterValidationError
 
@@ -18,7 +19,7 @@ OVERHEAD_MAX_BYTES = 65_536
 ARRIVAL_S = 60.0
 
 
-class BoundedArrival(HttpToolsProtocol):
+class BoundedArrival(PlainProtocol):
     """One connection whose requests must arrive soon, and with little that is not their body.
 
     From the piece on that follows the one in which a request begins, at most ``OVERHEAD_MAX_BYTES`` may come
