@@ -64,6 +64,7 @@ class Held:
 
     def _begun(self, answer: Reserved) -> None:
         self.answer = answer
+        self.committed = self._actual = None  # a block may be run again
         self.granted = answer["granted"]
         self.reservation_id = answer["reservation_id"]
         legs = answer.get("legs", ())
@@ -96,6 +97,7 @@ class HeldBlock(Held):
     def __enter__(self) -> Self:
         self._begun(self._reserve())
         if self.granted:
+            self._over.clear()
             self._renewing = threading.Thread(target=self._renew, name="quotagate-hold", daemon=True)
             self._renewing.start()
         return self
