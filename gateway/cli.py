@@ -76,6 +76,8 @@ def main() -> None:
     except (SettingsError, MeterError, ServersError) as error:
         _give_up(str(error))
     except OSError as error:
+        if isinstance(error, PermissionError) and error.filename is not None:
+            _give_up(f"{error.filename}: {error.strerror}; does it belong to another user?")
         if error.errno != errno.ENOSPC:
             raise
         _give_up_full(error)
