@@ -82,7 +82,7 @@ def test_a_demo_of_no_trace_starts_nothing() -> None:
     done = quotagate("demo", __file__)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("the replay stopped: ")
-    assert "the columns must be TIMESTAMP" in done.stderr
+    assert "the columns TIMESTAMP,ContextTokens,GeneratedTokens are needed" in done.stderr
     assert "starting" not in done.stderr
 
 
