@@ -1,7 +1,8 @@
-"""Chance for the ids of holds: the second in which one was made, then what nobody can foresee.
+"""Chance for the ids of holds: the moment in which one was made, then what nobody can foresee.
 
-Ids of one time stand next to each other in the ledger's indexes, where ids of pure chance would touch a page
-each. Chance is drawn from the operating system in stock: asking it each time costs 2 µs.
+Ids stand in the ledger's indexes in the order in which they were made, so that each is entered beside the
+last; ids of pure chance would touch a page each. Chance is drawn from the operating system in stock: asking
+it each time costs 2 µs.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ import os
 import secrets
 import time
 
-_BYTES = 8
+_MOMENTS_PER_S = 4096
+_CHANCE_DIGITS = 13  # 52 bits; with the 11 of the moment they are 24, as the id of a hold has
 _STOCK = 256
 
 _stock: list[str] = []
 
 
 def nonce_hex() -> str:
-    """Give 24 hexadecimal digits that never come twice: 8 of Unix time in seconds, 16 of chance."""
+    """Give 24 hexadecimal digits that never come twice: 11 of time, 4096 to the second, and 13 of chance."""
     try:
         chance = _stock.pop()
     except IndexError:
-        digits = secrets.token_hex(_BYTES * _STOCK)
-        chance = digits[: 2 * _BYTES]
-        _stock.extend(digits[i : i + 2 * _BYTES] for i in range(2 * _BYTES, len(digits), 2 * _BYTES))
-    return f"{int(time.time()):08x}{chance}"
+        digits = secrets.token_hex(_CHANCE_DIGITS * _STOCK // 2)
+        chances = [digits[i : i + _CHANCE_DIGITS] for i in range(0, len(digits), _CHANCE_DIGITS)]
+        chance = chances.pop()
+        _stock.extend(chances)
+    return f"{int(time.time() * _MOMENTS_PER_S):011x}{chance}"
 
 
 # A child would draw the same stock as its parent.

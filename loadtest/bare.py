@@ -162,7 +162,7 @@ class Bare:
         if last:
             seq = int(last[0][0].partition(b"-")[2])
             names = (self._keys.meta, self._keys.journal)
-            self._redis.evalsha(self._scripts["posted"].sha, 2, *names, _EPOCH, "", seq, 60_000)
+            self._redis.evalsha(self._scripts["posted"].sha, 2, *names, _EPOCH, "", seq, 60_000, 1, 0)
 
     def _used(self) -> int:
         return int(self._redis.info("memory")["used_memory"])

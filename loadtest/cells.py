@@ -58,4 +58,5 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
     for label in LEVELS:
         yield Cell(METER, DURABLE, sizes.accounts, sizes.durable_clients, durability=label)
     for legs, limits in PARTS_OF:
-        yield Cell(METER, PARTS, sizes.accounts, sizes.durable_clients, legs=legs, limits=limits)
+        for who in (METER, HTTP):
+            yield Cell(who, PARTS, sizes.accounts, sizes.durable_clients, legs=legs, limits=limits)

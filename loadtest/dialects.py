@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, cycle
 
 import hiredis
@@ -51,19 +52,25 @@ class Http:
         return 1, 0 if good else 1
 
 
+def shared_legs(legs: int) -> list[dict[str, str]]:
+    """Give the legs beside the first, which all calls have in common."""
+    return [{"user_id": f"shared-{number}"} for number in range(1, legs)]
+
+
 def http_requests(
-    host: str, namespace: str, accounts: int, *, keyed: bool, first: int
+    host: str, namespace: str, accounts: int, *, keyed: bool, first: int, legs: int = 1
 ) -> Callable[[], bytes]:
     """Give a function that gives the next POST /v1/reservations, over the accounts in turn from ``first``."""
-    texts = [_http_request(host, namespace, user) for user in users(accounts)]
+    texts = [_http_request(host, namespace, user, shared_legs(legs)) for user in users(accounts)]
     turns = cycle(texts[first % accounts :] + texts[: first % accounts])
     if not keyed:
         return lambda: next(turns).replace(b"%KEY%", b"")
     return lambda: next(turns).replace(b"%KEY%", b"Idempotency-Key: load-%d\r\n" % next(_numbers))
 
 
-def _http_request(host: str, namespace: str, user: str) -> bytes:
-    body = f'{{"user_id":"{user}","event_type":"{EVENT}","amount":1,"unit":"{UNIT}"}}'
+def _http_request(host: str, namespace: str, user: str, also: Sequence[Mapping[str, str]]) -> bytes:
+    asked: dict[str, object] = {"user_id": user, "event_type": EVENT, "amount": 1, "unit": UNIT}
+    body = json.dumps(asked | {"also": also} if also else asked, separators=(",", ":"))
     return (
         f"POST /v1/reservations HTTP/1.1\r\nHost: {host}\r\nX-Namespace: {namespace}\r\n"
         f"Content-Type: application/json\r\n%KEY%Content-Length: {len(body)}\r\n\r\n{body}"

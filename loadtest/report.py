@@ -154,12 +154,15 @@ def _durability(summary: Summary) -> _Section:
 
 
 def _parts(summary: Summary) -> _Section:
-    title = "A reserve through the Meter by legs and by limits of the first, closed loop; latency in ms"
-    section = _section(title, "legs", "limits", "on", "clients", "per second", "of one leg", "p50", "p99")
+    title = "A reserve by legs and by limits of the first, closed loop; latency in ms"
+    section = _section(
+        title, "who", "legs", "limits", "on", "clients", "per second", "of one leg", "p50", "p99"
+    )
     for row in summary.rows:
         if row.verb == PARTS:
             share = summary.ratio(row.cell, row.cell._replace(legs=1, limits=0))
             section.table.add_row(
+                row.subject,
                 str(row.legs),
                 str(row.limits),
                 _accounts(row),

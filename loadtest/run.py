@@ -153,8 +153,9 @@ def _load_meter(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
     return scene.workers["meter"].do(verb=_VERBS[cell.verb], durability=level, legs=cell.legs, **job)
 
 
-def _load_http(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:
-    return scene.workers["raw"].do(dialect="http", url=scene.gateway_url, proof='"granted":true', **job)
+def _load_http(scene: Scene, cell: Cell, job: dict[str, Any]) -> Any:
+    asked = {"url": scene.gateway_url, "proof": '"granted":true', "legs": cell.legs}
+    return scene.workers["raw"].do(dialect="http", **asked, **job)
 
 
 def _load_echo(scene: Scene, _cell: Cell, job: dict[str, Any]) -> Any:

@@ -41,10 +41,13 @@ def verdicts(summary: Summary) -> list[Verdict]:
             at_most(f"microseconds of {row.server} for a full reserve", SCRIPT_US, row.quiet_us)
             for row in summary.scripts
         ),
-        at_least(
-            f"a reserve of {PARTS_LEGS} legs and {PARTS_LIMITS} limits, as a share of one leg without",
-            PARTS_SHARE,
-            _parts_share(summary),
+        *(
+            at_least(
+                f"{who}, {PARTS_LEGS} legs and {PARTS_LIMITS} limits, as a share of one leg without",
+                PARTS_SHARE,
+                _parts_share(summary, subject),
+            )
+            for subject, who in ((HTTP, "HTTP"), (METER, "Meter in process"))
         ),
         at_most("answers other than what was asked for", 0, sum(row.faults for row in summary.rows)),
     ]
@@ -65,9 +68,10 @@ def all_kept(found: list[Verdict]) -> bool:
     return all(verdict.kept for verdict in found)
 
 
-def _parts_share(summary: Summary) -> float | None:
+def _parts_share(summary: Summary, subject: str) -> float | None:
     for row in summary.rows:
-        if row.verb == PARTS and (row.legs, row.limits) == (PARTS_LEGS, PARTS_LIMITS):
+        parts = (row.subject, row.verb, row.legs, row.limits)
+        if parts == (subject, PARTS, PARTS_LEGS, PARTS_LIMITS):
             return summary.ratio(row.cell, row.cell._replace(legs=1, limits=0))
     return None
 

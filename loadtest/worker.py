@@ -23,7 +23,7 @@ from gateway.meter import Meter
 from gateway.settings import Settings
 from loadtest import sockets, tasks
 from loadtest.bare import epoch_of
-from loadtest.dialects import EVENT, UNIT, Http, Script, http_requests, reserve_calls, users
+from loadtest.dialects import EVENT, UNIT, Http, Script, http_requests, reserve_calls, shared_legs, users
 from loadtest.peers import limits_checks, postgres_pairs
 from loadtest.tally import Figures, Window
 
@@ -49,7 +49,10 @@ def _http(job: Job, clients: int) -> list[sockets.Connection]:
     host = urlsplit(job["url"]).netloc
     connections = []
     for first in range(clients):
-        requests = http_requests(host, job["namespace"], job["accounts"], keyed=job["keyed"], first=first)
+        legs = job.get("legs", 1)
+        requests = http_requests(
+            host, job["namespace"], job["accounts"], keyed=job["keyed"], first=first, legs=legs
+        )
         dialect = Http(requests, job["proof"].encode())
         connections.append(sockets.Connection(sockets.address_of(job["url"]), dialect))
     return connections
@@ -84,11 +87,6 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
             return await tasks.load(act, msgspec.convert(job["window"], Window), job["seed"])
 
         yield perform
-
-
-def shared_legs(legs: int) -> list[dict[str, str]]:
-    """Give the legs beside the first, which all calls have in common."""
-    return [{"user_id": f"shared-{number}"} for number in range(1, legs)]
 
 
 async def _limit(made: Meter, name: str, number: int) -> None:

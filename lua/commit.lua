@@ -44,7 +44,7 @@ end
 --@count
 --@write
 call('HSET', KEYS[4], 'status', 'committed', 'settled_ms', now_text, 'late', late and '1' or '0',
-  'consumed', consumed, 'seq', string.match(id, '%d+$'))
+  'consumed', consumed)
 -- The posting of its expiry let the hold fade; what must be posted now must not fade before.
 if late then call('PERSIST', KEYS[4]) end
 for _, leg in ipairs(hold.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, hold.id) end

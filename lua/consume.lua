@@ -18,7 +18,7 @@ if ARGV[8] == '1' and amount > account.balance - account.reserved then
   short = {{leg = 1, account = account, needed = amount}}
 end
 local spends, requests, making, checked = limited and {}, 1, nil, ARGV[8] == '1'
-if limited then spends[1] = {leg = 1, account = account, amount = amount} end
+if account.limits then spends[1] = {leg = 1, account = account, amount = amount} end
 --@flow
 --@spend
 --@deny

@@ -29,7 +29,8 @@ for i, leg in ipairs(hold.legs) do
 end
 local spends, requests, making, checked = limited and {}, 0, nil, true
 for i = 1, limited and #hold.legs or 0 do
-  spends[i] = {leg = i, account = hold.legs[i].account, amount = tonumber(ARGV[8 + i])}
+  account = hold.legs[i].account
+  if account.limits then spends[#spends + 1] = {leg = i, account = account, amount = tonumber(ARGV[8 + i])} end
 end
 --@flow
 --@spend

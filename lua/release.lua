@@ -31,6 +31,6 @@ if not answer then
 end
 --@count
 --@write
-call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
+call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text)
 for _, leg in ipairs(hold.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, hold.id) end
 --@remember

@@ -17,7 +17,8 @@ local body, base = ARGV[8], 8
 --@fit
 local spends, requests, making, checked = limited and {}, 1, 1, true
 for i = 1, limited and legs or 0 do
-  spends[i] = {leg = i, account = touched[i], amount = tonumber(ARGV[base + 2 * i])}
+  account = touched[i]
+  if account.limits then spends[#spends + 1] = {leg = i, account = account, amount = tonumber(ARGV[base + 2 * i])} end
 end
 --@flow
 --@spend

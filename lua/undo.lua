@@ -82,8 +82,7 @@ end
 --@write
 if step == 'extend' then call('HSET', KEYS[4], 'terms', terms) end
 if step == 'release' then
-  call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text, 'late', late and '1' or '0',
-    'seq', string.match(id, '%d+$'))
+  call('HSET', KEYS[4], 'status', 'released', 'settled_ms', now_text, 'late', late and '1' or '0')
   -- As in commit: what must be posted now must not fade with the expiry.
   if late then call('PERSIST', KEYS[4]) end
   for _, leg in ipairs(legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, ARGV[6]) end

@@ -18,8 +18,9 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from gateway.domain.entries import Entry, Position
+from gateway.domain.holds import EXPIRED
 from gateway.errors import MeterUnavailableError
-from gateway.seams.shards import Journal, Poster, ShardFaults
+from gateway.seams.shards import Journal, Poster, SettledHolds, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
 from persistence.patience import Pause, Trouble, Troubles, rest, stop_pause, yield_pause
 from persistence.postings import SETTLING
@@ -318,5 +319,11 @@ def _take(waiting: Batches, limit: int) -> Batches:
     return taken
 
 
-def _settled(batch: Iterable[Entry]) -> Sequence[tuple[str, str]]:
-    return [(entry.namespace, entry.hold_id) for entry in batch if entry.verb in SETTLING]
+def _settled(batch: Iterable[Entry]) -> SettledHolds:
+    for_good: list[tuple[str, str]] = []
+    expired: list[tuple[str, str]] = []
+    for entry in batch:
+        if entry.verb in SETTLING:
+            of_its_kind = expired if SETTLING[entry.verb] == EXPIRED else for_good
+            of_its_kind.append((entry.namespace, entry.hold_id))
+    return SettledHolds(for_good, expired)

@@ -64,11 +64,13 @@ def _sound_kind(event_type: str, unit: str) -> bool:
     return not account_errors(None, event_type, unit, None)
 
 
-def sound_account(user_id: object, event_type: str, unit: str, resource: object) -> str | None:
-    """Give at little cost the text of an account of a sound kind; None says nothing."""
-    if type(user_id) is not str or (resource is not None and type(resource) is not str):
+def sound_account(user_id: object, event_type: object, unit: object, resource: object) -> str | None:
+    """Give at little cost the text of an account that is known to be sound; None says nothing."""
+    if type(user_id) is not str or type(event_type) is not str or type(unit) is not str:
         return None
-    if len(user_id) + len(resource or "") > _REMEMBERED_CHARS:
+    if resource is not None and type(resource) is not str:
+        return None
+    if len(user_id) + len(event_type) + len(unit) + len(resource or "") > _REMEMBERED_CHARS:
         return None
     return _sound_account(user_id, event_type, unit, resource)
 

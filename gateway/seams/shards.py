@@ -176,6 +176,21 @@ class ShardStore(Protocol):
         ...
 
 
+class SettledHolds(NamedTuple):
+    """The holds that a run of entries settled: namespace and id of each.
+
+    Attributes:
+        for_good: those that were committed or released: nothing settles them again.
+        expired: those that expired; a late commit may come.
+    """
+
+    for_good: Sequence[tuple[str, str]]
+    expired: Sequence[tuple[str, str]]
+
+
+NO_HOLDS = SettledHolds((), ())
+
+
 class Journal(Protocol):
     """The flusher's side of the stream of each shard, as the store keeps it."""
 
@@ -189,7 +204,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
         """Write the watermark to the shard's meta, let settled holds leave, trim. Safe to repeat."""
         ...
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS, namespace_text
+from gateway.seams.shards import NO_HOLDS, SettledHolds
 from gateway.store.asking import ask
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
@@ -51,16 +52,17 @@ class RedisJournal:
         reply = await ask(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
         return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
-    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
         """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat."""
-        keys = ShardKeys(shard, upto.epoch)
-        names = [f"{keys.hold_prefix}{namespace_text(namespace)}:{hold_id}" for namespace, hold_id in settled]
+        keys, holds = ShardKeys(shard, upto.epoch), (*settled.for_good, *settled.expired)
+        names = [f"{keys.hold_prefix}{namespace_text(namespace)}:{hold_id}" for namespace, hold_id in holds]
         for start in range(0, len(names) or 1, _HOLDS_PER_CALL):
             chunk = names[start : start + _HOLDS_PER_CALL]
             # The watermark moves with the last chunk only: a crash before it repeats them all.
             advance = int(start + _HOLDS_PER_CALL >= len(names))
             names_sent: list[Word] = [2 + len(chunk), keys.meta, keys.journal, *chunk]
-            args = (upto.epoch, "", upto.seq, self._settled_ms, advance)
+            expired = min(len(chunk), max(0, start + len(chunk) - len(settled.for_good)))
+            args = (upto.epoch, "", upto.seq, self._settled_ms, advance, expired)
             await ask(self._writing, "EVALSHA", self._posted, *names_sent, *args)
 
     async def posted_marks(self) -> Mapping[int, Position]:

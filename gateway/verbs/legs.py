@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
-from gateway.domain.amounts import exact_number
+from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, exact_number, scale_of
 from gateway.domain.entries import MAX_LEGS
 from gateway.domain.holds import ALLOW, OVERAGES, Hold, Overage
-from gateway.domain.names import parse_account
+from gateway.domain.names import parse_account, sound_account
 from gateway.verbs.arguments import Arguments
 
 LegWords = Mapping[str, Any]
@@ -18,6 +18,10 @@ Also = Sequence[LegWords] | None
 _ACCOUNT = ("user_id", "event_type", "unit", "resource")
 _LEG = frozenset({*_ACCOUNT, "amount"})
 _TOLD = _LEG | {"leg"}
+# Whole numbers up to here are exact amounts in every unit.
+_PLAIN_MAX = MAX_SCALED // 10**DEFAULT_SCALE
+# The amount of a first leg of which has been said what is wrong with it.
+_WRONG = object()
 
 
 class Asked(NamedTuple):
@@ -37,18 +41,41 @@ def read_legs(
     also: Also,
 ) -> Asked:
     """Read the first leg, whose words are the arguments, and those that are to pay with it."""
-    scale = read.kind(event_type, unit)
-    scaled = read.positive("amount", amount, scale)
-    account = read.account(user_id, event_type, unit, resource)
+    account, scaled, scale = _usual(user_id, event_type, amount, unit, resource) or _checked(
+        read, user_id, event_type, amount, unit, resource
+    )
     asked = Asked(((account, scaled),), (scale,))
     if also is None:
         return asked
-    first = _First(user_id, event_type, unit, resource, amount if scaled > 0 else None)
+    first = _First(user_id, event_type, unit, resource, amount if scaled > 0 else _WRONG)
     return _with(read, asked, first, also)
 
 
+def _usual(
+    user_id: object, event_type: object, amount: object, unit: Any, resource: object
+) -> tuple[str, int, int] | None:
+    """Read a leg of the usual shape at little cost: account, scaled amount and scale. None says nothing."""
+    if type(amount) is not int or not 0 < amount <= _PLAIN_MAX:
+        return None
+    account = sound_account(user_id, event_type, unit, resource)
+    if account is None:
+        return None
+    scale = scale_of(unit)
+    return account, amount * 10**scale if scale else amount, scale
+
+
+def _checked(
+    read: Arguments, user_id: object, event_type: object, amount: object, unit: object, resource: object
+) -> tuple[str, int, int]:
+    """Read any leg, and say all that is wrong with it."""
+    scale = read.kind(event_type, unit)
+    # Without an amount of its own, what is wrong with the first leg's has been said there.
+    scaled = 0 if amount is _WRONG else read.positive("amount", amount, scale)
+    return read.account(user_id, event_type, unit, resource), scaled, scale
+
+
 class _First(NamedTuple):
-    """What the first leg says; ``amount`` is None where that is wrong."""
+    """What the first leg says; ``amount`` is _WRONG where that is wrong."""
 
     user_id: object
     event_type: object
@@ -81,21 +108,20 @@ def _leg(read: Arguments, index: int, first: _First, leg: object) -> tuple[str, 
     if type(leg) is not dict and not isinstance(leg, Mapping):
         read.fail(f"also[{index}]", "VAL_LEG_INVALID_TYPE", "must be an object")
         return "", 0, 0
-    part = Arguments()
+    told = leg.get("amount")
+    amount = first.amount if told is None else told
     event_type, unit = leg.get("event_type", first.event_type), leg.get("unit", first.unit)
-    scale = part.kind(event_type, unit)
-    amount = leg.get("amount")
-    if amount is None:
-        amount = first.amount
-    # Without an amount of its own, what is wrong with the first leg's has been said there.
-    scaled = 0 if amount is None else part.positive("amount", amount, scale)
     user_id, resource = leg.get("user_id", first.user_id), leg.get("resource", first.resource)
-    account = part.account(user_id, event_type, unit, resource)
-    if not leg.keys() <= _LEG:
+    known = leg.keys() <= _LEG
+    usual = _usual(user_id, event_type, amount, unit, resource) if known else None
+    if usual is not None:
+        return usual
+    part = Arguments()
+    found = _checked(part, user_id, event_type, amount, unit, resource)
+    if not known:
         _refuse_unknown(part, leg, _LEG)
-    if part.faults:
-        read.take(f"also[{index}]", part)
-    return account, scaled, scale
+    read.take(f"also[{index}]", part)
+    return found
 
 
 def read_overage(read: Arguments, value: object) -> Overage:

@@ -77,7 +77,7 @@ def _of_leg(leg: int, said: AccountLimit) -> LegLimit:
 
 def _limit(state: LimitState, unit: str, now_ms: int, open_holds: int) -> AccountLimit:
     limit, of_holds = state.limit, state.limit.per == CONCURRENCY
-    used = open_holds if of_holds else state.used_at(now_ms)
+    used, free_ms = (open_holds, 0) if of_holds else state.standing(now_ms)
     scale = scale_of(unit) if limit.per == AMOUNT else 0
     return {
         "name": limit.name,
@@ -87,7 +87,7 @@ def _limit(state: LimitState, unit: str, now_ms: int, open_holds: int) -> Accoun
         "shadow": limit.shadow,
         "used": to_decimal(used, scale),
         "remaining": to_decimal(max(limit.limit - used, 0), scale),
-        "reset_after": None if of_holds else state.free_in_ms(now_ms) / 1000,
+        "reset_after": None if of_holds else free_ms / 1000,
         "shadow_refusals": state.shadowed,
     }
 

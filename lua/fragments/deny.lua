@@ -25,7 +25,7 @@ if short and not answer then
         for j = 1, expires_ms and 2 or 1 do
           local has, since_ms = j == 1 and owner.balance - owner.reserved or most, j == 1 and now or expires_ms
           local carried = closes and limit and math.min(has, limit) or has
-          local openings = math.max(math.floor((needed - carried - 1) / given) + 1, 1)
+          local openings = math.max(floor((needed - carried - 1) / given) + 1, 1)
           -- Of several openings only the first has a time that is known here; those after it come no sooner than so.
           if openings == 1 or not limit or needed <= limit + given then
             local days = ({month = 28, week = 7, day = 1})[every] or tonumber(string.match(every, '^%d+'))

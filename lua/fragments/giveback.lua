@@ -18,11 +18,11 @@ if limited and not answer then
         counted = true
         level, at, rest = flow(limit, window, tonumber(level), tonumber(at), tonumber(rest), now)
         local ticks = math.max(math.ceil((now - created) / tick), 0)
-        local whole, over, part = math.floor(ticks / span), limit % span, ticks % span
+        local whole, over, part = floor(ticks / span), limit % span, ticks % span
         if back < 0 then
           level = math.min(level - back, MAX_AMOUNT)
         else
-          back = back - limit * whole - (limit - over) / span * part - math.floor(over * part / span)
+          back = back - limit * whole - (limit - over) / span * part - floor(over * part / span)
           if back > 0 then level, rest = level - back, rest - over * part % span end
           if rest < 0 then level, rest = level + 1, rest + span end
           if level <= 0 then level, at, rest = 0, now, 0 end

@@ -1,4 +1,4 @@
--- Decides what the limits of the accounts say to `spends`, a list of leg, account and amount, each of `requests`
+-- Decides what limits say to `spends`, a list of leg, account (one that has limits) and amount, each of `requests`
 -- requests; `making` says whether a hold is made. What an enforced limit has no room for is added to `short`; a shadow
 -- limit counts what it would refuse, and lets it pass uncounted. Unless `checked`, all is counted and nothing refused.
 -- GIVES: counts (list of leg, account and its limits after), uncounted (the shadow limits that this passes by)
@@ -7,11 +7,10 @@ local LONGEST_MS = 10000000000000
 local counts, lacks, uncounted, worst = limited and {}, limited and {}, '', nil
 for i = 1, limited and not answer and #spends or 0 do
   local leg, account, own, counted = spends[i].leg, spends[i].account, {}, false
-  for name, per, limit_text, window_text, mode, since, level, at, rest, shadowed
-    in string.gmatch(account.limits or '', LIMIT) do
+  for terms, per, limit_text, window_text, mode, level, at, rest, shadowed in string.gmatch(account.limits, USED) do
     local limit, window, full, lack = tonumber(limit_text), tonumber(window_text), false, nil
     local needed = per == 'a' and spends[i].amount or per == 'r' and requests or per == 'c' and making or 0
-    level, at, rest, shadowed = tonumber(level), tonumber(at), tonumber(rest), tonumber(shadowed)
+    level, at, rest = tonumber(level), tonumber(at), tonumber(rest)
     if needed > 0 and per == 'c' then
       level, at = call('ZCOUNT', prefix .. 'holds:' .. account.path, text(now + 1), '+inf'), now
       full = checked and level >= limit
@@ -20,10 +19,11 @@ for i = 1, limited and not answer and #spends or 0 do
       full = checked and level + needed > limit
     end
     counted = counted or needed > 0
-    if mode == 'w' then mode = 's' end
-    if full and mode == 's' then
-      mode, shadowed = 'w', shadowed + 1
-      uncounted = uncounted .. ' ' .. text(leg) .. '=' .. name .. ' '
+    local met = mode ~= 'e' and (full and 'w' or 's') or 'e'
+    if met ~= mode then terms = string.gsub(terms, ',' .. mode .. ',', ',' .. met .. ',') end
+    if met == 'w' then
+      shadowed = text(shadowed + 1)
+      uncounted = uncounted .. ' ' .. text(leg) .. '=' .. string.match(terms, '^[^,]+') .. ' '
     elseif full then
       local helps_ms
       if per == 'c' then
@@ -33,7 +33,7 @@ for i = 1, limited and not answer and #spends or 0 do
       elseif needed <= limit then
         -- A double says when to a tick or two; `flow` says it exactly.
         local tick, span = spans(window)
-        local ticks = math.max(math.floor((level + needed - limit) / limit * span - rest / limit) - 2, 0)
+        local ticks = math.max(floor((level + needed - limit) / limit * span - rest / limit) - 2, 0)
         while ticks * tick < LONGEST_MS and not helps_ms do
           ticks = ticks + 1
           local then_ms = at + ticks * tick
@@ -49,8 +49,8 @@ for i = 1, limited and not answer and #spends or 0 do
     elseif per ~= 'c' then
       level = math.min(level + needed, MAX_AMOUNT)
     end
-    own[#own + 1] = name .. ',' .. per .. ',' .. limit_text .. ',' .. window_text .. ',' .. mode .. ',' .. since .. ','
-      .. text(level) .. ',' .. text(at) .. ',' .. text(rest) .. ',' .. text(shadowed)
+    own[#own + 1] = terms .. ',' .. text(level) .. ',' .. (at == now and now_text or text(at)) .. ',' .. text(rest) .. ','
+      .. shadowed
     if lack then lack.limit = own[#own] end
   end
   if counted then counts[#counts + 1] = {leg = leg, account = account, limits = table.concat(own, ';')} end

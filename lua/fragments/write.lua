@@ -11,7 +11,7 @@ for i = 1, #expiries do
   local expiry = expiries[i]
   id = call('XADD', KEYS[2], ARGV[1] .. '-*', 'head', expiry.head)
   tail[#tail + 1] = expiry.head
-  call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text, 'seq', string.match(id, '%d+$'))
+  call('HSET', expiry.key, 'status', 'expired', 'settled_ms', now_text)
   for _, leg in ipairs(expiry.legs) do call('ZREM', prefix .. 'holds:' .. leg.account.path, expiry.id) end
   beside_id = id
   for j = 1, expiry.lapses and #expiry.lapses or 0 do

@@ -115,17 +115,19 @@ def test_what_is_known_to_be_sound_at_little_cost() -> None:
     ] * 5
     assert sound_account("alice", "e", "t", None) == account_text("alice", "e", "t", None)
     assert sound_account("alice", "e", "t", "r") == account_text("alice", "e", "t", "r")
-    assert sound_account("a" * 200, "e", "t", "r" * 200) == account_text("a" * 200, "e", "t", "r" * 200)
+    assert sound_account("a" * 199, "e", "t", "r" * 199) == account_text("a" * 199, "e", "t", "r" * 199)
     unsure = [
         (None, None),
         (5, None),
         ("a", 5),
-        ("a" * 201, "r" * 200),
-        ("a" * 401, None),
+        ("a" * 200, "r" * 199),
+        ("a" * 399, None),
         ("", None),
         ("a", " r"),
     ]
     assert [sound_account(user_id, "e", "t", resource) for user_id, resource in unsure] == [None] * 7
+    kinds = [(5, "t"), ("e", 5), ("", "t"), ("e", "t "), ("e" * 257, "t"), ("e", "t" * 65)]
+    assert [sound_account("alice", *kind, None) for kind in kinds] == [None] * 6
 
 
 @pytest.mark.parametrize("length", [399, 400, 401, 5000])

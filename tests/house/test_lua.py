@@ -22,6 +22,7 @@ from gateway.errors import MeterValidationError
 from gateway.protocols import Call
 from gateway.seams.periods import PeriodTerms
 from gateway.seams.reconcile import Repair
+from gateway.seams.shards import SettledHolds
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -293,7 +294,7 @@ async def recorded() -> dict[str, list[tuple[int, int, Any]]]:
         assert await undoer.undo(duplicate) is None
     await link.call("DEL", f"qg1:{{{shard:03d}}}:1:hold:acme:bk")
     await decider.look("acme", "bk")
-    await journal.posted(shard, Position(1, 3), [("acme", "bk"), ("acme", "ck")])
+    await journal.posted(shard, Position(1, 3), SettledHolds([("acme", "bk")], [("acme", "ck")]))
     for path in ((), ("acme:x:y:z:",)):
         await calls.run("leave", shard, "", "", ("1", "3", "0", *path), repeatable=True)
     await Inspector(calls).view(shard, Position(1, 3), [("acme", one), ("acme", "x:y:z:")], [("acme", "bk")])

@@ -34,7 +34,7 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
     servers = {provider.name for provider in redis_providers()}
     assert {row["server"] for row in run["scripts"]} == set(run["memory"]) == servers
     assert all(us > 0 for us in run["layers_us"].values())
-    assert len(kept["verdicts"]) == 4 + len(servers)
+    assert len(kept["verdicts"]) == 5 + len(servers)
     for title in (
         "Reserves per second",
         "Latency of a reserve",

@@ -246,8 +246,10 @@ class _Silent:
 
 
 def test_ids_of_holds_begin_with_their_time_and_never_come_twice() -> None:
-    before = int(time.time())
+    before = time.time()
     found = [nonce_hex() for _ in range(2000)]
     assert all(hold_scales(hold_id_of((0,), nonce)) == (0,) for nonce in found)
-    assert before <= int(found[0][:8], 16) <= int(found[-1][:8], 16) <= int(time.time())
-    assert len({nonce[8:] for nonce in found}) == 2000
+    moments = [int(nonce[:11], 16) for nonce in found]
+    assert moments == sorted(moments)
+    assert int(before * 4096) <= moments[0] <= moments[-1] <= time.time() * 4096
+    assert len({nonce[11:] for nonce in found}) == 2000

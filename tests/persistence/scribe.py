@@ -9,6 +9,7 @@ from typing import Any
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
 from gateway.seams.periods import PeriodTerms
+from gateway.seams.shards import NO_HOLDS, SettledHolds
 from gateway.store.period_calls import terms_body
 from persistence.ledger import Ledger
 
@@ -196,9 +197,9 @@ class FakeJournal:
             found = self._after(after, limit)
         return found
 
-    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
         await asyncio.sleep(0)
-        self.left.extend(settled)
+        self.left.extend((*settled.for_good, *settled.expired))
         self.notes.append((shard, upto))
         self.marks[shard] = max(self.marks[shard], upto)
         scribe = self.scribes[shard]

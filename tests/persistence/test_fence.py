@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.entries import SEQ_FULL, Entry, LegState, Position
 from gateway.errors import MeterUnavailableError
-from gateway.seams.shards import ServerState, ShardRow, ShardState
+from gateway.seams.shards import NO_HOLDS, ServerState, SettledHolds, ShardRow, ShardState
 from persistence.errors import EntryRefusedError, JournalError, JournalGapError
 from persistence.fence import LedgerFence
 
@@ -103,7 +103,7 @@ class World:
         }
         return {shard: entries for shard, entries in found.items() if entries}
 
-    async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
         raise AssertionError("the fence notes nothing as posted")
 
     async def posted_marks(self) -> Mapping[int, Position]:

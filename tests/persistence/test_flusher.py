@@ -12,7 +12,7 @@ from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
-from gateway.seams.shards import Poster, ShardRow, StoppedShard
+from gateway.seams.shards import NO_HOLDS, Poster, SettledHolds, ShardRow, StoppedShard
 from persistence.database import Database
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger
@@ -231,7 +231,7 @@ async def test_another_flusher_at_work_while_this_one_starts_is_no_loss(ledger: 
             rows = await super().shard_rows()
             if entries := scribe.entries:
                 await self.ledger.post({scribe.shard: entries})
-                await journal.posted(scribe.shard, entries[-1].position, [])
+                await journal.posted(scribe.shard, entries[-1].position)
             return rows
 
     flusher = quick(journal, Late(ledger))
@@ -251,7 +251,7 @@ async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, a
     class Dying(FakeJournal):
         dead = False
 
-        async def posted(self, shard: int, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+        async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
             if not self.dead:
                 self.dead = True
                 raise ConnectionAbortedError

@@ -163,10 +163,10 @@ async def test_what_is_not_wanted_is_not_read(large: Database) -> None:
     for settled in ("committed", "released"):
         plan = await plan_of(large, statement("holds_page"), HOLDS | {"overdue": [], "settled": [settled]})
         assert "open_holds_by_time" not in plan, plan
-        assert "open_holds_of_namespace_by_expiry" not in plan, plan
+        assert "open_holds_by_expiry" not in plan, plan
     values = {"now": START_NOW, "overdue": [True], "settled": ["expired"]}
     plan = await plan_of(large, statement("holds_page"), HOLDS | values)
-    assert "open_holds_of_namespace_by_expiry" in plan, plan
+    assert "open_holds_by_expiry" in plan, plan
     assert "open_holds_by_time" not in plan, plan
     plan = await plan_of(large, statement("user_holds_page"), HOLDS | USER | EVERY)
     assert "settled_holds_other_legs_by_user" in plan, plan

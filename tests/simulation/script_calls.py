@@ -153,7 +153,8 @@ def _recall(caller: Caller, chance: Random) -> tuple[str, list[str]]:
 
 
 def _posted(caller: Caller, chance: Random) -> tuple[str, list[str]]:
-    return caller.hold(), [str(chance.randint(-1, 40)), "60000", chance.choice(("0", "1", "1"))]
+    settled = [str(chance.randint(-1, 40)), "60000", chance.choice(("0", "1", "1"))]
+    return caller.hold(), [*settled, chance.choice(("0", "1"))]
 
 
 _VERBS = {

@@ -193,10 +193,17 @@ class Desk:
         return await self.run("recall", [self.keys.due, self.hold_key(hold_id)], *sent)
 
     async def posted(
-        self, seq: int, *hold_ids: str, keep_ms: int = 60_000, advance: int = 1, epoch: Word | None = None
+        self,
+        seq: int,
+        *hold_ids: str,
+        keep_ms: int = 60_000,
+        advance: int = 1,
+        expired: int = 0,
+        epoch: Word | None = None,
     ) -> Reply:
+        """Post; so many of the last holds expired."""
         names = [self.hold_key(hold_id) for hold_id in hold_ids]
-        return await self.run("posted", names, "", seq, keep_ms, advance, epoch=epoch)
+        return await self.run("posted", names, "", seq, keep_ms, advance, expired, epoch=epoch)
 
     async def mark(self, epoch: Word | None = None) -> Reply:
         return await self.run("mark", [], self.now, epoch=epoch)

@@ -26,7 +26,7 @@ _TYPES = {
 _FIELDS = {
     "meta": {"epoch", "posted", "last_ms", "schema", "mark", "ledger", "closed", "closing"},
     "acct": {"balance", "reserved", "seq", "next_ms", "absent", "mended", "period", "limits"},
-    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "seq", "uncounted"},
+    "hold": {"terms", "body", "status", "settled_ms", "late", "consumed", "uncounted"},
 }
 _STATUSES = {"committed", "released", "expired", "absent"}
 _DAY = re.compile(r"(?:open|close):[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -147,7 +147,7 @@ async def test_a_hold_committed_late_stays_until_its_commit_is_posted(desk: Desk
         await desk.reserve("h", [(A, 30)])
         desk.now = LATER
         await desk.sweep()
-        await desk.posted(1, "h")
+        await desk.posted(1, "h", expired=1)
     assert read_done(await desk.commit("h", 12), b"").entry.late
     assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
 
@@ -158,7 +158,7 @@ async def test_posting_an_expiry_does_not_let_a_later_commit_fade(desk: Desk) ->
     desk.now = LATER
     await desk.sweep()
     assert read_done(await desk.commit("h", 12), b"").entry.position == (1, 2)
-    await desk.posted(1, "h")
+    await desk.posted(1, "h", expired=1)
     assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
     await desk.posted(2, "h", keep_ms=5000)
     assert 0 < await desk.link.call("PTTL", desk.hold_key("h")) <= 5000
@@ -203,7 +203,7 @@ async def test_posting_lets_settled_holds_fade_and_open_ones_not(desk: Desk) -> 
     await desk.commit("committed", 1)
     await desk.release("released")
     await desk.sweep(at=START_MS + 1000)
-    await desk.posted(6, "open", "committed", "released", "expired", "unknown", keep_ms=5000)
+    await desk.posted(6, "unknown", "committed", "released", "expired", "open", keep_ms=5000, expired=2)
     ttls = {
         h: await desk.link.call("PTTL", desk.hold_key(h))
         for h in ("open", "committed", "released", "expired")

@@ -76,7 +76,7 @@ async def test_a_whole_life_in_cluster_mode(cluster: Pipeline) -> None:
     replies["leave"] = await desk.run("leave", [desk.keys.due], desk.now, 0, -1, 0, f"acme:{A}")
     replies["inspect"] = await desk.run("inspect", [desk.keys.due], desk.now, "1-0", 10, f"acct:acme:{A}")
     replies["mark"] = await desk.mark()
-    replies["posted"] = await desk.posted(3, "h", "g", "late")
+    replies["posted"] = await desk.posted(3, "h", "g", "late", expired=1)
     replies |= await _limited(desk) | await _in_periods(desk)
     assert {verb: reply[0] for verb, reply in replies.items()} == dict.fromkeys(replies, "DONE") | {
         "install": "INSTALLED",

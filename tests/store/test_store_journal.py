@@ -15,7 +15,7 @@ from gateway.domain.decisions import Done
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
-from gateway.seams.shards import ShardState
+from gateway.seams.shards import SettledHolds, ShardState
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import UNREADABLE, RedisJournal
 from gateway.store.pipeline import Link, Word
@@ -125,14 +125,29 @@ async def test_the_watermark_moves_after_every_settled_hold_was_let_go(
         await desk.reserve(name, [(A, 1)])
         await desk.release(name)
     last = Position(1, 1019)
-    settled = [("acme", name) for name in names]
     for _ in range(2):
-        await journal.posted(desk.shard, last, settled)
+        await journal.posted(desk.shard, last, SettledHolds([("acme", name) for name in names], []))
         ttls = await asyncio.gather(*(desk.link.call("PTTL", desk.hold_key(name)) for name in names))
         assert min(ttls) > 0
         assert (await journal.posted_marks())[desk.shard] == last
-    await journal.posted(desk.shard, Position(1, 5), [])
+    await journal.posted(desk.shard, Position(1, 5))
     assert (await journal.posted_marks())[desk.shard] == last
+
+
+async def test_of_many_settled_holds_one_committed_late_stays(desk: Desk, journal: RedisJournal) -> None:
+    await desk.known(A, balance=2000)
+    names = [f"h{number:03}" for number in range(510)]
+    for number, name in enumerate(names):
+        await desk.reserve(name, [(A, 1)], 1000)
+        if number < 504:
+            await desk.release(name)
+    desk.now += 1000
+    await desk.sweep()
+    await desk.commit("h507", 1)
+    holds = [("acme", name) for name in names]
+    await journal.posted(desk.shard, Position(1, 1019), SettledHolds(holds[:504], holds[504:]))
+    ttls = await asyncio.gather(*(desk.link.call("PTTL", desk.hold_key(name)) for name in names))
+    assert [name for name, ttl in zip(names, ttls, strict=True) if ttl < 0] == ["h507"]
 
 
 async def test_posting_in_an_epoch_that_was_left_changes_nothing(desk: Desk, journal: RedisJournal) -> None:
@@ -140,7 +155,7 @@ async def test_posting_in_an_epoch_that_was_left_changes_nothing(desk: Desk, jou
     await desk.allocate(A, 1)
     await desk.open(2)
     before = await desk.everything()
-    await journal.posted(desk.shard, Position(1, 0), [("acme", "h")])
+    await journal.posted(desk.shard, Position(1, 0), SettledHolds([("acme", "h")], []))
     assert await desk.everything() == before
 
 
@@ -163,7 +178,7 @@ async def test_a_redis_that_is_away_is_unavailable(server: ServerUnderTest, link
     with pytest.raises(MeterUnavailableError):
         await journal.read({1: Position(1, -1)}, 9, 0)
     with pytest.raises(MeterUnavailableError):
-        await journal.posted(1, Position(1, 0), [])
+        await journal.posted(1, Position(1, 0))
     with pytest.raises(MeterUnavailableError):
         await RedisShards(gone, server.scripts).states()
 
@@ -224,11 +239,11 @@ async def test_writes_wait_while_the_journal_is_at_its_bound(stand: Stand, journ
         assert (caught.value.code, caught.value.status) == ("ledger_backlog", 503)
     assert (await decider.standing("acme", ACCOUNT))[:2] == (15, 0)
     assert await decider.look("acme", hold_id(1)) is None
-    await journal.posted(stand.shard, Position(1, 0), [])
+    await journal.posted(stand.shard, Position(1, 0))
     await decider.allocate(call(), ACCOUNT, 5)
     with pytest.raises(MeterUnavailableError):
         await decider.allocate(call(), ACCOUNT, 5)
-    await journal.posted(stand.shard, Position(1, 3), [])
+    await journal.posted(stand.shard, Position(1, 3))
     for _ in range(3):
         await decider.consume(call(), ACCOUNT, 1, check=True)
 
@@ -252,7 +267,7 @@ async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journa
         await decider.allocate(call(), ACCOUNT, 5)
     assert caught.value.code == "ledger_backlog"
     assert decider.held_back({stand.shard: 4, shard_of(OTHER): 2}) == [stand.shard]
-    await journal.posted(stand.shard, Position(1, 2), [])
+    await journal.posted(stand.shard, Position(1, 2))
     await decider.allocate(call(), ACCOUNT, 5)
     assert decider.held_back({stand.shard: 2}) == []
 

@@ -62,7 +62,7 @@ class Scene:
             for entry in entries:
                 self.ledger[shard].apply(entry)
             if entries:
-                await self.journal.posted(shard, entries[-1].position, ())
+                await self.journal.posted(shard, entries[-1].position)
 
     async def accounts(self) -> set[str]:
         keys = await self.link.call("KEYS", "*:acct:*")

@@ -126,9 +126,11 @@ async def test_what_settles_an_expired_hold_anew_does_not_fade_with_its_expiry(d
     await desk.reserve("h", [(A, 5)], 1000)
     desk.now += 1000
     await desk.sweep()
-    await desk.posted(1, "h")
+    await desk.posted(1, "h", expired=1)
     assert await desk.link.call("PTTL", desk.hold_key("h")) > 0
     assert (await desk.undo("reserve", "h", "duplicate:1-0", A, 5))[0] == "DONE"
+    assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
+    await desk.posted(1, "h", expired=1)
     assert await desk.link.call("PTTL", desk.hold_key("h")) == -1
     await desk.posted(2, "h")
     assert await desk.link.call("PTTL", desk.hold_key("h")) > 0

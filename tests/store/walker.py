@@ -21,6 +21,7 @@ from gateway.domain.limits import CONCURRENCY, Limit, LimitState, limit_texts, r
 from gateway.domain.names import shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
+from gateway.seams.shards import SettledHolds
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -288,18 +289,19 @@ class Walker:
 
     def flush(self) -> None:
         """Post what is pending to the ledger; Redis hears of it, and lets settled holds fade."""
-        settled = [
-            (entry.namespace, entry.hold_id)
-            for entry in self.pending
-            if entry.verb in {"commit", "release", "expire"}
-        ]
+        settled = SettledHolds(
+            *(
+                [(entry.namespace, entry.hold_id) for entry in self.pending if entry.verb in verbs]
+                for verbs in ({"commit", "release"}, {"expire"})
+            )
+        )
         for entry in self.pending:
             self.ledger.apply(entry)
         if self.pending:
             self._tell_posted(self.pending[-1].position, settled)
         self.pending.clear()
 
-    def _tell_posted(self, upto: Position, settled: Sequence[tuple[str, str]]) -> None:
+    def _tell_posted(self, upto: Position, settled: SettledHolds) -> None:
         """Tell Redis, which may have forgotten the scripts; then somebody fences first."""
         try:
             self.run(self.journal.posted(self.shard, upto, settled))
