@@ -17,6 +17,7 @@ from typing import Annotated, Any, Never, TypeVar
 import typer
 
 from gateway.commands import keys, limits, proxy, reconcile
+from gateway.commands.helping import flow
 from gateway.commands.options import DAYS_MAX, sound_namespace, sound_url
 from gateway.errors import MeterError
 from gateway.servers.errors import ServersError
@@ -75,6 +76,8 @@ def main() -> None:
     except (SettingsError, MeterError, ServersError) as error:
         _give_up(str(error))
     except OSError as error:
+        if isinstance(error, PermissionError) and error.filename is not None:
+            _give_up(f"{error.filename}: {error.strerror}; does it belong to another user?")
         if error.errno != errno.ENOSPC:
             raise
         _give_up_full(error)
@@ -393,3 +396,4 @@ reconcile.add_to(cli, lambda: _complete(_settings({})), _run)
 proxy.add_to(cli, lambda: _settings({}), _run)
 keys.add_to(cli, lambda: _settings({}), _run)
 limits.add_to(cli, lambda: _settings({}))
+flow(cli)

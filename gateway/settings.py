@@ -24,7 +24,7 @@ from gateway.setting_rules import url as _url
 from gateway.setting_rules import whole as _whole
 from gateway.setting_rules import word as _word
 
-_PREFIX = "QUOTAGATE_"
+PREFIX = "QUOTAGATE_"
 _DAY_S = 86_400
 Auth = Literal["auto", "keys", "off"]
 LateCommit = Literal["charge", "refuse"]
@@ -209,7 +209,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         given = {
             name: text.strip()
             for name, text in environ.items()
-            if name.startswith(_PREFIX) and name not in links
+            if name.startswith(PREFIX) and name not in links
         }
         for name, value in (overrides or {}).items():
             if value is not None:
@@ -228,6 +228,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(problems)
         return settings
 
+    def variables(self) -> dict[str, str]:
+        """Give the environment variables that say these settings, secrets and all."""
+        values = {row.variable: getattr(self, row.name) for row in TABLE}
+        return {name: _written(value) for name, value in values.items() if value is not None}
+
     def needs_key(self) -> bool:
         """Whether callers must show a key."""
         if self.auth == "auto":
@@ -239,26 +244,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each pair of settings that cannot both be."""
-        host = f"{_PREFIX}HOST is {self.host}"
+        host = f"{PREFIX}HOST is {self.host}"
         if self.auth == "off" and not is_loopback(self.host):
             yield (
-                f"{_PREFIX}AUTH=off: is for a loopback address alone, and {host}; "
-                f"listen on 127.0.0.1, or set {_PREFIX}API_KEY and leave {_PREFIX}AUTH alone"
+                f"{PREFIX}AUTH=off: is for a loopback address alone, and {host}; "
+                f"listen on 127.0.0.1, or set {PREFIX}API_KEY and leave {PREFIX}AUTH alone"
             )
         # An embedded ledger keeps a pepper beside its data; asked for by name, that is as good as one set.
         has_own = self.auth == "keys" and self.database_url is None
         if self.needs_key() and not self._has_keys() and not has_own:
-            why = f"{_PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
+            why = f"{PREFIX}AUTH=keys" if self.auth == "keys" else f"{host}, which others can reach,"
             yield (
-                f"{_PREFIX}API_KEY: is not set, and {why} needs it; or set {_PREFIX}KEY_PEPPER to a secret, "
+                f"{PREFIX}API_KEY: is not set, and {why} needs it; or set {PREFIX}KEY_PEPPER to a secret, "
                 "the same in every process, and make keys with `quotagate keys create`"
             )
         if self.admin_port and self.admin_port == self.port:
-            yield f"{_PREFIX}ADMIN_PORT={self.admin_port}: is {_PREFIX}PORT; leave it out to serve both there"
+            yield f"{PREFIX}ADMIN_PORT={self.admin_port}: is {PREFIX}PORT; leave it out to serve both there"
         if self.idempotency_window_seconds > self.idempotency_retention_days * _DAY_S:
             yield (
-                f"{_PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
-                f"{_PREFIX}IDEMPOTENCY_WINDOW_SECONDS={self.idempotency_window_seconds}, and the ledger must "
+                f"{PREFIX}IDEMPOTENCY_RETENTION_DAYS={self.idempotency_retention_days}: is shorter than "
+                f"{PREFIX}IDEMPOTENCY_WINDOW_SECONDS={self.idempotency_window_seconds}, and the ledger must "
                 "remember a key for at least as long as Redis"
             )
 
@@ -305,13 +310,16 @@ class Row(NamedTuple):
         """Show a value to people: nothing when unset, and a secret masked."""
         if value is None:
             return ""
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        return self.mask(text) if self.mask else text
+        return self.mask(_written(value)) if self.mask else _written(value)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting, e.g. ``QUOTAGATE_REDIS_URL`` for ``redis_url``."""
-    return _PREFIX + name.upper()
+    return PREFIX + name.upper()
 
 
 def settings_rows(settings: Settings) -> list[tuple[str, str, str, str, str]]:
@@ -334,7 +342,7 @@ def settings_markdown() -> str:
 def _unknown(given: Iterable[str]) -> Iterator[str]:
     known = [row.name for row in TABLE]
     for variable in given:
-        name = variable.removeprefix(_PREFIX).lower()
+        name = variable.removeprefix(PREFIX).lower()
         if name not in known or variable != variable_of(name):
             near = difflib.get_close_matches(name, known, n=1)
             hint = (

@@ -63,6 +63,18 @@ async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings
     assert flushers() == []
 
 
+async def test_a_flusher_has_the_settings_of_its_gateway_and_no_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("QUOTAGATE_PORT", "QUOTAGATE_DRAIN_SECONDS"):
+        monkeypatch.setenv(variable, "what the command line overrode")
+    monkeypatch.setenv("QUOTAGATE_HOST", "0.0.0.0")
+    news = FlusherNews()
+    news.died("none was there yet")
+    async with flusher_process(settings, news):
+        await until(lambda: news._reason is None)
+
+
 @pytest.fixture(scope="module")
 def unposted() -> Iterator[Settings]:
     """Settings of servers that nobody else posts from."""

@@ -30,16 +30,36 @@ class Facade:
 
     async def block(self, amount: int, use: Use, *, ttl_seconds: int = 300) -> Any:
         """Run a block that uses its hold; give the hold."""
+        block = self.meter.hold("alice", "work", amount, "tokens", ttl_seconds=ttl_seconds)
+        return await self.run(block, use)
+
+    async def run(self, block: Any, use: Use) -> Any:
+        """Run this block; give its hold."""
         if isinstance(self.meter, MeterClient):
-            return await asyncio.to_thread(self._blocking, amount, use, ttl_seconds)
-        async with self.meter.hold("alice", "work", amount, "tokens", ttl_seconds=ttl_seconds) as held:
+            return await asyncio.to_thread(self._blocking, block, use)
+        async with block as held:
             await asyncio.to_thread(use, held)
         return held
 
-    def _blocking(self, amount: int, use: Use, ttl_seconds: int) -> Any:
-        with self.meter.hold("alice", "work", amount, "tokens", ttl_seconds=ttl_seconds) as held:
+    def _blocking(self, block: Any, use: Use) -> Any:
+        with block as held:
             use(held)
         return held
+
+    def renewed(self) -> Use:
+        """Give what waits in a block until its hold was renewed."""
+        loop = asyncio.get_running_loop()
+
+        def expiry(held: Any) -> datetime:
+            look = asyncio.run_coroutine_threadsafe(self.known.get_reservation(held.reservation_id), loop)
+            return datetime.fromisoformat(look.result(5)["expires_at"])
+
+        def use(held: Any) -> None:
+            first = datetime.fromisoformat(held.answer["expires_at"])
+            waiting = threading.Event()
+            assert any(expiry(held) > first or waiting.wait(0.05) for _ in range(200))
+
+        return use
 
     async def balance(self) -> tuple[int, int]:
         found = await self.known.get_balance("alice", "work", "tokens")
@@ -105,20 +125,17 @@ async def test_a_denial_is_an_answer_to_which_nothing_can_be_charged(facade: Fac
 
 
 async def test_a_hold_is_renewed_while_its_block_runs(facade: Facade) -> None:
-    loop = asyncio.get_running_loop()
-
-    def expiry(held: Any) -> datetime:
-        look = asyncio.run_coroutine_threadsafe(facade.known.get_reservation(held.reservation_id), loop)
-        return datetime.fromisoformat(look.result(5)["expires_at"])
-
-    def work(held: Any) -> None:
-        first = datetime.fromisoformat(held.answer["expires_at"])
-        waiting = threading.Event()
-        assert any(expiry(held) > first or waiting.wait(0.05) for _ in range(200))
-
-    await facade.block(300, work, ttl_seconds=1)
+    await facade.block(300, facade.renewed(), ttl_seconds=1)
     assert await facade.balance() == (700, 0)
     assert not [thread for thread in threading.enumerate() if thread.name == "quotagate-hold"]
+
+
+async def test_a_block_that_is_run_again_remembers_nothing(facade: Facade) -> None:
+    block = facade.meter.hold("alice", "work", 300, "tokens", ttl_seconds=1)
+    await facade.run(block, lambda held: held.actual(5))
+    assert await facade.balance() == (995, 0)
+    await facade.run(block, facade.renewed())
+    assert await facade.balance() == (695, 0)
 
 
 async def test_a_cancelled_block_is_settled_first(open_meter: Callable[[str], Awaitable[Meter]]) -> None:

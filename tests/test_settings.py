@@ -202,6 +202,11 @@ def test_settings_do_not_change() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
+def test_variables_say_the_settings() -> None:
+    for settings in (Settings(), Settings(port=1, flusher=False, data_dir=Path("/a b"), api_key="k" * 16)):
+        assert Settings.from_env(settings.variables()) == settings
+
+
 def test_the_table_for_people_has_a_line_for_each_setting() -> None:
     lines = settings_markdown().splitlines()
     assert len(lines) == 2 + len(TABLE)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from gateway.api.offers import PlainProtocol
 from gateway.api.problems import refused
 from gateway.errors import MeterValidationError
 
@@ -18,7 +19,7 @@ OVERHEAD_MAX_BYTES = 65_536
 ARRIVAL_S = 60.0
 
 
-class BoundedArrival(HttpToolsProtocol):
+class BoundedArrival(PlainProtocol):
     """One connection whose requests must arrive soon, and with little that is not their body.
 
     From the piece on that follows the one in which a request begins, at most ``OVERHEAD_MAX_BYTES`` may come
@@ -68,8 +69,9 @@ class BoundedArrival(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to serve with the headers as they are now."""
         super().on_headers_complete()
-        # Fields after the body would be taken for headers, and nobody before us has checked them as such.
-        self.headers = []
+        if not self.parser.should_upgrade():  # else its head is read again
+            # Fields after the body would be taken for headers, and nobody before us has checked them as such.
+            self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body; whether that becomes too long is found where bodies are read."""

@@ -12,6 +12,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 _MAX_DIGITS = 15
+_UTF_8 = frozenset({b"utf-8", b"utf8"})  # the second is no name of a charset, and what many write
 
 
 class GoneError(Exception):
@@ -76,5 +77,5 @@ def _is_over(declared: bytes, max_bytes: int) -> bool:
 
 def _is_json(media: bytes) -> bool:
     kind, *parameters = (part.strip().lower() for part in media.split(b";"))
-    wrong = [part for part in parameters if part.startswith(b"charset=") and part[8:].strip(b'"') != b"utf-8"]
-    return kind == b"application/json" and not wrong
+    charsets = {part[8:].strip(b'"') for part in parameters if part.startswith(b"charset=")}
+    return kind == b"application/json" and charsets <= _UTF_8

@@ -34,6 +34,7 @@ _ONCE = frozenset(
     _ACTOR_NAMES
     | {
         b"authorization",
+        b"host",
         b"x-namespace",
         b"idempotency-key",
         b"durability",

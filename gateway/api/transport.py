@@ -30,8 +30,10 @@ class JoinedWrites(asyncio.Transport):
         self.set_protocol = transport.set_protocol  # type: ignore[method-assign]
 
     def write(self, data: Any) -> None:
-        """Send, together with the head that was kept."""
-        if self._kept:
+        """Send, together with the head that was kept; to a client that is gone, nothing."""
+        if self.is_closing():  # uvicorn hears of that a turn later, and uvloop takes it for a mistake
+            self._kept = b""
+        elif self._kept:
             data, self._kept = self._kept + data, b""
             self._transport.write(data)
         elif data.startswith(_HEAD):
@@ -48,5 +50,4 @@ class JoinedWrites(asyncio.Transport):
     def _flush(self) -> None:
         """Send a head whose body did not follow at once, as in a stream or an answer to HEAD."""
         if self._kept:
-            kept, self._kept = self._kept, b""
-            self._transport.write(kept)
+            self.write(b"")

@@ -34,6 +34,8 @@ class AsyncMeterClient(
     Tasks may share it, and so may threads: each event loop gets connections of its own.
     """
 
+    _own: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient]
+
     @staticmethod
     def sending(build: Callable[..., Any]) -> Callable[..., Any]:
         """Give the coroutine method that builds a call and sends it."""
@@ -130,6 +132,11 @@ class AsyncMeterClient(
         return asyncio.get_running_loop()
 
     def _connect(self) -> httpx2.AsyncClient:
+        # Connections refer to their loop: those of one that is closed would keep it, and themselves, open.
+        for ref in self._own.keyrefs():
+            loop = ref()
+            if loop is not None and loop.is_closed():
+                self._own.pop(loop, None)
         return httpx2.AsyncClient(limits=CONNECTIONS, trust_env=self._trust_env)
 
     async def _send(self, call: Call[T]) -> T:

@@ -135,14 +135,17 @@ class BaseClient(Generic[H]):
         """Make an HTTP client. It opens no socket before its first request."""
 
     def _http(self) -> H:
-        if self._given is not None:
-            if self._given_in != Process.life:
-                raise MeterError("http_client was given before a fork; make a new client", "forked", 0)
-            return self._given
-        place = self._place()
-        http = self._own.get(place)
-        # Two threads may both make one here; one of them wins, and the other never opens a socket.
-        return self._own.setdefault(place, self._connect()) if http is None else http
+        http = self._given
+        if http is None:
+            place = self._place()
+            http = self._own.get(place)
+            # Two threads may both make one here; one of them wins, and the other never opens a socket.
+            http = self._own.setdefault(place, self._connect()) if http is None else http
+        elif self._given_in != Process.life:
+            raise MeterError("http_client was given before a fork; make a new client", "forked", 0)
+        if http.is_closed:
+            raise MeterError("this client is closed; make a new client", "closed", 0)
+        return http
 
     def _request(self, call: Call[Any], timeout_s: float) -> dict[str, Any]:
         headers = [*self._base_headers, *self._actor.headers()]
@@ -186,7 +189,7 @@ def checked_url(base_url: str) -> httpx2.URL:
     """Read the URL of a gateway. Raises MeterValidationError for what is none."""
     try:
         url = httpx2.URL(base_url)
-    except (httpx2.InvalidURL, TypeError) as error:
+    except (httpx2.InvalidURL, TypeError, UnicodeError) as error:
         raise MeterValidationError.one("base_url", "VAL_BASE_URL_INVALID", str(error)) from error
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
         raise MeterValidationError.one("base_url", "VAL_BASE_URL_INVALID", "must be like http://host:8080")

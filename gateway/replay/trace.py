@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_SHOWN_CHARS = 200
 
 
 class TraceError(Exception):
@@ -49,6 +51,8 @@ class Trace(NamedTuple):
 def read_trace(path: Path, limit: int | None = None) -> Trace:
     """Read a trace with the columns TIMESTAMP, ContextTokens and GeneratedTokens, at most ``limit`` requests.
 
+    The columns may stand in any order, and among others. Empty lines are passed over.
+
     Raises:
         TraceError: the file cannot be read, is empty, or a line is not what it should be.
     """
@@ -62,9 +66,7 @@ def read_trace(path: Path, limit: int | None = None) -> Trace:
 def _trace(path: Path, rows: Iterator[tuple[int, list[str]]], limit: int | None) -> Trace:
     began: datetime | None = None
     requests: list[Request] = []
-    for line, row in rows:
-        if limit is not None and len(requests) == limit:
-            break
+    for line, row in islice(rows, limit):
         time, context, generated = _cells(path, line, row)
         began = began or time
         if (time.tzinfo is None) != (began.tzinfo is None):
@@ -81,20 +83,24 @@ def _trace(path: Path, rows: Iterator[tuple[int, list[str]]], limit: int | None)
 
 
 def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Give line and cells of each row, these in the order of ``COLUMNS``."""
     reader = csv.reader(file, strict=True)
     try:
         header = next(reader, [])
-        if tuple(header) != COLUMNS:
-            raise TraceError(f"{path}:1: the columns must be {','.join(COLUMNS)}, not {','.join(header)}")
-        for row in reader:
-            yield reader.line_num, row
+        if not set(COLUMNS) <= set(header):
+            found = ",".join(header)[:_SHOWN_CHARS]
+            raise TraceError(f"{path}:1: the columns {','.join(COLUMNS)} are needed, here are {found}")
+        places = [header.index(column) for column in COLUMNS]
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                needed = f"{len(header)} columns are needed, here are {len(row)}"
+                raise TraceError(f"{path}:{reader.line_num}: {needed}")
+            yield reader.line_num, [row[place] for place in places]
     except csv.Error as error:
         raise TraceError(f"{path}:{reader.line_num}: {error}") from error
 
 
 def _cells(path: Path, line: int, row: list[str]) -> tuple[datetime, int, int]:
-    if len(row) != len(COLUMNS):
-        raise TraceError(f"{path}:{line}: {len(COLUMNS)} columns are needed, here are {len(row)}")
     try:
         time = datetime.fromisoformat(row[0])
     except ValueError:

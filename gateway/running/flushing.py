@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 import structlog
 
-from gateway.settings import Settings, variable_of
+from gateway.settings import PREFIX, Settings
 from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.flushing")
@@ -130,13 +130,13 @@ async def _listen(process: asyncio.subprocess.Process, news: FlusherNews) -> Non
 
 
 async def _start(settings: Settings) -> asyncio.subprocess.Process:
-    urls = {"redis_url": settings.redis_url, "database_url": settings.database_url}
-    environ = dict(os.environ) | {variable_of(name): url for name, url in urls.items() if url}
+    # What the command line said goes on with it; what that overrode may be anything, and is not read again.
+    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "flush", "--lifeline"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=environ,
+        env=others | settings.variables(),
         start_new_session=True,
     )
 

@@ -30,6 +30,7 @@ from persistence.patience import Trouble
 _log = structlog.get_logger("quotagate.serving")
 
 _ADVICE = "is another gateway running? --port takes another"
+_ADMIN_ADVICE = "QUOTAGATE_ADMIN_PORT takes another"
 _COLLECT_AFTER = 20_000  # objects more than before
 _STARTED_S = 0.01
 
@@ -40,9 +41,13 @@ def taken_ports(settings: Settings) -> Iterator[Sequence[socket.socket]]:
 
     Raises SettingsError when an address cannot be listened on.
     """
-    ports = [port for port in (settings.port, settings.admin_port) if port is not None]
+    advised = ((settings.port, _ADVICE), (settings.admin_port, _ADMIN_ADVICE))
     with ExitStack() as taken:
-        yield [taken.enter_context(listen(settings.host, port, _ADVICE)) for port in ports]
+        yield [
+            taken.enter_context(listen(settings.host, port, advice))
+            for port, advice in advised
+            if port is not None
+        ]
 
 
 async def serve_http(settings: Settings, places: Sequence[socket.socket]) -> None:

@@ -148,7 +148,7 @@ def postgres_providers() -> list[Provider]:
 def _examine(path: Path, source: Source) -> Provider:
     """Ask a program (or the ``postgres`` in a bin directory) for its kind and version."""
     if path.is_dir() and not (path / "initdb").is_file():
-        raise _UnusableError(f"{path} holds no initdb")
+        raise _UnusableError(f"{path} is a directory without initdb")
     line = _version_line(_program(path))
     for pattern in _VERSION_LINES:
         if match := pattern.search(line):

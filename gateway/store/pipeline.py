@@ -21,6 +21,7 @@ from gateway.store.tls import tls_context
 Word = str | bytes | int
 # So many calls are sent before their tick is over: Redis decides them while we make up the others.
 _ENOUGH = 12
+_CLOSED_HERE = "the connection was closed here"
 
 RoundTripObserver = Callable[[int, float], None]
 
@@ -166,6 +167,7 @@ class Pipeline:
         self._watchdog: asyncio.TimerHandle | None = None
         self._met: Callable[[], None] | None = None
         self._run_id: str | None = None
+        self._closed = False
 
     def on_other_run(self, met: Callable[[], None]) -> None:
         """Have ``met`` called when a new connection reaches another run of a server than the last one did.
@@ -189,23 +191,26 @@ class Pipeline:
         return _Pinned(self._wire)
 
     async def close(self) -> None:
-        """Close the socket; open calls fail with LinkLostError."""
+        """Close the socket for good; open calls, and all that come yet, fail with LinkLostError."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self._wire is not None:
-            self._wire.fail("the connection was closed here")
+            self._wire.fail(_CLOSED_HERE)
 
     async def _connect_and_call(self, words: tuple[Word, ...]) -> Any:
+        if self._closed:  # whoever opened it has given up what stands behind its answers
+            raise LinkLostError(_CLOSED_HERE, sent=False)
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._connected)
         connecting = self._connecting
         await asyncio.wait([connecting])
         if connecting.cancelled():
-            raise LinkLostError("the connection was closed here", sent=False)
+            raise LinkLostError(_CLOSED_HERE, sent=False)
         wire = connecting.result()
         if wire.other_run and words[0] == "EVALSHA":  # what fences it goes through
             raise UnfencedError("the server is another run than before")
@@ -299,7 +304,7 @@ class _Pinned:
 
     async def close(self) -> None:
         if self._wire is not None:
-            self._wire.fail("the connection was closed here")
+            self._wire.fail(_CLOSED_HERE)
 
 
 def run_id_of(info: str) -> str:

@@ -76,6 +76,7 @@ async def test_a_client_that_goes_away_gets_no_answer_and_changes_nothing(
         ("application/json", 200),
         ("Application/JSON", 200),
         ("application/json; charset=utf-8", 200),
+        ("application/json; charset=utf8", 200),
         ('application/json;charset="UTF-8"', 200),
         ("application/json; profile=x", 200),
         ("application/json; charset=latin-1", 415),

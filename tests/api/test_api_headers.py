@@ -136,6 +136,7 @@ async def test_what_is_repeated_without_harm_takes_any_key(gateway: Any) -> None
         "Idempotency-Key",
         "Durability",
         "Authorization",
+        "Host",
         "Content-Type",
     ],
 )

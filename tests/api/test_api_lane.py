@@ -224,6 +224,63 @@ async def test_a_connection_that_asks_nothing_is_closed_and_one_that_waits_is_no
         busy.close()
 
 
+OFFERS = {
+    "h2c": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA"),
+    "websocket": ("Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+}
+
+
+def chunked(request: bytes) -> bytes:
+    head, _, body = request.partition(b"\r\n\r\n")
+    head = head.replace(b"content-length: %d" % len(body), b"transfer-encoding: chunked")
+    return b"%b\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body)
+
+
+@pytest.mark.parametrize("framed", [bytes, chunked], ids=["length", "chunked"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+async def test_an_offer_to_speak_something_else_is_let_pass(
+    gateway: Any, offer: tuple[str, ...], framed: Any
+) -> None:
+    offering = framed(reserve(*offer))
+    async with served(gateway.app) as site:
+        answers = await site.exchange(offering, request_of("GET", "/healthz", None, *offer), offering, last())
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == answers.count(b"HTTP/1.1") == 4
+    assert len(gateway.meter.calls) == 2
+    assert gateway.meter.calls[0] == gateway.meter.calls[1]
+
+
+async def test_the_body_after_an_offer_is_never_taken_for_a_request(gateway: Any) -> None:
+    hidden = reserve()
+    offering = request_of("POST", "/v1/allocations", hidden, *OFFERS["h2c"], close=True)
+    async with served(gateway.app) as site:
+        reader, writer = await site.open()
+        for piece in (offering[:50], offering[50 : -len(hidden)], hidden[:40], hidden[40:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            answers = await reader.read()
+        writer.close()
+    assert statuses(answers) == [400]
+    assert b"malformed_json" in answers
+    assert not gateway.meter.calls
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        request_of("CONNECT", "gateway:80"),
+        request_of("POST", "/v1/reservations", b"{}", *OFFERS["h2c"], "Content-Length: 3"),
+        request_of("GET", "/healthz", None, *OFFERS["h2c"]) + b"nonsense\r\n\r\n",
+    ],
+    ids=["only an offer", "two lengths", "nonsense after it"],
+)
+async def test_an_offer_makes_nothing_good(gateway: Any, broken: bytes) -> None:
+    async with served(gateway.app) as site:
+        assert statuses(await site.exchange(broken)) in ([400], [])
+    assert not gateway.meter.calls
+
+
 async def test_nonsense_is_refused_and_other_kinds_of_answer_arrive_whole(gateway: Any) -> None:
     async with served(gateway.app) as site:
         broken = await site.exchange(b"nonsense\r\n\r\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,6 +109,42 @@ def test_each_event_loop_gets_connections_of_its_own(echo: tuple[str, set[int]])
         answers = list(pool.map(lambda n: asyncio.run(ask(n)), range(0, 80, 20)))
     assert answers == [list(range(n, n + 20)) for n in range(0, 80, 20)]
     assert len(ports) == 4
+
+
+def test_connections_of_a_loop_that_is_closed_do_not_pile_up(echo: tuple[str, set[int]]) -> None:
+    client = AsyncMeterClient(echo[0])
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def ask() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await client.get_balance("1", "x", "calls")
+
+    async def ask_and_close() -> None:
+        await ask()
+        await client.aclose()
+
+    with warnings.catch_warnings():
+        # Who closes a loop and not the client in it leaves a connection to be found by the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(ask())
+        asyncio.run(ask())
+        asyncio.run(ask_and_close())
+        gc.collect()
+    assert [loop() for loop in loops[:-1]] == [None, None]
+
+
+async def test_a_client_that_is_closed_says_so(echo: tuple[str, set[int]]) -> None:
+    client = MeterClient(echo[0])
+    assert _answers(client, 1)
+    client.close()
+    with pytest.raises(MeterError) as refused:
+        client.get_balance("1", "x", "calls")
+    assert (refused.value.code, refused.value.status) == ("closed", 0)
+    async with AsyncMeterClient(echo[0]) as other:
+        await other.get_balance("1", "x", "calls")
+    with pytest.raises(MeterError) as refused:
+        await other.get_balance("1", "x", "calls")
+    assert refused.value.code == "closed"
 
 
 async def test_tasks_share_a_client(echo: tuple[str, set[int]]) -> None:

@@ -74,7 +74,7 @@ def test_the_constructor_refuses_a_bad_namespace(kind: Any, namespace: str, code
 
 @pytest.mark.parametrize("kind", [MeterClient, AsyncMeterClient])
 @pytest.mark.parametrize(
-    "url", ["", "gateway:8080", "ftp://gateway", "http://", "http://g/?a=b", "http://[::1"]
+    "url", ["", "gateway:8080", "ftp://gateway", "http://", "http://g/?a=b", "http://[::1", "http://\ud800"]
 )
 def test_the_constructor_refuses_a_bad_url(kind: Any, url: str) -> None:
     with pytest.raises(MeterValidationError) as caught:

@@ -40,6 +40,24 @@ def test_every_problem_has_its_line(gateway_url: str) -> None:
         assert f"| {status} | `{code}` |" in HTTP or code.startswith("VAL_"), code
 
 
+def test_help_is_as_wide_as_the_terminal() -> None:
+    pending = [typer.main.get_command(cli)]
+    while pending:
+        command = pending.pop()
+        pending += getattr(command, "commands", {}).values()
+        assert "\n" not in (command.help or "").replace("\n\n", ""), command.name
+
+
+def test_every_code_of_a_field_has_its_line() -> None:
+    listed = re.findall(r"VAL_(?:<FIELD>_)?[A-Z_]+", HTTP.partition("\n## Problems by code")[2])
+    known = re.compile("|".join(code.replace("<FIELD>", "[A-Z_]+") for code in listed))
+    rooms = [ROOT / "gateway" / room for room in ("api", "domain", "store", "verbs")]
+    sources = [path.read_text() for room in rooms for path in room.glob("*.py")]
+    given = {code for source in sources for code in re.findall(r'"(VAL_[A-Z_]+)"', source)}
+    assert len(given) > 30
+    assert {code for code in given if not known.fullmatch(code)} == set()
+
+
 @pytest.mark.parametrize("client", [MeterClient, AsyncMeterClient])
 def test_every_method_has_its_place_and_its_parameters(client: type) -> None:
     for name in sorted(vars_of(client)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from typing import IO
 
 import pytest
 from commands import Run, environment
+
+import gateway.cli
 
 DONE_S = 60
 REFUSED = {
@@ -79,7 +82,7 @@ def test_a_demo_of_no_trace_starts_nothing() -> None:
     done = quotagate("demo", __file__)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("the replay stopped: ")
-    assert "the columns must be TIMESTAMP" in done.stderr
+    assert "the columns TIMESTAMP,ContextTokens,GeneratedTokens are needed" in done.stderr
     assert "starting" not in done.stderr
 
 
@@ -121,3 +124,18 @@ def test_commands_find_the_servers_of_a_gateway_on_the_data_directory(run: Run, 
         (0, "0 accounts and 0 holds in Redis compared with the ledger: all are the same\n", ""),
         (0, "nothing is in quarantine\n", ""),
     ]
+
+
+def test_a_file_of_another_user_is_named_and_no_mistake_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/quotagate.lock")
+
+    monkeypatch.setattr("gateway.cli.cli", refused)
+    monkeypatch.setattr("gateway.cli.signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        gateway.cli.main()
+    assert ended.value.code == 1
+    said = "quotagate: /data/quotagate.lock: Permission denied; does it belong to another user?\n"
+    assert capsys.readouterr().err == said

@@ -164,5 +164,5 @@ def test_a_named_program_of_the_wrong_kind_is_refused(
         start_postgres(redis_provider.path, tmp_path)
     with pytest.raises(ServerNotFoundError, match="its bin directory is wanted"):
         start_postgres(postgres_provider.path / "postgres", tmp_path)
-    with pytest.raises(ServerNotFoundError, match=f"{tmp_path} holds no initdb"):
+    with pytest.raises(ServerNotFoundError, match=f"{tmp_path} is a directory without initdb"):
         start_postgres(tmp_path, tmp_path)

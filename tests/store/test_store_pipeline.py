@@ -116,6 +116,16 @@ async def test_closing_fails_what_is_open_and_says_whether_it_was_sent(pipeline:
     assert [isinstance(error, LinkLostError) and error.sent for error in errors] == [True, False]
 
 
+async def test_a_closed_pipeline_never_connects_again(pipeline: Pipeline) -> None:
+    await pipeline.call("PING")
+    await pipeline.close()
+    for _ in range(2):
+        with pytest.raises(LinkLostError, match="closed here"):
+            await pipeline.call("PING")
+    with pytest.raises(LinkLostError):
+        await pipeline.pinned()
+
+
 async def test_the_database_of_the_url_is_the_one_that_is_used(real_server: RealServer) -> None:
     real_server.clear()
     base = real_server.url.partition("?")[0]
