@@ -62,6 +62,7 @@ def _means(name: str) -> Callable[[Meaning], Meaning]:
 
 
 @_means("create_staging")
+@_means("clear_staging")
 async def _nothing(_at: Transaction, _values: Values, _now_s: float) -> None:
     return None
 
