@@ -65,7 +65,8 @@ def _by_time(history: Sequence[Operation], books: Books) -> Iterator[Finding]:
             available += moment.gained
             if moment.granted > max(available, Decimal(0)):
                 detail = f"granted {moment.granted} at {at_ms}, with {available} available"
-                yield Finding(_RULE, namespace, account, detail)
+                yield Finding(_RULE, namespace, account, detail, at_ms)
+                available = moment.granted  # what was granted beyond is said once
             available -= moment.lost
 
 
@@ -102,7 +103,8 @@ def _by_balance(history: Sequence[Operation], books: Books) -> Iterator[Finding]
         if (row.namespace, row.reservation_id or "") in late:
             debt[name] -= row.amount
         if name not in loose and row.balance_after < -debt[name]:
-            yield Finding(_RULE, row.namespace, row.account, _overdrawn(row, debt[name]))
+            yield Finding(_RULE, row.namespace, row.account, _overdrawn(row, debt[name]), row.created_ms)
+            debt[name] = -row.balance_after
 
 
 def _overdrawn(row: LedgerRow, debt: Decimal) -> str:

@@ -9,12 +9,13 @@ REPORTED = "reported_loss"
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it should be: the rule, where, what of, and both sides of it."""
+    """One thing that is not as it should be: the rule, where, what of, both sides, and when if known."""
 
     rule: str
     namespace: str
     subject: str
     detail: str
+    at_ms: float = 0
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.namespace} {self.subject}: {self.detail}"

@@ -6,6 +6,8 @@ but losses that the system reported itself. What is checked, rule by rule:
 ``silent_loss``            what was acknowledged is in the ledger. Missing, it is ``reported_loss`` as far as
                            the shard's own reports of proven loss reach, or where it was acknowledged in an
                            epoch that the ledger says to have been left unheard; and ``silent_loss`` beyond.
+                           What follows from a loss in such an epoch is reported with it: what others brought
+                           of it is booked on other balances, and a repeat is carried out anew.
 ``booked_once``            nothing acknowledged or unknown is booked more than once.
 ``refused_booked``         nothing that was refused, with no attempt in doubt, is booked at all.
 ``answer_differs``         the booked line says what the answer said: id, account, amount, balance.
@@ -47,6 +49,8 @@ from tests.faults.records import (
 # What the system books on its own account: the end of a period, and repairs, which say who made them.
 SYSTEM_TYPES = frozenset({"expiration"})
 SYSTEM_ACTORS = ("quotagate",)
+# What is lost with a gateway and its Redis shows in what was done after it in the same epoch.
+_OF_A_LOSS = frozenset({"silent_loss", "answer_differs", "other_answer", "late_differs", "above_the_limit"})
 
 _ENTRY_TYPES = {
     "allocate": "allocation",
@@ -78,18 +82,10 @@ class _Traces(NamedTuple):
 
 def check(history: Sequence[Operation], books: Books) -> list[Finding]:
     """Judge a run by every rule; losses as far as they were reported come marked so."""
-    found = [finding for rule in RULES for finding in rule(history, books)]
-    ended = {_subject(operation): _acknowledged_ms(operation) for operation in history}
-    return _with_reports(found, books, ended)
+    return _with_reports([finding for rule in RULES for finding in rule(history, books)], books)
 
 
-def _acknowledged_ms(operation: Operation) -> float:
-    """Give when its caller first heard that it was done; 0 when nobody said so."""
-    ends = (call.ended for call in operation.calls if call.outcome == ACKNOWLEDGED)
-    return 1000 * min((ended for ended in ends if ended is not None), default=0.0)
-
-
-def _with_reports(found: Iterable[Finding], books: Books, ended_ms: Mapping[str, float]) -> list[Finding]:
+def _with_reports(found: Iterable[Finding], books: Books) -> list[Finding]:
     """Tell losses that were reported from silent ones: no more of a shard's than its reports speak of."""
     left: dict[int, float] = defaultdict(float)
     for loss in books.losses:
@@ -100,18 +96,16 @@ def _with_reports(found: Iterable[Finding], books: Books, ended_ms: Mapping[str,
         if finding.rule == "silent_loss" and left[shard] >= 1:
             left[shard] -= 1
             judged.append(finding._replace(rule=REPORTED))
-        elif finding.rule == "silent_loss" and _is_unheard(shard, ended_ms.get(finding.subject, 0), books):
+        elif finding.rule in _OF_A_LOSS and _is_unheard(shard, finding.at_ms, books):
             judged.append(finding._replace(rule=REPORTED))
         else:
             judged.append(finding)
     return judged
 
 
-def _is_unheard(shard: int, ended_ms: float, books: Books) -> bool:
-    """Say whether it was acknowledged in an epoch that the system says to have left unheard."""
-    return any(
-        epoch.shard == shard and epoch.opened_ms <= ended_ms <= epoch.left_ms for epoch in books.unheard
-    )
+def _is_unheard(shard: int, at_ms: float, books: Books) -> bool:
+    """Say whether it was in an epoch that the system says to have left unheard."""
+    return any(epoch.shard == shard and epoch.opened_ms <= at_ms <= epoch.left_ms for epoch in books.unheard)
 
 
 def bookings(history: Sequence[Operation], books: Books) -> Iterator[Finding]:
@@ -252,11 +246,8 @@ def _traces(books: Books) -> _Traces:
 
 
 def _of(operation: Operation, rule: str, detail: str) -> Finding:
-    return Finding(rule, operation.namespace, _subject(operation), detail)
-
-
-def _subject(operation: Operation) -> str:
-    return f"{operation.verb} {operation.id}"
+    subject = f"{operation.verb} {operation.id}"
+    return Finding(rule, operation.namespace, subject, detail, operation.acknowledged_ms)
 
 
 RULES: tuple[Rule, ...] = (

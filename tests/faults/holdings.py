@@ -59,7 +59,7 @@ def _in_time(hold: HoldRow, settling: Sequence[Operation]) -> Iterator[Finding]:
     for operation in settling:
         said = bool(operation.answer.get("late", False))
         if operation.verb == "commit" and said != hold.late:
-            yield _of(name, "late_differs", f"told {said}, booked {hold.late}")
+            yield _of(name, "late_differs", f"told {said}, booked {hold.late}", operation)
 
 
 def extensions_kept(history: Sequence[Operation], books: Books) -> Iterator[Finding]:
@@ -90,7 +90,9 @@ def _extended(reserve: Operation, hold: HoldRow, extensions: Sequence[Operation]
         yield _of(name, "extension_differs", f"holds {hold.amount}, at most {most} were asked for")
     if hold.amount < least or hold.expires_ms < expires_ms:
         detail = f"holds {hold.amount} until {hold.expires_ms}, told {least} until {expires_ms}"
-        yield _of(name, "silent_loss", f"extension acknowledged and not booked: {detail}")
+        told = [extension for extension in extensions if extension.outcome == ACKNOWLEDGED]
+        last = max(told, key=lambda extension: extension.acknowledged_ms, default=reserve)
+        yield _of(name, "silent_loss", f"extension acknowledged and not booked: {detail}", last)
 
 
 def leaked(_history: Sequence[Operation], books: Books) -> Iterator[Finding]:
@@ -109,5 +111,5 @@ def first_sizes(history: Sequence[Operation], books: Books) -> Mapping[HoldName,
     }
 
 
-def _of(name: HoldName, rule: str, detail: str) -> Finding:
-    return Finding(rule, name[0], name[1], detail)
+def _of(name: HoldName, rule: str, detail: str, operation: Operation | None = None) -> Finding:
+    return Finding(rule, *name, detail, operation.acknowledged_ms if operation else 0)

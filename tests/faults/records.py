@@ -76,6 +76,12 @@ class Operation(NamedTuple):
         return next(answers, None) or {}
 
     @property
+    def acknowledged_ms(self) -> float:
+        """When its caller first heard that it was done; 0 when nobody said so."""
+        ends = (call.ended for call in self.calls if call.outcome == ACKNOWLEDGED)
+        return 1000 * min((ended for ended in ends if ended is not None), default=0.0)
+
+    @property
     def account(self) -> str:
         """The account's text, for verbs that name one."""
         args = self.args

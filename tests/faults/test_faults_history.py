@@ -266,6 +266,30 @@ def test_a_loss_in_an_epoch_that_was_left_unheard_is_reported_by_that(good: Run)
     assert good.found() == {REPORTED}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        tell_another_balance,
+        replay_differently,
+        tell_late_otherwise,
+        lose_the_extension,
+        grant_above_the_limit_by_the_ledger,
+        overdraw,
+    ],
+)
+def test_what_follows_from_a_loss_is_reported_where_the_epoch_was_left_unheard(
+    good: Run, change: Callable[[Run], None]
+) -> None:
+    change(good)
+    found = good.found()
+    assert found
+    assert REPORTED not in found
+    good.unheard = (UnheardEpoch(shard_of(NS) - 1, 0, 10**15),)
+    assert good.found() == found
+    good.unheard = (UnheardEpoch(shard_of(NS), 0, 10**15),)
+    assert good.found() == {REPORTED}
+
+
 def test_what_a_hold_gives_back_when_it_expires_may_be_granted_before_anybody_wrote_that_down(
     good: Run,
 ) -> None:
