@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import count, cycle
 
 import hiredis
@@ -61,11 +62,17 @@ def http_requests(
     host: str, namespace: str, accounts: int, *, keyed: bool, first: int, legs: int = 1
 ) -> Callable[[], bytes]:
     """Give a function that gives the next POST /v1/reservations, over the accounts in turn from ``first``."""
-    texts = [_http_request(host, namespace, user, shared_legs(legs)) for user in users(accounts)]
+    texts = _http_texts(host, namespace, accounts, legs)
     turns = cycle(texts[first % accounts :] + texts[: first % accounts])
     if not keyed:
         return lambda: next(turns).replace(b"%KEY%", b"")
     return lambda: next(turns).replace(b"%KEY%", b"Idempotency-Key: load-%d\r\n" % next(_numbers))
+
+
+@lru_cache(maxsize=1)
+def _http_texts(host: str, namespace: str, accounts: int, legs: int) -> list[bytes]:
+    """Give the requests of every account, which all connections send."""
+    return [_http_request(host, namespace, user, shared_legs(legs)) for user in users(accounts)]
 
 
 def _http_request(host: str, namespace: str, user: str, also: Sequence[Mapping[str, str]]) -> bytes:
