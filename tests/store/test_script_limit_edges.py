@@ -234,3 +234,27 @@ async def test_what_is_consumed_has_one_leg_that_is_counted_and_named(rich: Desk
     (state,) = read_limits(text)
     assert (leg, state.level, others) == (0, 4, [])
     assert (await rich.consume(A, 7, check=1))[2:4] == ["1", A]
+
+
+async def test_what_an_extension_does_not_count_keeps_the_time_it_was_counted_at(rich: Desk) -> None:
+    await set_limit(rich, A, per_minute(600))
+    await set_limit(rich, A, per_minute(6, "requests", name="r"))
+    rich.now += 2
+    made = rich.now
+    await rich.reserve("a", [(A, 60)])
+    rich.now += 5000
+    assert (await rich.extend("a", 0, 60))[0] == "DONE"
+    found = await states(rich, A)
+    assert (found["m"].level, found["m"].at_ms) == (70, rich.now)
+    assert (found["r"].level, found["r"].at_ms) == (1, made)
+
+
+async def test_a_long_window_counts_in_whole_seconds(rich: Desk) -> None:
+    await set_limit(rich, A, Limit("m", "amount", 172_800, 2 * DAY_MS, shadow=False))
+    rich.now += 1
+    made = rich.now
+    await rich.reserve("a", [(A, 10)])
+    rich.now += 2900
+    await rich.reserve("b", [(A, 10)])
+    state = (await states(rich, A))["m"]
+    assert (state.level, state.at_ms) == (18, made + 2000)
