@@ -4,9 +4,10 @@
 -- RETURNS: DONE posted id head | REPLAYED posted id head | UNKNOWN posted | UNSURE posted ticket
 --          | MISMATCH | STALE | LOAD | AGAIN | DUE
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard replay accounts expiry due decide terms once stale write marked remember
+-- USES: guard young replay accounts expiry due decide terms once stale write marked remember
 -- COST: O(1), and O(log n) for each expired hold of the account
 --@guard
+--@young
 --@replay
 --@accounts
 local account, body = touch(ARGV[3], ARGV[6]), ARGV[9]

@@ -6,9 +6,10 @@
 --       (id expires_ms terms body)...)...
 -- RETURNS: INSTALLED posted | LATE posted | STALE
 -- ERRORS: none
--- USES: guard ticket
+-- USES: guard young ticket
 -- COST: O(accounts + holds * log n)
 --@guard
+--@young
 --@ticket
 local prefix = string.sub(KEYS[3], 1, -4)
 local i = 6

@@ -3,9 +3,10 @@
 -- ARGV: epoch at namespace ticket keep_ms status [terms settled_ms late consumed body]
 -- RETURNS: INSTALLED posted | LATE posted | STALE
 -- ERRORS: none
--- USES: guard ticket
+-- USES: guard young ticket
 -- COST: O(1)
 --@guard
+--@young
 --@ticket
 if call('EXISTS', KEYS[4]) == 1 then return {'INSTALLED', posted} end
 call('HSET', KEYS[4], 'status', ARGV[6])

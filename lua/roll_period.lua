@@ -3,9 +3,10 @@
 -- ARGV: epoch at namespace account words next_ms ticket lacking (boundary_ms ended opened close_body open_body)...
 -- RETURNS: ROLLED | STALE | LOAD
 -- ERRORS: none of its own; XADD refuses an epoch that has been left
--- USES: guard accounts terms stale
+-- USES: guard young accounts terms stale
 -- COST: O(periods)
 --@guard
+--@young
 --@accounts
 -- After ROLLED and posted come the head and the body of each entry made, the id of the last and their number; nothing
 -- more where `words` are not what the account has: then somebody else was first.
@@ -18,9 +19,7 @@ rolled = {'ROLLED', posted}
 --@stale
 -- A day later than any is new, and the latest is not. Of those before it `lacking` has each that the ledger does not know
 -- as of the ticket; what it has not heard of since, the account remembers.
-local ONCE_MS = 10000
-local took_clock, took_now = string.match(ARGV[7], '^(%d+):(%d+)$')
-if math.abs(clock - tonumber(took_clock)) > ONCE_MS or now - tonumber(took_now) > ONCE_MS then return {'ROLLED', posted} end
+if not young(ARGV[7]) then return {'ROLLED', posted} end
 local function is_new(mark, day, latest)
   return day > latest or day < latest and string.find(ARGV[8], ' ' .. mark .. ' ', 1, true)
     and not call('HGET', account.key, mark)

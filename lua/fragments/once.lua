@@ -3,19 +3,16 @@
 -- one, which is not remembered here, the ledger must be asked: who has, brings a ticket as loaders do.
 -- GIVES: mark (the account's field that remembers this day)
 -- ANSWERS: UNKNOWN posted, for an account that does not exist; REPLAYED posted id head; UNSURE posted ticket
--- USES: guard accounts decide terms
-local ONCE_MS = 10000
+-- USES: guard young accounts decide terms
 local mark = kind .. ARGV[7]
 if not answer then
   local marked = call('HGET', account.key, mark)
-  local took_clock, took_now = string.match(ARGV[8], '^(%d+):(%d+)$')
-  local asked = took_now and math.abs(clock - tonumber(took_clock)) <= ONCE_MS and now - tonumber(took_now) <= ONCE_MS
   if account.absent then
     answer = {'UNKNOWN', posted}
   elseif marked then
     local first_id, first_head = string.match(marked, '^(%S+) %S+ (.+)$')
     answer = {'REPLAYED', posted, first_id, first_head}
-  elseif ARGV[7] <= latest and not asked then
+  elseif ARGV[7] <= latest and not young(ARGV[8]) then
     answer = {'UNSURE', posted, text(clock) .. ':' .. now_text}
   end
 end
