@@ -62,25 +62,25 @@ def http_requests(
     host: str, namespace: str, accounts: int, *, keyed: bool, first: int, legs: int = 1
 ) -> Callable[[], bytes]:
     """Give a function that gives the next POST /v1/reservations, over the accounts in turn from ``first``."""
-    texts = _http_texts(host, namespace, accounts, legs)
+    texts = _http_texts(host, namespace, accounts, legs, "%KEY%" if keyed else "")
     turns = cycle(texts[first % accounts :] + texts[: first % accounts])
     if not keyed:
-        return lambda: next(turns).replace(b"%KEY%", b"")
+        return turns.__next__
     return lambda: next(turns).replace(b"%KEY%", b"Idempotency-Key: load-%d\r\n" % next(_numbers))
 
 
 @lru_cache(maxsize=1)
-def _http_texts(host: str, namespace: str, accounts: int, legs: int) -> list[bytes]:
-    """Give the requests of every account, which all connections send."""
-    return [_http_request(host, namespace, user, shared_legs(legs)) for user in users(accounts)]
+def _http_texts(host: str, namespace: str, accounts: int, legs: int, key: str) -> list[bytes]:
+    """Give the requests of every account, which all connections send; ``key`` is where a key's line goes."""
+    return [_http_request(host, namespace, user, shared_legs(legs), key) for user in users(accounts)]
 
 
-def _http_request(host: str, namespace: str, user: str, also: Sequence[Mapping[str, str]]) -> bytes:
+def _http_request(host: str, namespace: str, user: str, also: Sequence[Mapping[str, str]], key: str) -> bytes:
     asked: dict[str, object] = {"user_id": user, "event_type": EVENT, "amount": 1, "unit": UNIT}
     body = json.dumps(asked | {"also": also} if also else asked, separators=(",", ":"))
     return (
         f"POST /v1/reservations HTTP/1.1\r\nHost: {host}\r\nX-Namespace: {namespace}\r\n"
-        f"Content-Type: application/json\r\n%KEY%Content-Length: {len(body)}\r\n\r\n{body}"
+        f"Content-Type: application/json\r\n{key}Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.api.endpoint import Endpoint
+from gateway.api.heads import KnownHeads
+from gateway.api.outbox import Outbox
 from gateway.api.routes import HOLD, RESERVATIONS
 
 _BEFORE_HOLD = RESERVATIONS + "/"
@@ -16,9 +18,16 @@ _HOLD_TARGET = re.compile(rb"%s(rsv_[0-9]{1,8}[cd]?_[0-9a-f]{24})/([a-z]+)" % _B
 
 
 class FastLane:
-    """An ASGI application in front of another: hot verbs never reach the one behind."""
+    """An ASGI application in front of another: hot verbs never reach the one behind.
+
+    Attributes:
+        heads: what the connections to it have learnt of their requests.
+        outbox: through which they send their answers.
+    """
 
     def __init__(self, endpoints: Iterable[Endpoint], app: Any) -> None:
+        self.heads = KnownHeads()
+        self.outbox = Outbox()
         self._app = app
         self._by_method: dict[str, dict[str, Endpoint]] = {"GET": {}, "POST": {}, "PUT": {}}
         self._on_hold: dict[str, Endpoint] = {}

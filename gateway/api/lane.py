@@ -65,6 +65,8 @@ class HttpProtocol(BoundedArrival):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._lane = lane
+        self._heads = lane.heads
+        self._outbox = lane.outbox
         self._request: LaneRequest | None = None
         self._idle_since: float | None = None
         self._raw: asyncio.Transport
@@ -72,7 +74,7 @@ class HttpProtocol(BoundedArrival):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to serve a connection."""
         self._raw = transport
-        super().connection_made(JoinedWrites(transport, self.loop))
+        super().connection_made(JoinedWrites(transport, self.loop, self._outbox))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what is on the lane runs to its end, and nobody is answered."""
@@ -81,6 +83,22 @@ class HttpProtocol(BoundedArrival):
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request, or of several; or a whole one whose head is known."""
+        before = cast("object", self.cycle)
+        if self._arriving or not self._is_free():
+            super().data_received(data)
+        elif (request := self._known_request(data)) is not None:
+            self._unset_keepalive_if_required()
+            self.cycle = cast("Any", request)
+            self._came_whole()
+            self._start(request)
+        else:
+            super().data_received(data)
+            after = cast("object", self.cycle)
+            if isinstance(after, LaneRequest) and after is not before and not self._arriving:
+                self._heads.learn(data, after.headers, after.pairs, after.body)
 
     def on_message_begin(self) -> None:
         """Begin a request; what uvicorn prepares waits until it is known that it is needed."""
@@ -120,20 +138,32 @@ class HttpProtocol(BoundedArrival):
             super().on_message_complete()
             return
         self._arriving = False
+        self._start(request)
+
+    def _start(self, request: LaneRequest) -> None:
         request.task = self.loop.create_task(self._serve(request))
         self.tasks.add(request.task)
 
+    def _is_free(self) -> bool:
+        """Whether a request of now may be answered as soon as its answer is there."""
+        before = self.cycle
+        return (before is None or before.response_complete) and not self.flow.write_paused
+
+    def _known_request(self, data: bytes) -> LaneRequest | None:
+        known = self._heads.read(data)
+        found = self._lane.posted_to(known.target) if known is not None else None
+        if known is None or found is None:
+            return None
+        request = LaneRequest(*found, known.head.headers, known.head.pairs)
+        request.body = known.body
+        return request
+
     def _plain_request(self) -> LaneRequest | None:
-        parser, before = self.parser, self.cycle
-        if parser.get_method() != b"POST" or (before is not None and not before.response_complete):
+        parser = self.parser
+        if parser.get_method() != b"POST" or not self._is_free():
             return None
         found = self._lane.posted_to(self.url)
-        if (
-            found is None
-            or self.flow.write_paused
-            or not parser.should_keep_alive()
-            or parser.should_upgrade()
-        ):
+        if found is None or not parser.should_keep_alive() or parser.should_upgrade():
             return None
         headers = dict(self.headers)
         if b"expect" in headers or not _is_short(headers, found[0].max_body_bytes):
@@ -154,9 +184,9 @@ class HttpProtocol(BoundedArrival):
         raw = self._raw
         if raw.is_closing():
             return
-        raw.write(written(answer, request_id, close=not request.keep_alive))
+        self._outbox.put(raw, written(answer, request_id, close=not request.keep_alive))
         if not request.keep_alive:
-            raw.close()
+            self.transport.close()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:

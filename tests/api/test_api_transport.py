@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gateway.api.outbox import Outbox
 from gateway.api.transport import JoinedWrites
 
 
@@ -30,7 +31,7 @@ class Recorded(asyncio.Transport):
 
 async def test_head_and_body_leave_together() -> None:
     behind = Recorded()
-    transport = JoinedWrites(behind, asyncio.get_running_loop())
+    transport = JoinedWrites(behind, asyncio.get_running_loop(), Outbox())
     transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
     transport.write(b"{}")
     assert behind.written == [b"HTTP/1.1 200 OK\r\n\r\n{}"]
@@ -38,7 +39,7 @@ async def test_head_and_body_leave_together() -> None:
 
 async def test_a_head_without_a_body_leaves_in_the_next_turn() -> None:
     behind = Recorded()
-    transport = JoinedWrites(behind, asyncio.get_running_loop())
+    transport = JoinedWrites(behind, asyncio.get_running_loop(), Outbox())
     transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -48,7 +49,7 @@ async def test_a_head_without_a_body_leaves_in_the_next_turn() -> None:
 
 async def test_closing_sends_what_was_kept_first() -> None:
     behind = Recorded()
-    transport = JoinedWrites(behind, asyncio.get_running_loop())
+    transport = JoinedWrites(behind, asyncio.get_running_loop(), Outbox())
     transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     transport.close()
     assert behind.written == [b"HTTP/1.1 400 Bad Request\r\n\r\n"]
@@ -59,7 +60,7 @@ async def test_what_nobody_hears_any_more_is_not_said_and_is_no_mistake() -> Non
     faults: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     behind = Recorded()
-    transport = JoinedWrites(behind, asyncio.get_running_loop())
+    transport = JoinedWrites(behind, asyncio.get_running_loop(), Outbox())
     transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
     behind.close()  # as at the end of the client's input
     await asyncio.sleep(0)
