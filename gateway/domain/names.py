@@ -29,6 +29,11 @@ ACTOR_MAX_BYTES = 512
 # C0, DEL, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR; and lone surrogates, which no UTF-8 can carry.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
+# What nothing can be wrong with but its length.
+_PLAIN = re.compile("[!-~]+")
+# What percent-encoding leaves as it is.
+_UNRESERVED = re.compile("[A-Za-z0-9_.~-]+")
+
 
 class Account(NamedTuple):
     """The four parts of an account inside its namespace. ``user_id`` None is the namespace's pool."""
@@ -112,20 +117,23 @@ def shard_of(namespace: str) -> int:
     return zlib.crc32(namespace.encode()) % SHARDS
 
 
+def key_text(key: str) -> str:
+    """Give an idempotency key as it stands in keys of Redis and in the journal."""
+    return key if _UNRESERVED.fullmatch(key) else quote(key, safe="")
+
+
 def name_error(field: str, value: object, *, max_chars: int = 0, max_bytes: int = 0) -> FieldError | None:
     """Say what is wrong with a name, or None. The order of the checks is the source API's."""
-    if value is not None and not isinstance(value, str):
-        return FieldError(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
-    short = value is None or len(value) <= _REMEMBERED_CHARS
-    flaw = (_flaw if short else _flaw.__wrapped__)(value, max_chars, max_bytes)
-    return flaw and FieldError(field, f"VAL_{field.upper()}_{flaw[0]}", flaw[1])
-
-
-@lru_cache(maxsize=65536)
-def _flaw(value: str | None, max_chars: int, max_bytes: int) -> tuple[str, str] | None:
+    flaw: tuple[str, str] | None
     if value is None:
-        return "NULL", "is required"
-    return _text_flaw(value, max_chars, max_bytes)
+        flaw = "NULL", "is required"
+    elif not isinstance(value, str):
+        flaw = "INVALID_TYPE", "must be a string"
+    elif _PLAIN.fullmatch(value) and len(value) <= min(max_chars or len(value), max_bytes or len(value)):
+        return None
+    else:
+        flaw = _text_flaw(value, max_chars, max_bytes)
+    return flaw and FieldError(field, f"VAL_{field.upper()}_{flaw[0]}", flaw[1])
 
 
 def _text_flaw(text: str, max_chars: int, max_bytes: int) -> tuple[str, str] | None:

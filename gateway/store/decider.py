@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from urllib.parse import quote
 
 import structlog
 
@@ -16,7 +15,7 @@ from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, St
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import ALLOW, OVERAGES, Hold, Shared, hold_overage
-from gateway.domain.names import namespace_text, parse_account, shard_of
+from gateway.domain.names import key_text, namespace_text, parse_account, shard_of
 from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
 from gateway.protocols import Call
 from gateway.store.assurance import Assurance
@@ -228,7 +227,7 @@ class RedisDecider(Limiter, PeriodCalls):
         hold = f"{namespace}:{hold_id}" if hold_id else ""
         seen, vet = "", None
         if call.key:
-            seen = f"{namespace}:{quote(call.key, safe='')}"
+            seen = f"{namespace}:{key_text(call.key)}"
             vet = partial(self._answers.find, shard, (call.namespace, call.key), call.fingerprint)
         reply = await self._calls.run(
             verb,
