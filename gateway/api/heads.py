@@ -52,24 +52,19 @@ class KnownHeads:
 
     def read(self, data: bytes) -> Known | None:
         """Read a request; None when it is not, from the first byte to the last, one whose head is known."""
-        line_end = data.find(b"\r\n")
-        head_end = data.find(b"\r\n\r\n", line_end)
-        lines = data[line_end:head_end]
+        target_end, head_end = _places(data)
+        lines = data[target_end + len(_VERSION) : head_end]
         head = self._known.get(lines) or self._keyed(lines)
-        if head is None or len(data) != head_end + 4 + head.body_bytes:
-            return None
-        target_end = line_end - len(_VERSION)
-        if not data.startswith(_START) or data[target_end:line_end] != _VERSION:
+        if head is None or not head_end or len(data) != head_end + 4 + head.body_bytes:
             return None
         return Known(data[_TARGET:target_end], head, data[head_end + 4 :])
 
     def learn(self, data: bytes, headers: Headers, pairs: Pairs, body: bytes) -> None:
         """Take note of how the parser read a request that was here whole with ``data`` and is served."""
-        line_end = data.find(b"\r\n")
-        head_end = data.find(b"\r\n\r\n", line_end)
-        lines = data[line_end:head_end]
+        target_end, head_end = _places(data)
+        lines = data[target_end + len(_VERSION) : head_end]
         # Where the parser saw the head end elsewhere, as it may with odd ends of lines, the body is another.
-        if len(lines) > _MAX_BYTES or data[head_end + 4 :] != body:
+        if not head_end or len(lines) > _MAX_BYTES or data[head_end + 4 :] != body:
             return
         if _KEY in headers:
             keyed = _KEY_LINE.search(lines)
@@ -99,6 +94,16 @@ class KnownHeads:
         else:
             _make_room(self._seen, _MAX_SEEN)
             self._seen.add(mark)
+
+
+def _places(data: bytes) -> tuple[int, int]:
+    """Find where target and head end of a POST that begins with the first byte; 0 for all else."""
+    line_end = data.find(b"\r\n")
+    target_end = line_end - len(_VERSION)
+    head_end = data.find(b"\r\n\r\n", line_end)
+    if head_end < 0 or not data.startswith(_START) or data[target_end:line_end] != _VERSION:
+        return 0, 0
+    return target_end, head_end
 
 
 def _make_room(kept: dict[bytes, Head] | set[int], most: int) -> None:

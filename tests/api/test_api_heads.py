@@ -131,6 +131,8 @@ def test_a_head_that_came_once_is_not_known_yet() -> None:
         request_of(start=b"POST /v1/reservations HTTP/1.0"),
         request_of(start=b"PUT /v1/reservations HTTP/1.1"),
         request_of(start=b"post /v1/reservations HTTP/1.1"),
+        b"\r\n" + request_of(),
+        request_of(start=b"POST /v1/reservations HTTP/1.1\r\nPOST /v1/reservations HTTP/1.1"),
         request_of(start=b"POST"),
         request_of(start=b"POST HTTP/1.1"),
         request_of(BODY, *LINES[:2]),
@@ -149,6 +151,22 @@ def test_a_head_that_the_parser_ends_elsewhere_is_not_learnt() -> None:
     for _ in range(3):
         heads.learn(request_of(), {}, [], BODY[:-1])
     assert heads.read(request_of()) is None
+
+
+def test_half_a_head_is_none_however_long_the_body_is_to_be() -> None:
+    for length in range(300):
+        good = request_of(b"a" * length)
+        heads = learnt(good)
+        assert all(heads.read(good[:end]) is None for end in range(len(good)))
+
+
+def test_a_head_is_learnt_from_where_it_begins_alone() -> None:
+    heads = KnownHeads()
+    for start in (b"\r\n", b"GET / HTTP/1.1\r\n\r\n"):
+        for _ in range(3):
+            heads.learn(start + request_of(), {b"host": b"gateway"}, [], BODY)
+    assert not heads._known
+    assert not heads._seen
 
 
 def test_what_is_learnt_is_bounded() -> None:
