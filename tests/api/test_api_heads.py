@@ -196,6 +196,39 @@ def test_whatever_is_changed_what_is_known_is_what_the_parser_says(
             assert any(byte < 0x21 or byte > 0x7E for byte in known.target)
 
 
+PIECES = (
+    request_of(),
+    request_of(BODY, *LINES, b"Idempotency-Key: one"),
+    request_of(b"a" * 150),
+    request_of(request_of()),
+    request_of(b""),
+    b"\r\n",
+    b"\r\n\r\n",
+    b"POST / HTTP/1.1\r\n",
+)
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=3),
+    st.integers(0, 400),
+    st.integers(0, 400),
+    st.data(),
+)
+def test_whatever_arrives_what_is_known_is_what_the_parser_says(
+    pieces: list[bytes], first: int, last: int, drawn: st.DataObject
+) -> None:
+    heads = KnownHeads()
+    for taught in drawn.draw(st.lists(st.sampled_from(PIECES), min_size=4, max_size=8)) * 2:
+        parsed = Parsed(taught)
+        if parsed.requests == 1 and parsed.parser.get_method() == b"POST":
+            heads.learn(taught, dict(parsed.pairs), parsed.pairs, parsed.body)
+    data = b"".join(pieces)
+    arrived = data[first % (len(data) + 1) :][: len(data) - last % (len(data) + 1)]
+    known = heads.read(arrived)
+    if known is not None:
+        check(known, arrived)
+
+
 @given(
     st.lists(
         st.tuples(
