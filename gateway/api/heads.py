@@ -2,8 +2,8 @@
 
 A client sends the same head again and again, and only its target, its idempotency key and its body are new.
 To parse it anew took a sixth of a reserve's time in the gateway. Only a POST that came in one piece is known
-again, to a target that is nothing but a path; all else, and whatever comes for the first or the second time,
-goes to the parser.
+again, to a target that is nothing but a path; all else, whatever comes for the first or the second time, and
+the first request of a connection go to the parser. What is refused is not learnt.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _KEY = b"idempotency-key"
 # A line with a key of nothing that a parser would drop or refuse.
 _KEY_LINE = re.compile(rb"\r\n[Ii]dempotency-[Kk]ey: ([!-~]+)(?=\r\n|\Z)")
 _MAX_BYTES = 2048  # of the header lines of one head
+_MAX_PAIRS = 32
 _MAX_KNOWN = 1024
 _MAX_SEEN = 4096
 
@@ -59,12 +60,9 @@ class KnownHeads:
             return None
         return Known(data[_TARGET:target_end], head, data[head_end + 4 :])
 
-    def learn(self, data: bytes, headers: Headers, pairs: Pairs, body: bytes) -> None:
-        """Take note of how the parser read a request that was here whole with ``data`` and is served."""
-        target_end, head_end = _places(data)
-        lines = data[target_end + len(_VERSION) : head_end]
-        # Where the parser saw the head end elsewhere, as it may with odd ends of lines, the body is another.
-        if not head_end or len(lines) > _MAX_BYTES or data[head_end + 4 :] != body:
+    def learn(self, lines: bytes, headers: Headers, pairs: Pairs, body_bytes: int) -> None:
+        """Take note of how the parser read the header lines of a request that was answered well."""
+        if len(lines) > _MAX_BYTES or len(pairs) > _MAX_PAIRS:
             return
         if _KEY in headers:
             keyed = _KEY_LINE.search(lines)
@@ -73,7 +71,7 @@ class KnownHeads:
             lines = lines[: keyed.start()] + lines[keyed.end() :]
             headers = {name: value for name, value in headers.items() if name != _KEY}
             pairs = [pair for pair in pairs if pair[0] != _KEY]
-        self._take(lines, Head(headers, pairs, len(body)))
+        self._take(lines, Head(headers, pairs, body_bytes))
 
     def _keyed(self, lines: bytes) -> Head | None:
         """Give what lines say of which one is a key's."""
@@ -94,6 +92,17 @@ class KnownHeads:
         else:
             _make_room(self._seen, _MAX_SEEN)
             self._seen.add(mark)
+
+
+def header_lines(data: bytes, body: bytes) -> bytes:
+    """Give the header lines of a request that is the whole of ``data``; b"" where they are not plain.
+
+    Where it saw the head end elsewhere, as a parser may with odd ends of lines, its body is another.
+    """
+    target_end, head_end = _places(data)
+    if not head_end or data[head_end + 4 :] != body:
+        return b""
+    return data[target_end + len(_VERSION) : head_end]
 
 
 def _places(data: bytes) -> tuple[int, int]:

@@ -19,16 +19,22 @@ from gateway.api.arrival import BoundedArrival
 from gateway.api.endpoint import Endpoint, Pairs
 from gateway.api.fast import FastLane
 from gateway.api.headers import Headers
+from gateway.api.heads import header_lines
 from gateway.api.problems import Header, Reply
 from gateway.api.transport import JoinedWrites
 
 _MAX_DIGITS = 7
 _MAX_BYTES = 65_536  # longer bodies come rarely, and in pieces
 _TICK_S = 0.001
+_OK = 200
 
 
 class LaneRequest:
-    """One request on the lane. It stands where uvicorn keeps its own, and is asked the same two questions."""
+    """One request on the lane. It stands where uvicorn keeps its own, and is asked the same two questions.
+
+    Attributes:
+        lines: its header lines, where they may be learnt from its answer; else b"".
+    """
 
     __slots__ = (
         "body",
@@ -36,6 +42,7 @@ class LaneRequest:
         "headers",
         "hold_id",
         "keep_alive",
+        "lines",
         "pairs",
         "response_complete",
         "task",
@@ -47,6 +54,7 @@ class LaneRequest:
         self.headers = headers
         self.pairs = pairs
         self.body = b""
+        self.lines = b""
         self.keep_alive = True
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
@@ -90,7 +98,6 @@ class HttpProtocol(BoundedArrival):
         if self._arriving or not self._is_free():
             super().data_received(data)
         elif (request := self._known_request(data)) is not None:
-            self._unset_keepalive_if_required()
             self.cycle = cast("Any", request)
             self._came_whole()
             self._start(request)
@@ -98,7 +105,12 @@ class HttpProtocol(BoundedArrival):
             super().data_received(data)
             after = cast("object", self.cycle)
             if isinstance(after, LaneRequest) and after is not before and not self._arriving:
-                self._heads.learn(data, after.headers, after.pairs, after.body)
+                after.lines = header_lines(data, after.body)
+
+    def eof_received(self) -> None:
+        """Say what is to be said to a client that ends its side: the connection is closed after this."""
+        self._outbox.send()
+        super().eof_received()
 
     def on_message_begin(self) -> None:
         """Begin a request; what uvicorn prepares waits until it is known that it is needed."""
@@ -172,10 +184,11 @@ class HttpProtocol(BoundedArrival):
 
     async def _serve(self, request: LaneRequest) -> None:
         try:
-            self._send(
-                request,
-                *await request.endpoint.posted(request.headers, request.pairs, request.body, request.hold_id),
-            )
+            headers, pairs, body = request.headers, request.pairs, request.body
+            request_id, answer = await request.endpoint.posted(headers, pairs, body, request.hold_id)
+            if request.lines and answer.status == _OK:
+                self._heads.learn(request.lines, headers, pairs, len(body))
+            self._send(request, request_id, answer)
         finally:
             self.tasks.discard(cast("asyncio.Task[None]", request.task))
 
@@ -207,9 +220,13 @@ class HttpProtocol(BoundedArrival):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _unset_keepalive_if_required(self) -> None:
+    def _begins(self) -> None:
         # The timer is left to find that out: one for each request cost more than reading its headers.
         self._idle_since = None
+        super()._begins()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer alone: a blank line is no request."""
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that has waited long enough for another request."""

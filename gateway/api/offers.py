@@ -51,6 +51,7 @@ class PlainProtocol(HttpToolsProtocol):
         target = b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())
         headers = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
         self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
         self.parser.feed_data(b"\r\n".join((target, *headers, b"", b"")))
         try:
             self.parser.feed_data(rest)

@@ -283,6 +283,66 @@ async def test_a_key_is_asked_for_under_a_known_head_too(make_gateway: Any) -> N
     assert (good, bad) == ([[200]] * 3, [[401]] * 2)
 
 
+async def test_what_is_refused_is_not_learnt(make_gateway: Any) -> None:
+    gateway = make_gateway(authenticator=SingleKey("right"))
+    wrong = (
+        request_of("POST", "/v1/reservations", b"{}", "Authorization: Bearer right"),
+        reserve("Authorization: Bearer wrong"),
+    )
+    async with served(gateway.app) as site:
+        reader, writer = await site.open()
+        for data in wrong * 4:
+            await exchanged(site, writer, reader, data)
+        assert not gateway.app.heads._known
+        assert not gateway.app.heads._seen
+        for _ in range(2):
+            await exchanged(site, writer, reader, reserve("Authorization: Bearer right"))
+        assert len(gateway.app.heads._known) == 1
+        writer.close()
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("body", [body_of("reserve"), b"{}"], ids=["good", "refused"])
+async def test_a_client_that_ends_its_side_is_answered_first(gateway: Any, before: int, body: bytes) -> None:
+    async with served(gateway.app) as site:
+        for _ in range(20):
+            reader, writer = await site.open()
+            for _ in range(before):
+                await exchanged(site, writer, reader, reserve())
+            writer.write(request_of("POST", "/v1/reservations", body))
+            writer.write_eof()
+            async with asyncio.timeout(10):
+                assert len(statuses(await reader.read())) == 1
+            writer.close()
+
+
+async def test_a_blank_line_keeps_no_connection_open(gateway: Any) -> None:
+    async with served(gateway.app, keep_alive_s=0.05) as site:
+        reader, writer = await site.open()
+        await exchanged(site, writer, reader, reserve())
+        writer.write(b"\r\n")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_offer_leaves_the_connection_as_it_is_without_one(gateway: Any) -> None:
+    gateway.meter.hold = asyncio.Event()
+    gateway.meter.hold.set()
+    async with served(gateway.app) as site:
+        reader, writer = await site.open()
+        await exchanged(site, writer, reader, reserve(*OFFERS["h2c"]))
+        gateway.meter.hold.clear()
+        writer.write(reserve(close=True))
+        await until(lambda: len(gateway.meter.calls) == 2)
+        writer.write(b"x")
+        await asyncio.sleep(0.01)
+        gateway.meter.hold.set()
+        async with asyncio.timeout(10):
+            assert statuses(await reader.read()) == [200]
+        writer.close()
+
+
 async def test_a_connection_with_known_heads_is_closed_when_it_asks_nothing_more(gateway: Any) -> None:
     async with served(gateway.app, keep_alive_s=0.05) as site:
         reader, writer = await site.open()
