@@ -15,7 +15,6 @@ import pytest
 import uvicorn
 from deciding import until
 
-from gateway.api.auth import SingleKey
 from gateway.api.examples import EXAMPLES
 from gateway.api.lane import HttpProtocol, LaneRequest
 from gateway.api.routes import ROUTES
@@ -160,12 +159,12 @@ async def test_requests_that_do_not_wait_for_answers_get_them_in_order(gateway: 
         writer.write(hot[0] + hot[1] + request_of("GET", "/healthz", None, "X-Request-Id: four") + hot[2])
         await until(lambda: len(gateway.meter.calls) == 1)
         gateway.meter.hold.set()
-        found = [await _request_id(reader) for _ in range(4)]
+        found = [await request_id(reader) for _ in range(4)]
         writer.close()
     assert found == [b"one", b"two", b"four", b"three"]
 
 
-async def _request_id(reader: asyncio.StreamReader) -> bytes:
+async def request_id(reader: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(10):
         head = await reader.readuntil(b"\r\n\r\n")
         lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
@@ -214,13 +213,13 @@ async def test_a_connection_that_asks_nothing_is_closed_and_one_that_waits_is_no
         gateway.meter.hold.set()
         for reader, writer in ((idle_reader, idle), (busy_reader, busy)):
             writer.write(reserve())
-            await _request_id(reader)
+            await request_id(reader)
         gateway.meter.hold.clear()
         busy.write(reserve())
         async with asyncio.timeout(10):
             assert await idle_reader.read() == b""
         gateway.meter.hold.set()
-        await _request_id(busy_reader)
+        await request_id(busy_reader)
         idle.close()
         busy.close()
 
@@ -232,73 +231,6 @@ async def exchanged(site: Served, writer: Any, reader: Any, data: bytes) -> tupl
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         return head, await reader.readexactly(length)
-
-
-async def test_a_request_whose_head_is_known_is_answered_as_the_first_was(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parsed: list[bytes] = []
-    monkeypatch.setattr(
-        HttpProtocol, "on_url", lambda self, url: (parsed.append(url), setattr(self, "url", self.url + url))
-    )
-    hot = [reserve("X-Request-Id: seven", f"X-Namespace: {name}") for name in ("acme", "other")]
-    async with served(gateway.app) as site:
-        reader, writer = await site.open()
-        answers = [await exchanged(site, writer, reader, data) for data in hot * 4]
-        writer.close()
-    assert answers == answers[:2] * 4
-    assert len(parsed) == 5  # the first of a connection, and each head twice
-    assert gateway.meter.calls == gateway.meter.calls[:1] * 8
-    assert [asked[0] for asked in gateway.asked_for] == ["acme", "other"] * 4
-
-
-async def test_a_known_head_in_pieces_or_in_a_row_is_read_as_any_other(gateway: Any) -> None:
-    hot = reserve("X-Request-Id: seven")
-    async with served(gateway.app) as site:
-        reader, writer = await site.open()
-        first = [await exchanged(site, writer, reader, hot) for _ in range(3)]
-        for cut in (1, 30, hot.index(b"\r\n\r\n") + 2, len(hot) - 1):
-            writer.write(hot[:cut])
-            await asyncio.sleep(0.01)
-            assert [await exchanged(site, writer, reader, hot[cut:])] == first[:1]
-            assert [await exchanged(site, writer, reader, hot)] == first[:1]
-        writer.write(hot + hot + hot[:9])
-        assert [await _request_id(reader) for _ in range(2)] == [b"seven"] * 2
-        assert [await exchanged(site, writer, reader, hot[9:])] == first[:1]
-        writer.write(b"nonsense\r\n\r\n")
-        async with asyncio.timeout(10):
-            assert statuses(await reader.read()) == [400]
-        writer.close()
-
-
-async def test_a_key_is_asked_for_under_a_known_head_too(make_gateway: Any) -> None:
-    gateway = make_gateway(authenticator=SingleKey("right"))
-    hot = reserve("Authorization: Bearer right")
-    async with served(gateway.app) as site:
-        reader, writer = await site.open()
-        good = [statuses(b"".join(await exchanged(site, writer, reader, hot))) for _ in range(3)]
-        gateway.authenticator._key = b"another"
-        bad = [statuses(b"".join(await exchanged(site, writer, reader, hot))) for _ in range(2)]
-        writer.close()
-    assert (good, bad) == ([[200]] * 3, [[401]] * 2)
-
-
-async def test_what_is_refused_is_not_learnt(make_gateway: Any) -> None:
-    gateway = make_gateway(authenticator=SingleKey("right"))
-    wrong = (
-        request_of("POST", "/v1/reservations", b"{}", "Authorization: Bearer right"),
-        reserve("Authorization: Bearer wrong"),
-    )
-    async with served(gateway.app) as site:
-        reader, writer = await site.open()
-        for data in wrong * 4:
-            await exchanged(site, writer, reader, data)
-        assert not gateway.app.heads._known
-        assert not gateway.app.heads._seen
-        for _ in range(2):
-            await exchanged(site, writer, reader, reserve("Authorization: Bearer right"))
-        assert len(gateway.app.heads._known) == 1
-        writer.close()
 
 
 @pytest.mark.parametrize("before", [0, 3])
@@ -340,16 +272,6 @@ async def test_an_offer_leaves_the_connection_as_it_is_without_one(gateway: Any)
         gateway.meter.hold.set()
         async with asyncio.timeout(10):
             assert statuses(await reader.read()) == [200]
-        writer.close()
-
-
-async def test_a_connection_with_known_heads_is_closed_when_it_asks_nothing_more(gateway: Any) -> None:
-    async with served(gateway.app, keep_alive_s=0.05) as site:
-        reader, writer = await site.open()
-        for _ in range(4):
-            await exchanged(site, writer, reader, reserve())
-        async with asyncio.timeout(10):
-            assert await reader.read() == b""
         writer.close()
 
 
