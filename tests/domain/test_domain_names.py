@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from gateway.domain.names import (
     SHARDS,
     account_errors,
     account_text,
+    key_text,
     name_error,
     namespace_error,
     namespace_text,
@@ -39,6 +42,21 @@ def test_a_namespace_is_read_back_from_its_text(namespace: str) -> None:
     assert parse_namespace(namespace_text(namespace)) == namespace
     assert ":" not in namespace_text(namespace)
     assert 0 <= shard_of(namespace) < SHARDS
+
+
+@given(st.one_of(texts, st.from_regex("[A-Za-z0-9_.~%-]{1,20}", fullmatch=True)))
+def test_a_key_is_read_back_from_its_text(key: str) -> None:
+    assert unquote(key_text(key)) == key
+    assert key_text(key).isascii()
+    assert not set(key_text(key)) & set(" :{}*?[]\\\"'\n\t")
+
+
+@pytest.mark.parametrize("bound", ["max_chars", "max_bytes"])
+def test_a_name_without_spaces_is_bounded_too(bound: str) -> None:
+    assert name_error("unit", "x" * 5, **{bound: 5}) is None
+    fault = name_error("unit", "x" * 6, **{bound: 5})
+    assert fault is not None
+    assert fault.code == "VAL_UNIT_TOO_LONG"
 
 
 def test_shards_never_move() -> None:

@@ -215,6 +215,21 @@ def test_calls_with_keys_and_what_undoes_them_are_told_apart() -> None:
     assert len(posting.keyed) == 1
 
 
+def test_a_call_of_which_nothing_is_booked_under_its_key_is_known_all_the_same() -> None:
+    scribe = Scribe()
+    plain = scribe.allocate(ALICE, 5)
+    scribe.allocate(ALICE, 7)
+    keyed = scribe.with_key("k", "f")
+    posting = Posting()
+    for entry, fitted in ((plain, [plain]), (plain, []), (keyed, [keyed]), (keyed, [plain, keyed])):
+        posting.add_fitted(entry, fitted)
+    assert posting.known == []
+    for booked in ([], [plain]):
+        posting.add_fitted(keyed, booked)
+    assert posting.known == [(keyed, keyed.keyed)] * 2
+    assert posting.keyed == [(keyed, keyed.keyed)] * 2
+
+
 @pytest.mark.parametrize("verb", ["reserve", "extend", "release", "expire", "audit"])
 def test_only_what_books_may_move_a_balance(verb: str) -> None:
     scribe = Scribe()
@@ -246,9 +261,12 @@ def test_verbs_that_nobody_knows_are_refused() -> None:
 
 
 def test_fields_are_escaped_as_copy_reads_them() -> None:
-    assert [field(text) for text in ("plain", "", "a\\b\tc\nd\re", None)] == [
+    assert [field(text) for text in ("plain", "", "two words", "a\\b", "a\tb", "a\\b\tc\nd\re", None)] == [
         "plain",
         "",
+        "two words",
+        "a\\\\b",
+        "a\\tb",
         "a\\\\b\\tc\\nd\\re",
         NULL,
     ]
