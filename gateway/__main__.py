@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 _INTERRUPTED = 130
@@ -11,11 +12,20 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line. Whoever interrupts it before it is loaded is not shown where that was."""
+    _open_closed_streams()
     signal.signal(signal.SIGINT, _leave)
     from gateway.cli import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that was closed before us lead nowhere: a socket would take its number else."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

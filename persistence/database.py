@@ -17,8 +17,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gateway.errors import MeterUnavailableError
 
-# A role, a database or the environment may say otherwise. Dates in another form cannot be read, and in another
-# isolation who waits for a lock fails in the end.
+# A role, a database or the environment may say otherwise. Dates in another form cannot be read, and who waits
+# for a lock in another isolation fails in the end.
 _SESSION = """
 SELECT set_config('statement_timeout', %s, false),
        set_config('timezone', 'UTC', false),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -10,6 +10,15 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 def course(values: Sequence[float], top: float) -> str:
     """Draw values between 0 and ``top``, one character each; what is zero or less is a space."""
     return "".join(_block(value, top) for value in values)
+
+
+def narrowed(
+    values: Sequence[float], columns: int, joined: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """Give so many values for those of a course, each made by ``joined`` of its part."""
+    count = len(values)
+    columns = min(columns, count)
+    return [joined(values[i * count // columns : (i + 1) * count // columns]) for i in range(columns)]
 
 
 def left_over_time(quota: float, spent: Sequence[float]) -> list[float]:

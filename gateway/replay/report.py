@@ -15,13 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.replay.audit import Finding
-from gateway.replay.charts import course, left_over_time
+from gateway.replay.charts import course, left_over_time, narrowed
 from gateway.replay.lag import LagWatch
 from gateway.replay.plan import Plan
 from gateway.replay.tally import BUCKETS, Latencies, Tally, percentile
 from gateway.replay.trace import Trace
 
 _REFRESH_S = 0.1
+_BESIDE_CHART = 22  # columns for names, shares and the room between them
+_NARROWEST_CHART = 10
 
 
 class Run(NamedTuple):
@@ -79,7 +81,7 @@ def print_report(console: Console, run: Run) -> None:
         _heading(run),
         _counts(run),
         _latencies(run),
-        _quota(run),
+        _quota(run, max(_NARROWEST_CHART, min(BUCKETS, console.width - _BESIDE_CHART))),
         _conservation(run),
     ]
     console.print(Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts)), soft_wrap=False)
@@ -124,9 +126,9 @@ def _kinds(verb: str, latencies: Latencies, speed: float) -> Sequence[tuple[str,
     )
 
 
-def _quota(run: Run) -> RenderableType:
+def _quota(run: Run, columns: int) -> RenderableType:
     began, ended = run.trace.began, run.trace.at(run.trace.duration_s)
-    axis = f"{began:%H:%M}{'':{BUCKETS - 10}}{ended:%H:%M}"
+    axis = f"{began:%H:%M}{'':{columns - 10}}{ended:%H:%M}"
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = "Quota left over the time of the trace"
     for _ in range(3):
@@ -136,9 +138,10 @@ def _quota(run: Run) -> RenderableType:
         quotas[payer.team] = quotas.get(payer.team, 0) + quota
     for team, quota in quotas.items():
         left = left_over_time(quota, run.tally.spent[team])
-        table.add_row(team, Text(course(left, quota), style="green"), f"{left[-1] / quota:.1%} left")
-    denied = course(run.tally.refused, max(run.tally.refused))
-    table.add_row("denials", Text(denied, style="red"), f"{run.tally.denied:,}")
+        drawn = course(narrowed(left, columns, lambda part: part[-1]), quota)
+        table.add_row(team, Text(drawn, style="green"), f"{left[-1] / quota:.1%} left")
+    refused = narrowed(run.tally.refused, columns, sum)
+    table.add_row("denials", Text(course(refused, max(refused)), style="red"), f"{run.tally.denied:,}")
     table.add_row("", Text(axis, style="dim"), "")
     return table
 

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway.servers.errors import ServerStartError
 from gateway.servers.leftovers import read_pid, serves
@@ -39,16 +39,14 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
 }
 _NO_FSYNC = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-_NO_OTHER_WAY = "&".join(
-    (
-        "hostaddr=",
-        "requirepeer=",
-        "target_session_attrs=any",
-        "sslmode=disable",
-        "gssencmode=disable",
-        "channel_binding=disable",
-    )
-)
+_NO_OTHER_WAY = {
+    "hostaddr": "",
+    "requirepeer": "",
+    "target_session_attrs": "any",
+    "sslmode": "disable",
+    "gssencmode": "disable",
+    "channel_binding": "disable",
+}
 _TCP_RULES = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
@@ -197,7 +195,8 @@ def served_url(directory: Path) -> str | None:
 
 def _url(socket_directory: str, port: str) -> str:
     """Give a URL that says all by which PGPORT and its kin would lead to another server, or to none."""
-    return f"postgresql://{_NAME}@/{_NAME}?host={quote(socket_directory)}&port={port}&{_NO_OTHER_WAY}"
+    said = {"host": socket_directory, "port": port, **_NO_OTHER_WAY}
+    return f"postgresql://{_NAME}@/{_NAME}?{urlencode(said, safe='/', quote_via=quote)}"
 
 
 def _options(settings: dict[str, str]) -> list[str]:

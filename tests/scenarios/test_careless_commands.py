@@ -14,6 +14,7 @@ import pytest
 from commands import Run, environment
 
 import gateway.cli
+from gateway.replay.run import NOT_RUN
 
 DONE_S = 60
 REFUSED = {
@@ -100,6 +101,26 @@ def test_an_answer_that_cannot_be_written_is_said_to_be() -> None:
         done = quotagate("settings", stdout=full)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["quotagate: cannot write: No space left on device"]
+
+
+def test_closed_standard_streams_lead_nowhere(tmp_path: Path) -> None:
+    """As daemons are started: without any, or without one that a socket of ours would take the place of."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2026-11-22 05:00:00,1,1\n", encoding="ascii")
+    ended = [
+        subprocess.run(
+            ["/bin/sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "gateway", *arguments],
+            env=environment(),
+            capture_output=True,
+            timeout=DONE_S,
+            check=False,
+        ).returncode
+        for closed, arguments in (
+            ("<&- >&- 2>&-", ["settings"]),
+            (">&-", ["replay", "--url", "http://127.0.0.1:1", str(trace)]),
+        )
+    ]
+    assert ended == [0, NOT_RUN]
 
 
 @pytest.fixture(params=["data", "a data directory" * 6], ids=["short", "too long for a socket"])
