@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,10 @@ import pytest
 from commands import Run, environment
 
 import gateway.cli
+from gateway.commands.options import user_of_machine
+from gateway.embedded import beside_gateway
 from gateway.replay.run import NOT_RUN
+from gateway.settings import Settings
 
 DONE_S = 60
 REFUSED = {
@@ -77,6 +81,20 @@ def test_who_interrupts_a_command_that_is_still_loading_sees_no_traceback() -> N
         [sys.executable, "-c", _INTERRUPTED], capture_output=True, timeout=DONE_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_a_user_without_name_or_home_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers run them: both URLs are set, and nothing is known of the user but a number."""
+
+    def unknown(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found: 23456")
+
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    given = Settings(redis_url="redis://cache", database_url="postgresql://db/x")
+    assert beside_gateway(given) == given
+    assert user_of_machine().actor_id == f"cli:{os.getuid()}"
 
 
 def test_a_demo_of_no_trace_starts_nothing() -> None:
