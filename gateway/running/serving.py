@@ -29,7 +29,7 @@ from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.serving")
 
-_ADVICE = "is another gateway running? --port takes another"
+_ADVICE = "--port takes another"
 _ADMIN_ADVICE = "QUOTAGATE_ADMIN_PORT takes another"
 _COLLECT_AFTER = 20_000  # objects more than before
 _STARTED_S = 0.01

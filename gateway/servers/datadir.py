@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,9 @@ from typing import Self
 from gateway.servers.errors import DataDirectoryError
 
 _LOCK = "quotagate.lock"
+# Neither URLs nor the files in which servers say where they are could carry it.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNWRITABLE_IS = "its path has a control character, or bytes that are no UTF-8"
 # Linux takes 107 bytes and macOS 103 for the path of a socket.
 LONGEST_SOCKET_PATH = 100
 
@@ -50,6 +54,8 @@ def prepare(directory: Path) -> Path:
     """
     try:
         directory = directory.expanduser().resolve()
+        if _UNWRITABLE.search(str(directory)):
+            raise DataDirectoryError(f"{str(directory)!r} cannot be the data directory: {_UNWRITABLE_IS}")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_ours(directory)
         directory.chmod(0o700)
