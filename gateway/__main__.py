@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,10 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line. Whoever interrupts it before it is loaded is not shown where that was."""
     _open_closed_streams()
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # what this terminal cannot show is no reason to show nothing
+        sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGINT, _leave)
     from gateway.cli import main as run
 

@@ -171,6 +171,18 @@ async def test_the_course_of_quota_is_whole_in_a_narrow_terminal(
     assert re.search(r"18:15 +18:15", text)
 
 
+async def test_a_terminal_without_block_characters_has_others(
+    client: Any, http: Any, trace_file: Path
+) -> None:
+    run = await replayed(client, http, trace_file)
+    with io.TextIOWrapper(io.BytesIO(), encoding="latin-1") as paper:
+        print_report(Console(file=paper, width=120), run)
+        paper.seek(0)
+        text = paper.read()
+    assert re.search(r"^research +[.:=+*%#-]+", text, re.MULTILINE)
+    assert re.search(r"^ok +reconcile finds nothing", text, re.MULTILINE)
+
+
 async def test_a_fault_is_no_part_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / ("a long way to" * 9) / "none.csv"
     assert await run_replay(missing, "http://127.0.0.1:9") == 2

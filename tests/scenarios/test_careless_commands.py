@@ -121,6 +121,18 @@ def test_an_answer_that_cannot_be_written_is_said_to_be() -> None:
     assert done.stderr.splitlines() == ["quotagate: cannot write: No space left on device"]
 
 
+def test_a_terminal_of_another_encoding_is_shown_what_it_can() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "settings"],
+        env=environment() | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=DONE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Takes a URL redis://? or" in done.stdout
+
+
 def test_closed_standard_streams_lead_nowhere(tmp_path: Path) -> None:
     """As daemons are started: without any, or without one that a socket of ours would take the place of."""
     trace = tmp_path / "trace.csv"
