@@ -22,6 +22,8 @@ def main() -> None:
     from gateway.cli import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     run()
 
 

@@ -71,8 +71,6 @@ def main() -> None:
     """Run the command line; faults that a person can mend are one clear message and exit code 1."""
     # From the first moment on, a stop cleans up: embedded servers are running before the gateway is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         cli()
     except (SettingsError, MeterError, ServersError) as error:
