@@ -1,4 +1,4 @@
-"""The operators' page as a file: who may have it, what it may do, and that it asks only for what is served."""
+"""The operators' page as a file: who may have it, what it may do, and that it asks for what is served."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ async def test_everyone_may_have_the_page_and_it_says_nothing_of_anybody(make_ga
 
 async def test_it_runs_what_it_was_sent_with_and_nothing_else(make_gateway: Any) -> None:
     answer = await page(make_gateway(operators=True))
-    policy = dict(
-        part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";")
-    )
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     text = answer.body.decode()
     for tag in ("style", "script"):
         (written,) = inline(text, tag)

@@ -1,4 +1,4 @@
-"""A Chromium without a window, told what to do over two pipes. We do not install it: without one tests skip."""
+"""A Chromium without a window, told what to do over two pipes. Where there is none, tests skip."""
 
 from __future__ import annotations
 
