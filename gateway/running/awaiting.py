@@ -97,7 +97,8 @@ def _operators(wait: Wait, gate: Gate) -> Mapping[str, Mapping[str, Any]]:
         except MeterUnavailableError as error:
             await reply(send, refused(error), request_id)
 
-    return {"/admin/{rest:path}": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse)}
+    methods = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse)
+    return {"/admin": methods, "/admin/{rest:path}": methods}
 
 
 async def entered(

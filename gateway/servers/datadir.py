@@ -8,7 +8,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,7 +130,8 @@ class DataDirectory:
         if ephemeral and path is not None:
             raise ValueError("an ephemeral data directory has no path of its own")
         if ephemeral:
-            self.path = Path(tempfile.mkdtemp(prefix="quotagate-")).resolve()
+            with _told():
+                self.path = Path(tempfile.mkdtemp(prefix="quotagate-")).resolve()
         else:
             self.path = prepare(path or default_data_dir(os.environ))
         self._ephemeral = ephemeral
@@ -177,8 +179,20 @@ def _may_hold(directory: Path, socket_name: str) -> bool:
 
 
 def _short_directory(socket_name: str) -> Path:
-    made = Path(tempfile.mkdtemp(prefix="quotagate-"))
-    if _may_hold(made, socket_name):
-        return made
-    made.rmdir()
-    return Path(tempfile.mkdtemp(prefix="quotagate-", dir="/tmp"))
+    with _told():
+        made = Path(tempfile.mkdtemp(prefix="quotagate-"))
+        if _may_hold(made, socket_name):
+            return made
+        made.rmdir()
+        return Path(tempfile.mkdtemp(prefix="quotagate-", dir="/tmp"))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a user who has no place for a temporary directory."""
+    try:
+        yield
+    except OSError as error:
+        raise DataDirectoryError(
+            f"no temporary directory can be made: {error.strerror}; TMPDIR names a place for it"
+        ) from error

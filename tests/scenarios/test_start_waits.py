@@ -77,6 +77,7 @@ def test_whoever_shows_the_key_of_the_settings_is_told_as_much(run: Run) -> None
         assert asked("/metrics", "0123456789abcdef").status_code == 200
         for path, key in (
             ("/v1/stats", "0123456789abcdef"),
+            ("/admin", "0123456789abcdef"),
             ("/admin/v1/keys", "0123456789abcdef"),
             ("/readyz", key_text("a" * 16, "b" * 43)),  # it may be one that is kept
         ):
