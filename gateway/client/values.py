@@ -22,7 +22,18 @@ _HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
 _PLAIN = (str, bool, int, float, Decimal, list, tuple, Mapping, msgspec.Raw, type(None))
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
+
+def _plain(value: object) -> str:
+    """Give a kind of text, such as a member of an enumeration, as the text it is.
+
+    Raises TypeError for all else, of which the encoder knows nothing either.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 def number(field: str, value: Amount | None) -> msgspec.Raw:
@@ -73,7 +84,16 @@ def moment(field: str, value: datetime) -> str:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         detail = "must be a datetime with a time zone"
         raise MeterValidationError.one(field, f"VAL_{field.upper()}_INVALID", detail)
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return moment_text(value)
+
+
+def moment_text(value: datetime) -> str:
+    """Give any datetime as text: RFC 3339 in UTC, or as it stands where only the gateway can say what it is."""
+    try:
+        zoned = value.utcoffset() is not None
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if zoned else value.isoformat()
+    except OverflowError:  # in UTC it is beyond the calendar
+        return value.isoformat()
 
 
 def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
@@ -149,9 +169,10 @@ def segment(field: str, value: str) -> str:
     Raises:
         MeterValidationError: it is no text, or empty.
     """
-    if not _text(field, value):
+    text = _text(field, value)
+    if not text:
         raise MeterValidationError.one(field, f"VAL_{field.upper()}_EMPTY", "must not be empty")
-    return quote(value, safe="").replace(".", "%2E")
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def header(field: str, value: str) -> str:
@@ -165,7 +186,7 @@ def header(field: str, value: str) -> str:
 
 def _text(field: str, value: object) -> str:
     if isinstance(value, str) and _writable(value):
-        return value
+        return _plain(value)
     raise MeterValidationError.of([_fault(field, value)])
 
 
