@@ -147,6 +147,17 @@ class BaseClient(Generic[H]):
             raise MeterError("this client is closed; make a new client", "closed", 0)
         return http
 
+    def _to_close(self) -> H | None:
+        """Give the HTTP client to close here, made for that where there is none; None for one that was given.
+
+        So it is closed too for who closes before the first call.
+        """
+        if self._given is not None:
+            return None
+        place = self._place()
+        http = self._own.get(place)
+        return self._own.setdefault(place, self._connect()) if http is None else http
+
     def _request(self, call: Call[Any], timeout_s: float) -> dict[str, Any]:
         headers = [*self._base_headers, *self._actor.headers()]
         if call.body is not None:

@@ -88,7 +88,7 @@ def moment(field: str, value: datetime) -> str:
 
 
 def moment_text(value: datetime) -> str:
-    """Give any datetime as text: RFC 3339 in UTC, or as it stands where only the gateway can say what it is."""
+    """Give any datetime as text: RFC 3339 in UTC, or as it stands where the gateway is to judge it."""
     try:
         zoned = value.utcoffset() is not None
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if zoned else value.isoformat()

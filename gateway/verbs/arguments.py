@@ -143,7 +143,10 @@ class Arguments:
         if not isinstance(value, str):
             self.fail(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
             return None
-        return hold_scales(value)
+        scales = hold_scales(value)
+        if scales is None and not _is_utf8(value):
+            self.fail(field, f"VAL_{field.upper()}_INVALID_CHARS", "must be text that UTF-8 can carry")
+        return scales
 
     def ttl_ms(self, value: object) -> int:
         """Give a hold's time to live in milliseconds from whole seconds."""
@@ -170,7 +173,7 @@ class Arguments:
         """Give Unix milliseconds of an aware datetime, or None for None."""
         if value is None:
             return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
             self.fail(field, f"VAL_{field.upper()}_INVALID", "must be a time with a time zone")
             return None
         moment_ms = unix_ms(value)
@@ -286,6 +289,14 @@ def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
         extras = msgspec.structs.replace(extras, event_time_ms=None)
     digest = hashlib.blake2b(_encode([parameters, extras]), digest_size=12)
     return digest.hexdigest()
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(value: object) -> int:

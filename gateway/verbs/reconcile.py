@@ -28,7 +28,7 @@ def read_orders(
     """Read the arguments of a reconcile. Raises MeterValidationError that names each wrong one."""
     read = Arguments()
     repairs, from_first_line = read.flag("repair", repair), read.flag("deep", deep)
-    if trust not in TRUSTED:
+    if not isinstance(trust, str) or trust not in TRUSTED:
         read.fail("trust", "VAL_TRUST_INVALID", f"must be one of {', '.join(sorted(TRUSTED))}")
     accounts = read.limit(limit)
     read.done()

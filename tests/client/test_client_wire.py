@@ -407,6 +407,17 @@ async def test_a_kind_of_text_is_the_text_it_is_wherever_it_goes(bench: Any, tol
     assert bench.requests[-1].url.path == "/v1/reservations/llm_call/release"
 
 
+async def test_names_too_long_for_any_request_are_an_error_of_the_caller(bench: Any, told: Any) -> None:
+    for long in (
+        lambda: bench.client().get_balance("x" * 70_000, "x", "tokens"),
+        lambda: bench.client().release("x" * 70_000),
+    ):
+        with pytest.raises(MeterValidationError) as caught:
+            await told(long())
+        assert (caught.value.code, caught.value.status) == ("headers_too_large", 431)
+    assert bench.requests == []
+
+
 @pytest.mark.parametrize(
     ("moment", "wire"),
     [
