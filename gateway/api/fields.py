@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from gateway.api.moments import Moment
 from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.bounds import PAGE_MAX
@@ -199,7 +200,7 @@ IdempotencyKey = Annotated[
 ]
 
 EventTime = Annotated[
-    _Moment | None,
+    Annotated[Moment, Meta(extra_json_schema={"type": "string", "format": "date-time"})] | None,
     Meta(
         description="When it happened, RFC 3339 with a zone; now when absent.",
         examples=["2026-03-01T12:00:00Z"],
