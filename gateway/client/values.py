@@ -6,6 +6,7 @@ Nothing is judged that the gateway can judge: only what JSON or a header cannot 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,16 +21,18 @@ from gateway.errors import FieldError, MeterValidationError
 # Visible ASCII stays readable in a header; the percent sign must not, or it would be decoded twice.
 _HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
-_PLAIN = (str, bool, int, float, Decimal, list, tuple, Mapping, msgspec.Raw, type(None))
+_PLAIN = (str, bool, int, Decimal, msgspec.Raw, type(None))
 
 
-def _plain(value: object) -> str:
-    """Give a kind of text, such as a member of an enumeration, as the text it is.
+def _plain(value: object) -> str | dict[Any, Any]:
+    """Give a kind of text, such as a member of an enumeration, as the text it is, and a kind of object alike.
 
-    Raises TypeError for all else, of which the encoder knows nothing either.
+    Raises TypeError for all else, of which no encoder knows anything either.
     """
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
@@ -104,7 +107,7 @@ def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
     """
     try:
         # The standard encoder, for it refuses NaN where msgspec would write null.
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain)
         return msgspec.Raw(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise MeterValidationError.one(
@@ -130,23 +133,33 @@ def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
         MeterValidationError: naming each field, after ``prefix``, that JSON cannot carry.
     """
     try:
-        if all(isinstance(value, _PLAIN) for value in body.values()):
+        if all(map(_is_plain, body.values())):
             return _encoder.encode(body)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # something inside one of the fields: which one is said below
     faults = [_fault(str(field), value) for field, value in body.items() if not _writable(value)]
     raise MeterValidationError.of([f._replace(field=prefix + f.field) for f in faults])
 
 
 def _writable(value: object) -> bool:
-    # The encoder would write bytes, dates and ids as texts that nobody sent.
-    if not isinstance(value, _PLAIN):
-        return False
     try:
+        if not _is_plain(value):
+            return False
         _encoder.encode(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return False
     return True
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is JSON by its types: the encoder would write bytes, dates and ids as texts nobody sent."""
+    if isinstance(value, float):
+        return math.isfinite(value)  # or it would be written as null
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
 
 
 def query(limit: int | None = None, **texts: str | None) -> str:
@@ -186,7 +199,7 @@ def header(field: str, value: str) -> str:
 
 def _text(field: str, value: object) -> str:
     if isinstance(value, str) and _writable(value):
-        return _plain(value)
+        return str.__str__(value)
     raise MeterValidationError.of([_fault(field, value)])
 
 

@@ -41,8 +41,17 @@ METADATA_MAX_DEPTH = 32
 
 # Postgres cannot read U+0000 out of JSON. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _as_dict(value: object) -> dict[Any, Any]:
+    """Give an object of another kind than a dict as one. Raises TypeError for all that is no object."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
 # Deterministic: the same metadata in another order is the same request to an idempotency key.
-_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_as_dict).encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -431,3 +433,28 @@ async def test_a_time_that_utc_has_no_date_for_is_the_gateways_to_judge(
     bench.answers(httpx2.Response(200, json={"entries": [], "next_cursor": None, "as_of": "t"}))
     await told(bench.client().get_ledger("ann", "x", "tokens", end_time=moment))
     assert bench.requests[0].url.params["end_time"] == wire
+
+
+@pytest.mark.parametrize("kind", [MappingProxyType, ChainMap])
+async def test_any_kind_of_object_is_sent_as_one(bench: Any, told: Any, kind: Any) -> None:
+    bench.answers(httpx2.Response(200, json=HELD))
+    client = bench.client()
+    await told(
+        client.reserve(
+            "ann", "x", 1, "calls", also=[kind({"user_id": "bob"})], metadata=kind({"a": kind({})})
+        )
+    )
+    assert bench.body()["also"] == [{"user_id": "bob"}]
+    assert bench.body()["metadata"] == {"a": {}}
+
+
+@pytest.mark.parametrize("stranger", [b"bob", date(2026, 1, 1), UUID(int=7), {"bob"}, float("nan")])
+async def test_a_leg_never_turns_something_else_into_text(bench: Any, told: Any, stranger: Any) -> None:
+    for word in ("user_id", "leg"):
+        with pytest.raises(MeterValidationError) as caught:
+            await told(bench.client().commit("rsv", 1, actuals=[{word: stranger, "amount": 1}]))
+        assert [fault.field for fault in caught.value.errors] == ["actuals"]
+    with pytest.raises(MeterValidationError) as caught:
+        await told(bench.client().extend("rsv", ttl_seconds=float("nan"), amount=1))
+    assert [fault.field for fault in caught.value.errors] == ["ttl_seconds"]
+    assert bench.requests == []

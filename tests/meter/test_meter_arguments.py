@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import ChainMap
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -203,6 +205,16 @@ async def test_metadata_that_only_looks_wrong(meter: Meter, script: Script, meta
     script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens", metadata=metadata)
     assert msgspec.json.decode(script.call.body)["metadata"] == metadata
+
+
+async def test_metadata_may_be_any_kind_of_object(meter: Meter, script: Script) -> None:
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    bodies = []
+    for kind in (MappingProxyType, ChainMap, dict):
+        await meter.allocate(*WHOSE, 5, "tokens", metadata=kind({"b": kind({"c": 1}), "a": [kind({})]}))
+        bodies.append(script.call.body)
+    assert msgspec.json.decode(bodies[0])["metadata"] == {"b": {"c": 1}, "a": [{}]}
+    assert len(set(bodies)) == 1
 
 
 class _Nowhere(tzinfo):
