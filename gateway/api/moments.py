@@ -12,11 +12,15 @@ from typing import Annotated, Any
 import msgspec
 
 _FINER = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
-_Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
+
+Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Moment(datetime):
     """A time in a body."""
+
+
+MomentInBody = Annotated[Moment, msgspec.Meta(extra_json_schema={"type": "string", "format": "date-time"})]
 
 
 def cut(said: str) -> str:
@@ -32,5 +36,5 @@ def decoded(kind: type[Any], said: Any) -> Moment:
     """
     if kind is not Moment or not isinstance(said, str):
         raise ValueError("must be an RFC 3339 time with a zone")
-    time = msgspec.json.decode(msgspec.json.encode(cut(said)), type=_Zoned)
+    time = msgspec.json.decode(msgspec.json.encode(cut(said)), type=Zoned)
     return Moment.combine(time.date(), time.timetz())
