@@ -36,6 +36,7 @@ class AsyncMeterClient(
     Tasks may share it, and so may threads: each event loop gets connections of its own.
     """
 
+    _kind = httpx2.AsyncClient
     _own: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient]
 
     @staticmethod

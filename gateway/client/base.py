@@ -63,8 +63,10 @@ class BaseClient(Generic[H]):
         http_client: an HTTP client to send with; whoever made it closes it.
 
     Raises:
-        MeterValidationError: the URL, the key or the namespace cannot be right.
+        MeterValidationError: the URL, the key, the namespace or the HTTP client cannot be right.
     """
+
+    _kind: type[H]
 
     def __init__(
         self,
@@ -88,6 +90,9 @@ class BaseClient(Generic[H]):
         self._policy = Policy(timeout_s, attempt_timeout_s, retries)
         self._durability = durability
         self._actor = ActorContext()
+        if http_client is not None and not isinstance(http_client, self._kind):
+            detail = f"must be an httpx2.{self._kind.__name__}"
+            raise MeterValidationError.one("http_client", "VAL_HTTP_CLIENT_INVALID_TYPE", detail)
         self._given = http_client
         self._given_in = Process.life
         self._own = self._no_connections()

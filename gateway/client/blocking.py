@@ -33,6 +33,8 @@ class MeterClient(
     Threads may share it. A forked child gets connections of its own.
     """
 
+    _kind = httpx2.Client
+
     @staticmethod
     def sending(build: Callable[..., Any]) -> Callable[..., Any]:
         """Give the method that builds a call and sends it."""

@@ -18,7 +18,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.client import AsyncMeterClient, MeterClient, MeterError, MeterUnavailableError
+from gateway.client import (
+    AsyncMeterClient,
+    MeterClient,
+    MeterError,
+    MeterUnavailableError,
+    MeterValidationError,
+)
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -210,6 +216,15 @@ def test_a_gateway_on_this_machine_is_not_behind_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with MeterClient(echo[0], retries=0) as client:
         assert _answers(client, 1)
+
+
+async def test_an_http_client_of_another_kind_is_refused() -> None:
+    with httpx2.Client() as blocking, pytest.raises(MeterValidationError) as caught:
+        AsyncMeterClient("http://gateway", http_client=blocking)  # type: ignore[arg-type]
+    assert [fault[:2] for fault in caught.value.errors] == [("http_client", "VAL_HTTP_CLIENT_INVALID_TYPE")]
+    async with httpx2.AsyncClient() as awaiting:
+        with pytest.raises(MeterValidationError):
+            MeterClient("http://gateway", http_client=awaiting)  # type: ignore[arg-type]
 
 
 def test_a_given_http_client_is_left_open(echo: tuple[str, set[int]]) -> None:
