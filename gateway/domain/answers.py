@@ -311,22 +311,6 @@ class AccountDetails(TypedDict):
     as_of: str
 
 
-class AuditEvent(TypedDict):
-    """One action of an operator. What ``details`` has depends on ``action``."""
-
-    id: str
-    action: Literal["reconcile", "undo_duplicate", "resolve_quarantine"]
-    happened_at: str
-    details: dict[str, Any]
-
-
-class AuditEvents(TypedDict):
-    """A page of operators' actions, newest first. ``next_cursor`` is None at the end."""
-
-    events: list[AuditEvent]
-    next_cursor: str | None
-
-
 class Discrepancy(TypedDict):
     """One account on which Redis and the ledger do not agree.
 
