@@ -1,7 +1,7 @@
 """The shapes of the answers, as callers read them in Python and in JSON. No behaviour lives here.
 
 Amounts are ``Decimal`` in the account's unit. Times are RFC 3339 texts in UTC with milliseconds.
-The names are those of the source API (DESIGN section 7).
+The names are those of the source API; docs/http.md tells what each means.
 """
 
 from __future__ import annotations
