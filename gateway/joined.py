@@ -11,9 +11,7 @@ import structlog
 
 from gateway.domain.durability import FSYNC, JOURNAL, REPLICATED, Durability
 from gateway.meter import Backend, Meter
-from gateway.protocols import (
-    Observer,
-)
+from gateway.protocols import Observer
 from gateway.reconcile.reconciler import Reconciler
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
@@ -160,7 +158,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         timeout_s = settings.redis_timeout_ms / 1000
         link = _link(settings, timeout_s, observer.round_trip)
         closing.push_async_callback(link.close)
-        # An entry that is no UTF-8 is one bad entry, and no reason to read none at all.
+        # A read waits on the server for entries, and replies come in order: decisions would wait behind it.
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
@@ -241,31 +239,26 @@ def _joined(
         level: Witness(one, texts["mark"], calls.keys, question(settings))
         for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
     }
-    decider, careful = (
-        _decider(settings, calls, answers, witnesses, careful=careful) for careful in (False, True)
-    )
-    undoer = RedisUndoer(calls, answers)
-    reconciler = Reconciler(
-        RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
-    )
     return Store(
-        decider,
-        reports,
-        ledger,
-        journal,
-        shards,
-        fence,
-        answers,
-        undoer,
-        calls,
-        link,
-        database,
-        reconciler,
-        closings,
-        Lease(database, kept, calls.open),
-        LedgerInbox(database),
-        observer,
-        careful,
+        decider=_decider(settings, calls, answers, witnesses, careful=False),
+        careful=_decider(settings, calls, answers, witnesses, careful=True),
+        reports=reports,
+        ledger=ledger,
+        journal=journal,
+        shards=shards,
+        fence=fence,
+        answers=answers,
+        undoer=RedisUndoer(calls, answers),
+        calls=calls,
+        link=link,
+        database=database,
+        reconciler=Reconciler(
+            RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
+        ),
+        closings=closings,
+        lease=Lease(database, kept, calls.open),
+        inbox=LedgerInbox(database),
+        observer=observer,
     )
 
 
