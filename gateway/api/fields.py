@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
+from gateway.domain.answers import HoldStatus
 from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.entries import MAX_LEGS
 
@@ -161,7 +162,7 @@ AMOUNTS = Meta(
 )
 
 Overage = Annotated[
-    Literal["allow", "cap", "deny"],
+    holds.Overage,
     Meta(
         description="What becomes of a commit of more than is held: `allow` charges all of it, `cap` what is "
         "left, and with `deny` it fails and the hold stays.",
@@ -220,7 +221,7 @@ ReservationId = Annotated[
 ]
 
 Status = Annotated[
-    Literal["active", "committed", "released", "expired"] | None,
+    HoldStatus | None,
     Meta(description="Only holds with this status.", examples=["active"]),
 ]
 
@@ -304,7 +305,7 @@ LimitName = Annotated[
 ]
 
 LimitPer = Annotated[
-    Literal["requests", "amount", "concurrency"],
+    limits.Per,
     Meta(
         description="What it counts: requests (each reserve and consume is one), the amount in the account's "
         "unit, or open holds.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gateway.domain.holds import Overage
 from gateway.domain.leg_answers import (
     ChargedLeg,
     CommitReason,
@@ -144,7 +145,7 @@ class Reservation(TypedDict):
     unit: str
     resource: str | None
     legs: list[Leg]
-    overage: Literal["allow", "cap", "deny"]
+    overage: Overage
     created_at: str
     expires_at: str
     settled_at: str | None
