@@ -28,7 +28,7 @@ from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.replies import read_entry
-from gateway.store.scripts import scripts
+from gateway.store.scripts import Script, scripts
 from gateway.store.server import primary_of, volatility
 from gateway.store.shards import RedisShards
 from gateway.store.tls import TlsOptionsError
@@ -222,23 +222,17 @@ def _joined(
     asking: Sequence[Pipeline],
 ) -> Store:
     texts = scripts()
-    settled_ms = settings.settled_hold_seconds * 1000
     reports, ledger = Queries(database), Ledger(database)
-    journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
+    journal = RedisJournal(reading, link, texts, settled_ms=settings.settled_hold_seconds * 1000)
     shards = RedisShards(link, texts)
     closings = Closings(database, read_entry)
     fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, closings, journal, shards)
-    loader = Loader(
-        link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
-    )
     kept = Kept(max_entries=settings.kept_max_entries, max_bytes=settings.kept_max_bytes)
     answers = Answers(database)
+    loader = _loader(settings, link, texts, reports)
     calls = Calls(link, texts, fence, loader, kept=kept, first_period=answers.first_period)
     link.on_other_run(calls.suspect)
-    witnesses: dict[str, Witness] = {
-        level: Witness(one, texts["mark"], calls.keys, question(settings))
-        for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
-    }
+    witnesses = _witnesses(settings, asking, texts["mark"], calls)
     return Store(
         decider=_decider(settings, calls, answers, witnesses, careful=False),
         careful=_decider(settings, calls, answers, witnesses, careful=True),
@@ -260,6 +254,25 @@ def _joined(
         inbox=LedgerInbox(database),
         observer=observer,
     )
+
+
+def _loader(settings: Settings, link: Pipeline, texts: Mapping[str, Script], reports: Queries) -> Loader:
+    return Loader(
+        link,
+        texts,
+        reports,
+        absent_ttl_ms=settings.absent_ttl_seconds * 1000,
+        settled_ms=settings.settled_hold_seconds * 1000,
+    )
+
+
+def _witnesses(
+    settings: Settings, asking: Sequence[Pipeline], mark: Script, calls: Calls
+) -> Mapping[str, Witness]:
+    return {
+        level: Witness(link, mark, calls.keys, question(settings))
+        for link, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+    }
 
 
 def _decider(
