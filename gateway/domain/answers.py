@@ -23,7 +23,7 @@ from gateway.domain.limit_answers import LegLimit
 from gateway.domain.period_answers import CurrentPeriod
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
-SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
+SettledReason = Literal["not_found", "committed", "released", "expired"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
