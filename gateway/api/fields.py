@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from gateway.domain import holds, limits, names
+from gateway.domain import answers, holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
-from gateway.domain.answers import HoldStatus
 from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.entries import MAX_LEGS
 
@@ -221,7 +220,7 @@ ReservationId = Annotated[
 ]
 
 Status = Annotated[
-    HoldStatus | None,
+    answers.HoldStatus | None,
     Meta(description="Only holds with this status.", examples=["active"]),
 ]
 
