@@ -22,7 +22,7 @@ from gateway.errors import (
     MeterValidationError,
 )
 
-_VALIDATION = frozenset({400, 404, 405, 408, 413, 415, 422, 431})
+_VALIDATION = frozenset({400, 404, 405, 413, 415, 422})
 _AUTH = frozenset({401, 403})
 _CONFLICT = 409
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
