@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from gateway.domain import answers, holds, limits, names
+from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.entries import MAX_LEGS
@@ -220,7 +220,7 @@ ReservationId = Annotated[
 ]
 
 Status = Annotated[
-    answers.HoldStatus | None,
+    Literal["active", "committed", "released", "expired"] | None,
     Meta(description="Only holds with this status.", examples=["active"]),
 ]
 
