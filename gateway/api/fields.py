@@ -160,7 +160,7 @@ AMOUNTS = Meta(
 )
 
 Overage = Annotated[
-    Literal["allow", "cap", "deny"],
+    holds.Overage,
     Meta(
         description="What becomes of a commit of more than is held: `allow` charges all of it, `cap` what is "
         "left, and with `deny` it fails and the hold stays.",
@@ -303,7 +303,7 @@ LimitName = Annotated[
 ]
 
 LimitPer = Annotated[
-    Literal["requests", "amount", "concurrency"],
+    limits.Per,
     Meta(
         description="What it counts: requests (each reserve and consume is one), the amount in the account's "
         "unit, or open holds.",

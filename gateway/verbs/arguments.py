@@ -1,7 +1,7 @@
 """Reads the arguments of the meter's verbs: names, amounts, times, metadata. What the verbs do stands beside.
 
-All faults of a call are gathered and told at once, in the order of DESIGN section 8: event_type, unit,
-amount, then the rest. (The namespace has been checked when the meter was made.)
+All faults of a call are gathered and told at once, in the order of the source API: event_type, unit, amount,
+then the rest. (The namespace has been checked when the meter was made.)
 """
 
 from __future__ import annotations
