@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from types import FrameType
 
 _INTERRUPTED = 130
@@ -11,11 +13,26 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line. Whoever interrupts it before it is loaded is not shown where that was."""
+    _open_closed_streams()
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # what this terminal cannot show is no reason to show nothing
+        sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGINT, _leave)
     from gateway.cli import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     run()
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that was closed before us lead nowhere: a socket would take its number else."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

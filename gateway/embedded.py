@@ -70,6 +70,8 @@ def beside_gateway(settings: Settings) -> Settings:
 
     What has a URL keeps it, and what no gateway runs is left without one.
     """
+    if settings.redis_url is not None and settings.database_url is not None:
+        return settings  # nor need there be a place for data
     data_dir = (settings.data_dir or default_data_dir(os.environ)).expanduser().resolve()
     return msgspec.structs.replace(
         settings,

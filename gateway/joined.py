@@ -18,6 +18,7 @@ from gateway.running.operations import Meters
 from gateway.running.rolling import Roller, keep_rolling
 from gateway.running.tidying import Expirer, keep_tidy
 from gateway.settings import Settings, SettingsError
+from gateway.store.address import AddressError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
@@ -144,6 +145,16 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
     be used: a URL nobody understands, a schema this program does not know, a Redis that could forget.
     """
     async with AsyncExitStack() as closing:
+        # First, for they do not connect yet: a URL that is a mistake is told while a database is away, too.
+        timeout_s = settings.redis_timeout_ms / 1000
+        link = _link(settings, timeout_s, observer.round_trip)
+        closing.push_async_callback(link.close)
+        # A read waits on the server for entries, and replies come in order: decisions would wait behind it.
+        reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
+        closing.push_async_callback(reading.close)
+        asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
+        for one in asking:
+            closing.push_async_callback(one.close)
         database = Database(
             _given(settings.database_url),
             max_size=settings.database_pool_size,
@@ -155,16 +166,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         closing.push_async_callback(database.close)
         await _migrate(_given(settings.database_url))
         await _check_role(database)
-        timeout_s = settings.redis_timeout_ms / 1000
-        link = _link(settings, timeout_s, observer.round_trip)
-        closing.push_async_callback(link.close)
-        # A read waits on the server for entries, and replies come in order: decisions would wait behind it.
-        reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
-        closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
-        asking = [_link(settings, timeout_s + settings.durability_timeout_ms / 1000) for _ in _QUESTIONS]
-        for one in asking:
-            closing.push_async_callback(one.close)
         yield _joined(settings, observer, database, link, reading, asking)
 
 
@@ -189,7 +191,7 @@ def _link(
 ) -> Pipeline:
     try:
         return Pipeline(_given(settings.redis_url), timeout_s=timeout_s, observe=observe)
-    except TlsOptionsError as error:
+    except (AddressError, TlsOptionsError) as error:
         raise SettingsError([f"QUOTAGATE_REDIS_URL: {error}"]) from error
     except ValueError:
         # What the parser says may quote the password.

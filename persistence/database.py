@@ -17,6 +17,15 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gateway.errors import MeterUnavailableError
 
+# A role, a database or the environment may say otherwise. Dates in another form cannot be read, and who waits
+# for a lock in another isolation fails in the end.
+_SESSION = """
+SELECT set_config('statement_timeout', %s, false),
+       set_config('timezone', 'UTC', false),
+       set_config('datestyle', 'ISO, YMD', false),
+       set_config('intervalstyle', 'postgres', false),
+       set_config('default_transaction_isolation', 'read committed', false)
+"""
 _CHECK_S = 1.0  # for an empty statement, before a connection is lent
 _POSTING_S = 30.0
 
@@ -232,10 +241,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         connection.bound_s = self._timeout_s
-        await connection.execute(
-            "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
-            (str(self._statement_timeout_ms),),
-        )
+        await connection.execute(_SESSION, (str(self._statement_timeout_ms),))
 
 
 class _Pinned:

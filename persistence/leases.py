@@ -22,6 +22,7 @@ from gateway.errors import MeterError, MeterUnavailableError
 from gateway.seams.shards import ShardRow
 from persistence.closings import CHANNEL
 from persistence.database import Connection, Database
+from persistence.patience import Sparing
 from persistence.shards import shard_rows
 from persistence.statements import statement
 
@@ -85,6 +86,7 @@ class Lease:
         self._gateway_id = str(uuid4())
         self._answered: dict[int, int] = {}
         self._stuck = 0
+        self._complaining = Sparing()
         self._recovering: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -110,7 +112,8 @@ class Lease:
                         await self._turn(connection)
                         await heard(_TURN_S)
             except (MeterUnavailableError, psycopg.Error) as error:
-                _log.warning("lease_not_renewed", reason=str(error))
+                if self._complaining.due():
+                    _log.warning("lease_not_renewed", reason=str(error))
                 await asyncio.sleep(_AWAY_S)
 
     async def _turn(self, connection: Connection) -> None:

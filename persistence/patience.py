@@ -26,6 +26,21 @@ class Trouble(NamedTuple):
     reason: str | None
 
 
+class Sparing:
+    """Lets a thing be said at first, and then once in ten seconds: what lasts would fill the log."""
+
+    def __init__(self) -> None:
+        self._say_at = 0.0
+
+    def due(self) -> bool:
+        """Whether it is to be said now; it then counts as said."""
+        now = time.monotonic()
+        if now < self._say_at:
+            return False
+        self._say_at = now + _SAY_EVERY_S
+        return True
+
+
 class Troubles:
     """Counts attempts in vain. Each trouble is logged when it begins, every ten seconds, and when it is over.
 
@@ -37,7 +52,7 @@ class Troubles:
         self._attempts = 0
         self._before = 0
         self._since: float | None = None
-        self._say_at = 0.0
+        self._saying = Sparing()
 
     def failed(self, reason: str) -> None:
         """Take in one attempt in vain."""
@@ -45,8 +60,7 @@ class Troubles:
         if self._since is None:
             self._since, self._before = now, self._attempts
         self._attempts += 1
-        if now >= self._say_at:
-            self._say_at = now + _SAY_EVERY_S
+        if self._saying.due():
             _log.warning("flusher_waits", reason=reason, **self._figures(now))
         self._told(reason)
 

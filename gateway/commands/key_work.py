@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from gateway.admin.asking import Asking
 from gateway.admin.keys import Keysmith
 from gateway.api.auth import Caller
+from gateway.commands.options import user_of_machine
 from gateway.domain.keys import ALL_SCOPES
 from gateway.embedded import embedded_ledger
-from gateway.protocols import Actor
 from gateway.settings import Settings, SettingsError
 from persistence.api_keys import ApiKeys
 from persistence.database import Database
@@ -60,4 +59,4 @@ async def _keysmith(settings: Settings) -> AsyncIterator[Keysmith]:
 def _asking(reason: str | None) -> Asking:
     """Whoever can read the pepper and the database's password is an operator of everything."""
     operator = Caller("default", ALL_SCOPES, everywhere=True)
-    return Asking(operator, Actor(actor_id=f"cli:{getpass.getuser()}")).because(reason)
+    return Asking(operator, user_of_machine()).because(reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,6 +11,7 @@ import typer
 
 from gateway.domain.names import namespace_error
 from gateway.errors import MeterValidationError
+from gateway.protocols import Actor
 
 DAYS_MAX = 36_525.0  # a hundred years: every day within is in the calendar
 
@@ -30,6 +33,15 @@ def sound_url(url: str) -> str:
     except MeterValidationError as error:
         raise typer.BadParameter(f"{url!r}: {error.errors[0].detail}") from error
     return url
+
+
+def user_of_machine() -> Actor:
+    """Name the user of this machine who gives a command; one without a name, as in containers, by number."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return Actor(actor_id=f"cli:{name}")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import AsyncIterator, Sequence
 
 import typer
@@ -10,11 +9,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.app import open_backend, rounds
-from gateway.commands.options import counted
+from gateway.commands.options import counted, user_of_machine
 from gateway.domain.answers import Discrepancy
 from gateway.meter import Meter
 from gateway.metrics import Metrics
-from gateway.protocols import Actor
 from gateway.reconcile.reconciler import Orders, Part, Reconciler, Trust
 from gateway.settings import Settings
 from gateway.wording.answers import discrepancy
@@ -26,7 +24,7 @@ async def reconcile_all(
     settings: Settings, namespace: str | None, trust: Trust | None, *, deep: bool
 ) -> bool:
     """Reconcile one namespace or all, and show how it goes; say whether nothing that differs is left."""
-    orders = Orders("cli", _actor(), trust, deep=deep)
+    orders = Orders("cli", user_of_machine(), trust, deep=deep)
     checked = found = repaired = differing = 0
     async with open_backend(settings, Metrics()) as (store, _):
         with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -52,7 +50,7 @@ async def _names(reconciler: Reconciler, namespace: str | None) -> AsyncIterator
 
 async def go_round(settings: Settings, trust: Trust | None) -> bool:
     """Reconcile everything round and round, until cancelled."""
-    orders = Orders("continuous", _actor(), trust)
+    orders = Orders("continuous", user_of_machine(), trust)
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, _):
         await rounds(store, settings, metrics, orders).run()
@@ -78,10 +76,6 @@ def _counts(checked: int, found: int, repaired: int) -> str:
         f"{counted(checked, 'account')} checked, {counted(found, 'discrepancy')},"
         f" {counted(repaired, 'account')} repaired"
     )
-
-
-def _actor() -> Actor:
-    return Actor(f"cli:{getpass.getuser()}")
 
 
 def _worded(part: Part) -> Sequence[Discrepancy]:

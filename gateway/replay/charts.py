@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = ".:-=+*%#"  # where there are no others
 
 
-def course(values: Sequence[float], top: float) -> str:
+def course(values: Sequence[float], top: float, blocks: str = BLOCKS) -> str:
     """Draw values between 0 and ``top``, one character each; what is zero or less is a space."""
-    return "".join(_block(value, top) for value in values)
+    return "".join(_block(value, top, blocks) for value in values)
+
+
+def narrowed(
+    values: Sequence[float], columns: int, joined: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """Give so many values for those of a course, each made by ``joined`` of its part."""
+    count = len(values)
+    columns = min(columns, count)
+    return [joined(values[i * count // columns : (i + 1) * count // columns]) for i in range(columns)]
 
 
 def left_over_time(quota: float, spent: Sequence[float]) -> list[float]:
@@ -21,7 +31,7 @@ def left_over_time(quota: float, spent: Sequence[float]) -> list[float]:
     return left
 
 
-def _block(value: float, top: float) -> str:
+def _block(value: float, top: float, blocks: str) -> str:
     if value <= 0 or top <= 0:
         return " "
-    return _BLOCKS[min(int(value / top * len(_BLOCKS)), len(_BLOCKS) - 1)]
+    return blocks[min(int(value / top * len(blocks)), len(blocks) - 1)]

@@ -15,13 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.replay.audit import Finding
-from gateway.replay.charts import course, left_over_time
+from gateway.replay.charts import ASCII_BLOCKS, BLOCKS, course, left_over_time, narrowed
 from gateway.replay.lag import LagWatch
 from gateway.replay.plan import Plan
 from gateway.replay.tally import BUCKETS, Latencies, Tally, percentile
 from gateway.replay.trace import Trace
 
 _REFRESH_S = 0.1
+_BESIDE_CHART = 22  # columns for names, shares and the room between them
+_NARROWEST_CHART = 10
 
 
 class Run(NamedTuple):
@@ -75,12 +77,14 @@ async def _refresh(progress: Progress, bar: object, tally: Tally, lag: LagWatch)
 
 def print_report(console: Console, run: Run) -> None:
     """Print what came of a run."""
+    columns = max(_NARROWEST_CHART, min(BUCKETS, console.width - _BESIDE_CHART))
+    plain = console.options.ascii_only
     parts: list[RenderableType] = [
         _heading(run),
         _counts(run),
         _latencies(run),
-        _quota(run),
-        _conservation(run),
+        _quota(run, columns, ASCII_BLOCKS if plain else BLOCKS),
+        _conservation(run, ("ok", "NO") if plain else ("✓", "✗")),
     ]
     console.print(Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts)), soft_wrap=False)
 
@@ -124,9 +128,9 @@ def _kinds(verb: str, latencies: Latencies, speed: float) -> Sequence[tuple[str,
     )
 
 
-def _quota(run: Run) -> RenderableType:
+def _quota(run: Run, columns: int, blocks: str) -> RenderableType:
     began, ended = run.trace.began, run.trace.at(run.trace.duration_s)
-    axis = f"{began:%H:%M}{'':{BUCKETS - 10}}{ended:%H:%M}"
+    axis = f"{began:%H:%M}{'':{columns - 10}}{ended:%H:%M}"
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = "Quota left over the time of the trace"
     for _ in range(3):
@@ -136,18 +140,21 @@ def _quota(run: Run) -> RenderableType:
         quotas[payer.team] = quotas.get(payer.team, 0) + quota
     for team, quota in quotas.items():
         left = left_over_time(quota, run.tally.spent[team])
-        table.add_row(team, Text(course(left, quota), style="green"), f"{left[-1] / quota:.1%} left")
-    denied = course(run.tally.refused, max(run.tally.refused))
-    table.add_row("denials", Text(denied, style="red"), f"{run.tally.denied:,}")
+        drawn = course(narrowed(left, columns, lambda part: part[-1]), quota, blocks)
+        table.add_row(team, Text(drawn, style="green"), f"{left[-1] / quota:.1%} left")
+    refused = narrowed(run.tally.refused, columns, sum)
+    drawn = course(refused, max(refused), blocks)
+    table.add_row("denials", Text(drawn, style="red"), f"{run.tally.denied:,}")
     table.add_row("", Text(axis, style="dim"), "")
     return table
 
 
-def _conservation(run: Run) -> RenderableType:
+def _conservation(run: Run, marks: tuple[str, str]) -> RenderableType:
+    holds, fails = marks
     table = Table(box=None, pad_edge=False, show_header=False, title_justify="left", title_style="bold")
     table.title = "Conservation"
     for finding in run.findings:
-        mark = Text("✓", style="green") if finding.holds else Text("✗", style="bold red")
+        mark = Text(holds, style="green") if finding.holds else Text(fails, style="bold red")
         table.add_row(mark, finding.rule, Text(finding.detail, style="dim"))
     return table
 

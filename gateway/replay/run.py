@@ -47,18 +47,20 @@ async def run_replay(
         speed: 1 is the trace's own pace, 60 an hour in a minute; 0 is as fast as ``concurrency`` allows.
         concurrency: how many requests there are at a time at speed 0.
         limit: replay only so many requests from the beginning; all when None.
-        console: where to print.
+        console: where to print; None prints the report as the answer, and a fault beside it.
 
     Returns:
         0 when everything was conserved and no request failed, 1 when not, 2 when nothing could be replayed.
     """
+    beside = console or Console(stderr=True)
     console = console or Console()
     try:
         trace = read_trace(path, limit)
         async with AsyncMeterClient(url, api_key, namespace) as meter, _pages(url, api_key) as http:
             run = await replay(meter, LagWatch(http), trace, Pace(speed, concurrency), console)
     except (TraceError, MeterError) as error:
-        console.print(f"the replay stopped: {error}", style="bold red", markup=False, highlight=False)
+        fault = f"the replay stopped: {error}"
+        beside.print(fault, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return NOT_RUN
     print_report(console, run)
     return PASSED if run.passed else NOT_CONSERVED

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _SHOWN_CHARS = 200
+_YEARS = range(2, 9999)  # with a day of room on both sides, for time zones
 
 
 class TraceError(Exception):
@@ -86,10 +87,11 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     """Give line and cells of each row, these in the order of ``COLUMNS``."""
     reader = csv.reader(file, strict=True)
     try:
-        header = next(reader, [])
+        header = next(filter(None, reader), [])
         if not set(COLUMNS) <= set(header):
-            found = ",".join(header)[:_SHOWN_CHARS]
-            raise TraceError(f"{path}:1: the columns {','.join(COLUMNS)} are needed, here are {found}")
+            found = ",".join(header)[:_SHOWN_CHARS] or "none"
+            place = f"{path}:{max(reader.line_num, 1)}"
+            raise TraceError(f"{place}: the columns {','.join(COLUMNS)} are needed, here are {found}")
         places = [header.index(column) for column in COLUMNS]
         for row in filter(None, reader):
             if len(row) != len(header):
@@ -101,11 +103,21 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cells(path: Path, line: int, row: list[str]) -> tuple[datetime, int, int]:
+    return (
+        _time(path, line, row[0]),
+        _count(path, line, COLUMNS[1], row[1]),
+        _count(path, line, COLUMNS[2], row[2]),
+    )
+
+
+def _time(path: Path, line: int, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(row[0])
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise TraceError(f"{path}:{line}: TIMESTAMP {row[0]!r} is no time") from None
-    return time, _count(path, line, COLUMNS[1], row[1]), _count(path, line, COLUMNS[2], row[2])
+        time = None
+    if time is None or time.year not in _YEARS:
+        raise TraceError(f"{path}:{line}: TIMESTAMP {text!r} is no time")
+    return time
 
 
 def _count(path: Path, line: int, column: str, text: str) -> int:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from gateway.api.asgi import api_app
-from gateway.api.auth import Caller
+from gateway.api.endpoint import Gate, reply
 from gateway.api.fast import FastLane
-from gateway.api.headers import Headers
+from gateway.api.problems import refused
 from gateway.errors import MeterUnavailableError
 from gateway.metrics import Metrics
+from gateway.running.operators import authenticator_of
+from gateway.seams.keys import KeyRecord
 from gateway.seams.shards import Health, Readiness
 from gateway.settings import Settings
 
@@ -35,12 +38,11 @@ Opening = Callable[[], AbstractAsyncContextManager[Opened]]
 
 
 class Wait(Health):
-    """A wait for the databases, as seen from outside: since when, and for what. It lets nobody in.
+    """A wait for the databases, as seen from outside: since when, and for what.
 
-    ``heard`` is called for each attempt in vain, with how many there were and why this one was.
+    Of keys it knows only the one of the settings; whether another is good nobody can say yet. ``heard`` is
+    called for each attempt in vain, with how many there were and why this one was.
     """
-
-    needs_key = False
 
     def __init__(self, heard: Callable[[int, str], Awaitable[None]]) -> None:
         self._heard = heard
@@ -53,10 +55,9 @@ class Wait(Health):
         since = self._since.isoformat(timespec="seconds")
         return Readiness({"start": f"waits since {since} for its databases: {self.reason}"}, {}, None, None)
 
-    async def identify(self, headers: Headers) -> Caller:
-        """Turn everybody away: who may ask is not known yet. Raises MeterUnavailableError."""
-        del headers
-        self.refuse()
+    async def find(self, key_ids: Sequence[str]) -> Mapping[str, KeyRecord]:
+        """Find no key that is kept. Raises MeterUnavailableError."""
+        self.refuse(key_ids)
 
     def refuse(self, *_: object) -> NoReturn:
         """Raise the MeterUnavailableError of whoever asks for anything; the reason is for operators alone."""
@@ -76,13 +77,28 @@ def waiting_app(wait: Wait, settings: Settings) -> FastLane:
     """Build what is served meanwhile: the API as it is known, with nobody behind it."""
     return api_app(
         wait.refuse,
-        wait,
+        authenticator_of(settings, wait),
         wait,
         Metrics(),
         version=version("quotagate"),
         max_body_bytes=settings.request_max_bytes,
         host=settings.host,
+        beside=partial(_operators, wait),
     )
+
+
+def _operators(wait: Wait, gate: Gate) -> Mapping[str, Mapping[str, Any]]:
+    """Answer on operators' routes as on all others."""
+
+    async def refuse(scope: Any, _receive: Any, send: Any) -> None:
+        request_id = gate.request_id_of(dict(scope["headers"]))
+        try:
+            wait.refuse()
+        except MeterUnavailableError as error:
+            await reply(send, refused(error), request_id)
+
+    methods = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse)
+    return {"/admin": methods, "/admin/{rest:path}": methods}
 
 
 async def entered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,13 +50,21 @@ def listen(host: str, port: int, advice: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise SettingsError([f"cannot listen on {host}:{port}: {_why(error)}; {advice}"]) from error
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise SettingsError([f"cannot listen on {place}: {_why(error)}; {_told(error, advice)}"]) from error
 
 
 def url_of(listening: socket.socket) -> str:
     """Give the URL under which a socket is reached."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _told(error: OSError, advice: str) -> str:
+    """Give the advice where the port is the matter; else the address is."""
+    if error.errno == errno.EADDRINUSE:
+        return f"is another one running? {advice}"
+    return advice if error.errno == errno.EACCES else "is that an address of this machine?"
 
 
 def _why(error: OSError) -> str:

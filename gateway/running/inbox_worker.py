@@ -35,7 +35,7 @@ from gateway.protocols import Decider
 from gateway.reconcile.matching import behind
 from gateway.running.operations import Meters, carry_out
 from gateway.seams.operations import Inbox, Operation, Outcome
-from persistence.patience import Pause
+from persistence.patience import Pause, Sparing
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ class InboxWorker:
         self._drain_s = drain_s
         self._pauses: dict[int, Pause] = {}
         self._bell = asyncio.Event()
+        self._complaining = {"inbox_waits": Sparing(), "inbox_fails": Sparing()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; what is not answered then is for the next worker."""
@@ -233,15 +234,15 @@ class InboxWorker:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
             wait=wait_random_exponential(multiplier=0.05, max=5),
-            before_sleep=_failed,
+            before_sleep=self._failed,
         )
         done: T = await retrying(work)
         return done
 
-
-def _failed(state: RetryCallState) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, MeterUnavailableError):
-        _log.warning("inbox_waits", reason=failure.message, attempts=state.attempt_number)
-    else:
-        _log.error("inbox_fails", reason=str(failure), attempts=state.attempt_number, exc_info=failure)
+    def _failed(self, state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        if isinstance(failure, MeterUnavailableError):
+            if self._complaining["inbox_waits"].due():
+                _log.warning("inbox_waits", reason=failure.message, attempts=state.attempt_number)
+        elif self._complaining["inbox_fails"].due():
+            _log.error("inbox_fails", reason=str(failure), attempts=state.attempt_number, exc_info=failure)

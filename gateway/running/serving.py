@@ -29,7 +29,7 @@ from persistence.patience import Trouble
 
 _log = structlog.get_logger("quotagate.serving")
 
-_ADVICE = "is another gateway running? --port takes another"
+_ADVICE = "--port takes another"
 _ADMIN_ADVICE = "QUOTAGATE_ADMIN_PORT takes another"
 _COLLECT_AFTER = 20_000  # objects more than before
 _STARTED_S = 0.01
@@ -175,24 +175,27 @@ def _announce(settings: Settings, listening: socket.socket, admins: Sequence[soc
 
 
 class _StopSignals:
-    """SIGINT and SIGTERM once they are heeded: the first asks to stop, and no other hurries the stop.
+    """SIGINT, SIGTERM and SIGHUP once they are heeded: the first asks to stop, and no other hurries the stop.
+
+    A terminal that is closed sends SIGHUP. Whoever ignores it, as ``nohup`` does, goes on.
 
     After the block they are ignored where one came, for the process is ending: what it still has to put in
     order, the embedded servers above all, is not to be cut short either.
     """
 
-    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self._stop = asyncio.Event()
-        self._heeded = False
+        self._heeded: Sequence[signal.Signals] = ()
 
     def heed(self) -> asyncio.Event:
         """Heed them from now on; give the event that they set. Before, they interrupt the opening."""
         loop = asyncio.get_running_loop()
-        for number in self._NUMBERS:
+        unheard = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._heeded = [number for number in self._NUMBERS if number != signal.SIGHUP or not unheard]
+        for number in self._heeded:
             loop.add_signal_handler(number, self._stop.set)
-        self._heeded = True
         return self._stop
 
     def __enter__(self) -> Self:
@@ -200,7 +203,7 @@ class _StopSignals:
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in self._NUMBERS if self._heeded else ():
+        for number in self._heeded:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN if self._stop.is_set() else signal.default_int_handler)
 

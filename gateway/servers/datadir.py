@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +17,9 @@ from typing import Self
 from gateway.servers.errors import DataDirectoryError
 
 _LOCK = "quotagate.lock"
+# Neither URLs nor the files in which servers say where they are could carry it.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNWRITABLE_IS = "its path has a control character, or bytes that are no UTF-8"
 # Linux takes 107 bytes and macOS 103 for the path of a socket.
 LONGEST_SOCKET_PATH = 100
 
@@ -50,6 +55,8 @@ def prepare(directory: Path) -> Path:
     """
     try:
         directory = directory.expanduser().resolve()
+        if _UNWRITABLE.search(str(directory)):
+            raise DataDirectoryError(f"{str(directory)!r} cannot be the data directory: {_UNWRITABLE_IS}")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_ours(directory)
         directory.chmod(0o700)
@@ -123,7 +130,8 @@ class DataDirectory:
         if ephemeral and path is not None:
             raise ValueError("an ephemeral data directory has no path of its own")
         if ephemeral:
-            self.path = Path(tempfile.mkdtemp(prefix="quotagate-")).resolve()
+            with _told():
+                self.path = Path(tempfile.mkdtemp(prefix="quotagate-")).resolve()
         else:
             self.path = prepare(path or default_data_dir(os.environ))
         self._ephemeral = ephemeral
@@ -171,8 +179,20 @@ def _may_hold(directory: Path, socket_name: str) -> bool:
 
 
 def _short_directory(socket_name: str) -> Path:
-    made = Path(tempfile.mkdtemp(prefix="quotagate-"))
-    if _may_hold(made, socket_name):
-        return made
-    made.rmdir()
-    return Path(tempfile.mkdtemp(prefix="quotagate-", dir="/tmp"))
+    with _told():
+        made = Path(tempfile.mkdtemp(prefix="quotagate-"))
+        if _may_hold(made, socket_name):
+            return made
+        made.rmdir()
+        return Path(tempfile.mkdtemp(prefix="quotagate-", dir="/tmp"))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a user who has no place for a temporary directory."""
+    try:
+        yield
+    except OSError as error:
+        raise DataDirectoryError(
+            f"no temporary directory can be made: {error.strerror}; TMPDIR names a place for it"
+        ) from error

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway.servers.errors import ServerStartError
 from gateway.servers.leftovers import read_pid, serves
@@ -39,6 +39,14 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
 }
 _NO_FSYNC = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_NO_OTHER_WAY = {
+    "hostaddr": "",
+    "requirepeer": "",
+    "target_session_attrs": "any",
+    "sslmode": "disable",
+    "gssencmode": "disable",
+    "channel_binding": "disable",
+}
 _TCP_RULES = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
@@ -74,8 +82,7 @@ class PostgresServer(Server):
     @property
     def url(self) -> str:
         """The URL of database ``quotagate`` over the unix socket, in libpq's form."""
-        port = f"&port={self.port}" if self.port else ""
-        return f"postgresql://{_NAME}@/{_NAME}?host={quote(str(self.socket_directory))}{port}"
+        return _url(str(self.socket_directory), str(self.port or _DEFAULT_PORT))
 
     def _prepare(self) -> None:
         self._standing = standing(self.provider.path / "postgres", self.directory)
@@ -183,7 +190,13 @@ def served_url(directory: Path) -> str | None:
             trial.connect(str(Path(socket_directory, f".s.PGSQL.{port}")))
         except OSError:
             return None  # a server that was killed leaves the file
-    return f"postgresql://{_NAME}@/{_NAME}?host={quote(socket_directory)}&port={port}"
+    return _url(socket_directory, port)
+
+
+def _url(socket_directory: str, port: str) -> str:
+    """Give a URL that says all by which PGPORT and its kin would lead to another server, or to none."""
+    said = {"host": socket_directory, "port": port, **_NO_OTHER_WAY}
+    return f"postgresql://{_NAME}@/{_NAME}?{urlencode(said, safe='/', quote_via=quote)}"
 
 
 def _options(settings: dict[str, str]) -> list[str]:

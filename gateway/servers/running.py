@@ -40,7 +40,7 @@ class RunningServers:
 
     @property
     def database_url(self) -> str:
-        """The URL of the Postgres, e.g. ``postgresql://quotagate@/quotagate?host=/tmp/data/postgres``.
+        """The URL of the Postgres, e.g. ``postgresql://quotagate@/quotagate?host=/tmp/data/postgres&…``.
 
         Raises:
             LookupError: none was asked for.

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
+from gateway.store.address import read_address
 from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
 from gateway.store.tls import tls_context
 
@@ -158,7 +158,7 @@ class Pipeline:
         timeout_s: float = 1.0,
         observe: RoundTripObserver = unobserved,
     ) -> None:
-        self._options = parse_url(url)
+        self._options = read_address(url)
         self._tls = tls_context(self._options) if url.startswith("rediss:") else None
         self._timeout_s = timeout_s
         self._observe = observe

@@ -290,6 +290,29 @@ async def test_the_surroundings_do_not_decide_in_which_encoding_names_travel(
         await database.close()
 
 
+async def test_the_surroundings_do_not_decide_how_dates_are_written(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    options = "-c intervalstyle=sql_standard -c default_transaction_isolation=serializable"
+    database = Database(make_conninfo(database_url, options=options))
+    await database.open()
+    try:
+        ledger, scribe = Ledger(database), Scribe()
+        await renew(ledger, [scribe.shard])
+        scribe.allocate(ALICE, 1)
+        await post(ledger, scribe)
+        assert len(await Queries(database).ledger("acme", ALICE, None, None, 9, None)) == 1
+        async with database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT now(), interval '1 day 2 hours', current_setting('transaction_isolation')"
+            )
+            ((_, interval, isolation),) = await cursor.fetchall()
+        assert (interval, isolation) == (timedelta(days=1, hours=2), "read committed")
+    finally:
+        await database.close()
+
+
 async def test_a_database_that_is_away_is_unavailable() -> None:
     database = Database("host=/nonexistent dbname=none", timeout_s=0.1)
     await database.open()

@@ -23,8 +23,8 @@ from gateway.replay.trace import read_trace
 FLAT_OUT = Pace(0.0, 8)
 
 
-def console() -> Console:
-    return Console(file=io.StringIO(), width=120)
+def console(width: int = 120) -> Console:
+    return Console(file=io.StringIO(), width=width)
 
 
 async def replayed(
@@ -158,6 +158,37 @@ async def test_the_report_says_it_all(fake: Any, client: Any, http: Any, trace_f
     ):
         assert re.search(words, text), words
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+async def test_the_course_of_quota_is_whole_in_a_narrow_terminal(
+    client: Any, http: Any, trace_file: Path
+) -> None:
+    run = await replayed(client, http, trace_file)
+    page = console(40)
+    print_report(page, run)
+    text = page.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"^research +[▁▂▃▄▅▆▇█ ]+ +\d+\.\d% left *$", text, re.MULTILINE)
+    assert re.search(r"18:15 +18:15", text)
+
+
+async def test_a_terminal_without_block_characters_has_others(
+    client: Any, http: Any, trace_file: Path
+) -> None:
+    run = await replayed(client, http, trace_file)
+    with io.TextIOWrapper(io.BytesIO(), encoding="latin-1") as paper:
+        print_report(Console(file=paper, width=120), run)
+        paper.seek(0)
+        text = paper.read()
+    assert re.search(r"^research +[.:=+*%#-]+", text, re.MULTILINE)
+    assert re.search(r"^ok +reconcile finds nothing", text, re.MULTILINE)
+
+
+async def test_a_fault_is_no_part_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / ("a long way to" * 9) / "none.csv"
+    assert await run_replay(missing, "http://127.0.0.1:9") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{missing}: " in said.err
 
 
 async def test_a_replay_that_cannot_begin_says_why(tmp_path: Path, trace_file: Path) -> None:

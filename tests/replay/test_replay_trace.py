@@ -28,8 +28,8 @@ def test_a_trace_is_read_with_offsets_from_its_first_request(tmp_path: Path) -> 
 
 
 def test_columns_stand_in_any_order_and_among_others(tmp_path: Path) -> None:
-    text = "Model,GeneratedTokens,TIMESTAMP,ContextTokens\n\nx,44,2023-11-16 18:15:46,374\n\n"
-    assert read_trace(written(tmp_path, text)).requests == [Request(3, 0.0, 374, 44)]
+    text = "\nModel,GeneratedTokens,TIMESTAMP,ContextTokens\n\nx,44,2023-11-16 18:15:46,374\n\n"
+    assert read_trace(written(tmp_path, text)).requests == [Request(4, 0.0, 374, 44)]
 
 
 def test_the_shipped_trace_is_whole() -> None:
@@ -48,11 +48,12 @@ def test_a_limit_reads_no_further(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "the columns TIMESTAMP,ContextTokens,GeneratedTokens are needed"),
+        ("", 1, "the columns TIMESTAMP,ContextTokens,GeneratedTokens are needed, here are none"),
         ("time,in,out\n2023-11-16,1,2\n", 1, "here are time,in,out"),
         (HEADER + "2023-11-16 18:15:46,1\n", 2, "3 columns are needed, here are 2"),
         (HEADER + "2023-11-16 18:15:46,1,2\n\n1\n", 4, "3 columns are needed, here are 1"),
         (HEADER + "yesterday,1,2\n", 2, "TIMESTAMP 'yesterday' is no time"),
+        (HEADER + "0001-01-01T00:00:00+23:00,1,2\n9999-12-31T23:59:59-23:00,1,2\n", 2, "is no time"),
         (HEADER + "2023-11-16 18:15:46,-1,2\n", 2, "ContextTokens '-1' is no number of tokens"),
         (HEADER + "2023-11-16 18:15:46,1,2.5\n", 2, "GeneratedTokens '2.5' is no number of tokens"),
         (HEADER + "2023-11-16 18:15:46,1,٣\n", 2, "GeneratedTokens '٣' is no number of tokens"),

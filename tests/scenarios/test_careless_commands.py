@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,10 @@ import pytest
 from commands import Run, environment
 
 import gateway.cli
+from gateway.commands.options import user_of_machine
+from gateway.embedded import beside_gateway
+from gateway.replay.run import NOT_RUN
+from gateway.settings import Settings
 
 DONE_S = 60
 REFUSED = {
@@ -78,6 +83,20 @@ def test_who_interrupts_a_command_that_is_still_loading_sees_no_traceback() -> N
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+def test_a_user_without_name_or_home_is_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers run them: both URLs are set, and nothing is known of the user but a number."""
+
+    def unknown(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found: 23456")
+
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    given = Settings(redis_url="redis://cache", database_url="postgresql://db/x")
+    assert beside_gateway(given) == given
+    assert user_of_machine().actor_id == f"cli:{os.getuid()}"
+
+
 def test_a_demo_of_no_trace_starts_nothing() -> None:
     done = quotagate("demo", __file__)
     assert (done.returncode, done.stdout) == (2, "")
@@ -100,6 +119,38 @@ def test_an_answer_that_cannot_be_written_is_said_to_be() -> None:
         done = quotagate("settings", stdout=full)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["quotagate: cannot write: No space left on device"]
+
+
+def test_a_terminal_of_another_encoding_is_shown_what_it_can() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "settings"],
+        env=environment() | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=DONE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Takes a URL redis://? or" in done.stdout
+
+
+def test_closed_standard_streams_lead_nowhere(tmp_path: Path) -> None:
+    """As daemons are started: without any, or without one that a socket of ours would take the place of."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2026-11-22 05:00:00,1,1\n", encoding="ascii")
+    ended = [
+        subprocess.run(
+            ["/bin/sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "gateway", *arguments],
+            env=environment(),
+            capture_output=True,
+            timeout=DONE_S,
+            check=False,
+        ).returncode
+        for closed, arguments in (
+            ("<&- >&- 2>&-", ["settings"]),
+            (">&-", ["replay", "--url", "http://127.0.0.1:1", str(trace)]),
+        )
+    ]
+    assert ended == [0, NOT_RUN]
 
 
 @pytest.fixture(params=["data", "a data directory" * 6], ids=["short", "too long for a socket"])

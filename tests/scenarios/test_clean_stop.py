@@ -64,3 +64,10 @@ def test_a_stop_under_load_is_clean_and_a_second_signal_does_not_cut_it_short(
             assert set(ids) <= {entry["id"] for entry in entries}
             assert len(entries) - len(ids) <= 1, "at most the call whose answer was cut off"
     assert again.stop() == 0
+
+
+def test_a_closed_terminal_stops_a_gateway_cleanly(run: Run) -> None:
+    command = run("serve", "--ephemeral", "--port", "0")
+    command.url()
+    command.process.send_signal(signal.SIGHUP)
+    assert command.process.wait(BOUND_S) == 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
-from commands import Run
+from commands import Run, environment
 
 from gateway.client import MeterClient
 
@@ -33,3 +35,27 @@ def test_an_embedded_server_that_is_killed_comes_back(run: Run, data_dir: Path, 
         assert len(meter.get_ledger("alice", "llm_call", "tokens")) == 4
         assert meter.reconcile() == []
     assert command.stop() == 0
+    assert "psycopg.pool" not in "".join(command.said)  # the operator is told in our words alone
+    assert (
+        len([line for line in command.said if '"inbox_waits"' in line]) <= 2
+    )  # of the gateway and of its flusher
+
+
+def test_a_gateway_whose_log_nobody_reads_any_more_goes_on(data_dir: Path) -> None:
+    gateway = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", "--port", "0"],
+        env=environment(DATA_DIR=str(data_dir)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert gateway.stderr is not None
+        line = next(line for line in gateway.stderr if line.startswith("Quotagate serves on "))
+        gateway.stderr.close()
+        os.kill(int((data_dir / "redis" / "server.pid").read_text()), signal.SIGKILL)
+        url = line.removeprefix("Quotagate serves on ").partition(",")[0]
+        with MeterClient(url, retries=20, timeout_s=60) as meter:
+            assert meter.allocate("alice", "llm_call", 100, "tokens")["balance"] == 100
+    finally:
+        gateway.terminate()
+        gateway.wait(60)

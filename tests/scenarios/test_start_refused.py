@@ -57,6 +57,14 @@ async def test_a_level_that_this_redis_cannot_reach_is_refused(
     assert await epochs(settings) == before  # who may be serving on this ledger goes on
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:1/production", "redis://127.0.0.1:99999/0", "rediss://127.0.0.1:1?ssl_cert=1"]
+)
+async def test_a_redis_nobody_can_mean_is_told_while_the_ledger_is_away(settings: Settings, url: str) -> None:
+    said = await refusal(settings, redis_url=url, database_url="postgresql://x@127.0.0.1:1/x")
+    assert "QUOTAGATE_REDIS_URL: " in said
+
+
 async def test_tls_options_that_cannot_be_used_are_named(settings: Settings) -> None:
     url = "rediss://:secret@127.0.0.1:1?ssl_ca_certs=/nowhere/ca.pem"
     said = await refusal(settings, redis_url=url)

@@ -6,10 +6,12 @@ import json
 import urllib.error
 import urllib.request
 
+import httpx2
 import pytest
 from commands import Command, Run
 
 from gateway.client import MeterClient
+from gateway.domain.keys import key_text
 from gateway.errors import MeterUnavailableError
 from gateway.servers import RunningServers
 from gateway.servers.postgres_server import PostgresServer
@@ -60,6 +62,28 @@ def test_it_tells_why_it_waits_and_serves_once_the_ledger_is_there(
         assert meter.allocate("alice", "llm_call", 5, "tokens")["balance"] == 5
         assert len(meter.get_ledger("alice", "llm_call", "tokens")) == 1
     assert gateway.stop() == 0
+
+
+def test_whoever_shows_the_key_of_the_settings_is_told_as_much(run: Run) -> None:
+    urls = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}
+    command = run("serve", "--port", "0", API_KEY="0123456789abcdef", KEY_PEPPER="p" * 32, **urls)
+    command.wait_for(WAITS_ON)
+    with httpx2.Client(base_url=place_of(command)) as http:
+
+        def asked(path: str, key: str) -> httpx2.Response:
+            return http.get(path, headers={"Authorization": f"Bearer {key}"})
+
+        assert "not available" in asked("/readyz", "0123456789abcdef").json()["faults"]["start"]
+        assert asked("/metrics", "0123456789abcdef").status_code == 200
+        for path, key in (
+            ("/v1/stats", "0123456789abcdef"),
+            ("/admin", "0123456789abcdef"),
+            ("/admin/v1/keys", "0123456789abcdef"),
+            ("/readyz", key_text("a" * 16, "b" * 43)),  # it may be one that is kept
+        ):
+            answer = asked(path, key)
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable"), path
+    assert command.stop() == 0
 
 
 def test_one_that_waits_stops_when_it_is_told_to(gateway: Command) -> None:

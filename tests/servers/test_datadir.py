@@ -77,6 +77,20 @@ def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "data")
 
 
+@pytest.mark.parametrize("name", [b"a\nb", b"caf\xe9"])
+def test_a_path_that_no_url_can_carry_is_refused_before_it_is_made(tmp_path: Path, name: bytes) -> None:
+    place = tmp_path / os.fsdecode(name)
+    with pytest.raises(DataDirectoryError, match="no UTF-8"):
+        prepare(place)
+    assert not place.exists()
+
+
+def test_where_nothing_can_be_written_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(DataDirectoryError, match="no temporary directory can be made: No such file"):
+        DataDirectory(None, ephemeral=True)
+
+
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     first, second = DirectoryLock(tmp_path), DirectoryLock(tmp_path)
     first.acquire()

@@ -1,0 +1,57 @@
+"""What lasts is said at first and now and then, however often it is tried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.errors import MeterUnavailableError
+from persistence import leases, patience
+from persistence.leases import Lease
+from persistence.patience import Sparing
+
+
+def test_it_is_said_at_first_and_then_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(patience.time, "monotonic", lambda: now[0])
+    saying = Sparing()
+    heard = []
+    for second in range(25):
+        now[0] = 100.0 + second
+        heard += [second] if saying.due() else []
+    assert heard == [0, 10, 20]
+
+
+class AwayDatabase:
+    """A ledger's database that goes away as soon as the lease is there."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.tried_often = asyncio.Event()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        yield AsyncMock()
+
+    @asynccontextmanager
+    async def listening(self, channel: str) -> AsyncIterator[Any]:
+        self.attempts += 1
+        if self.attempts == 5:
+            self.tried_often.set()
+        raise MeterUnavailableError(f"nobody tells of {channel}")
+        yield
+
+
+async def test_a_lease_that_cannot_be_renewed_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_AWAY_S", 0.001)
+    database: Any = AwayDatabase()
+    with capture_logs() as lines:
+        async with Lease(database, MagicMock(), AsyncMock()).held(), asyncio.timeout(10):
+            await database.tried_often.wait()
+    assert [line["event"] for line in lines] == ["lease_not_renewed"]
