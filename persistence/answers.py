@@ -65,7 +65,7 @@ class Answers(Reader, AnswerSource):
         return Entry(*at, namespace, "", expires_ms, late=False, legs=(leg,), body=b"")
 
     async def pending(self, limit: int) -> Sequence[Duplicate]:
-        """Give duplicates that no posted entry undoes yet, the oldest first, those after the page given before.
+        """Give duplicates that no posted entry undoes yet, oldest first: those after the page given before.
 
         After the last page it begins again, so that none that cannot be undone is in the way of others.
         """

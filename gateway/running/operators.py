@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.admin import Desk
 from gateway.admin.keys import Keysmith
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.keyring import KeyRing
 from gateway.api.seams import Meters
-from gateway.joined import Store, running_task
+from gateway.joined import Store
+from gateway.running.chores import running_chore
 from gateway.seams.shards import Health
 from gateway.settings import Settings, SettingsError
 from persistence.api_keys import ApiKeys
@@ -28,7 +30,7 @@ async def authenticating(settings: Settings, store: Store) -> AsyncIterator[Auth
     if settings.key_pepper is not None:
         kept = ApiKeys(store.database)
         ring = KeyRing(kept, settings.key_pepper, single, bound_s=settings.key_cache_seconds)
-        async with running_task(kept.watch(ring.refresh)):
+        async with running_chore("watch_keys", partial(kept.watch, ring.refresh)):
             yield ring
     elif single is not None:
         yield single

@@ -69,11 +69,14 @@ class Expirer:
         return len(accounts)
 
 
-async def keep_tidy(leaver: Leaver, expirer: Expirer) -> None:
-    """Run both passes, each at its pace, until cancelled. What fails is said, and tried again."""
-    async with asyncio.TaskGroup() as passes:
-        passes.create_task(_repeat("leave", leaver.walk, leaver.interval_s))
-        passes.create_task(_repeat("expire", expirer.run_once, expirer.interval_s))
+async def keep_leaving(leaver: Leaver) -> None:
+    """Let idle accounts leave, again and again, until cancelled. What fails is said, and tried again."""
+    await _repeat("leave", leaver.walk, leaver.interval_s)
+
+
+async def keep_expiring(expirer: Expirer) -> None:
+    """Expire overdue holds, again and again, until cancelled. What fails is said, and tried again."""
+    await _repeat("expire", expirer.run_once, expirer.interval_s)
 
 
 async def _repeat(what: str, work: Callable[[], Awaitable[int]], interval_s: float) -> None:
