@@ -8,14 +8,16 @@ it went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState
 from gateway.domain.holds import ACTIVE, EXPIRED
-from persistence.postings import AUDIT, SETTLING
+from persistence.postings import AUDIT, SETTLING, period_day
 
 Key = tuple[str, str]
+PeriodDay = tuple[str, str, str, date]  # namespace, account, whether it was opened or closed, and the day
 
 
 class KnownHold(NamedTuple):
@@ -32,24 +34,38 @@ class Books:
     Args:
         accounts: balance and reserved by (namespace, account); one that is absent has nothing.
         holds: by (namespace, hold id).
+        days: those on which periods were opened or closed.
     """
 
-    def __init__(self, accounts: Mapping[Key, tuple[int, int]], holds: Mapping[Key, KnownHold]) -> None:
+    def __init__(
+        self,
+        accounts: Mapping[Key, tuple[int, int]],
+        holds: Mapping[Key, KnownHold],
+        days: Collection[PeriodDay] = (),
+    ) -> None:
         self._accounts = dict(accounts)
         self._holds = dict(holds)
+        self._days = set(days)
 
     def copy(self) -> Books:
         """Give the books as they stand, to try an entry on."""
-        return Books(self._accounts, self._holds)
+        return Books(self._accounts, self._holds, self._days)
 
     def fit(self, entry: Entry) -> Iterator[Entry]:
         """Give what is to be booked for the entry: nothing, where the ledger has the like of it already.
 
         A commit or an extension of a hold that the ledger does not know makes it first: somebody was granted
         it. A commit of a hold that was settled otherwise meanwhile is charged and leaves the hold alone.
+        A day begins one period and ends one, though somebody did it again for want of knowing.
+
+        Raises EntryRefusedError for an entry that opens or closes a period and does not say which.
         """
         if entry.verb == AUDIT:
             return
+        if (day := period_day_of(entry)) is not None:
+            if day in self._days:
+                return
+            self._days.add(day)
         if not entry.hold_id:
             yield self._book(entry, [leg.held for leg in entry.legs])
         elif entry.verb == "reserve":
@@ -108,6 +124,12 @@ class Books:
             size = leg.hold if hold is None else hold
             legs.append(LegState(leg.account, leg.amount, change, size, balance, reserved))
         return entry._replace(legs=tuple(legs))
+
+
+def period_day_of(entry: Entry) -> PeriodDay | None:
+    """Give the day on which an entry opens or closes a period; None for others. Raises EntryRefusedError."""
+    found = period_day(entry)
+    return None if found is None else (entry.namespace, entry.legs[0].account, *found)
 
 
 def _may_be_late(entry: Entry) -> bool:

@@ -23,7 +23,7 @@ from persistence.partitions import Partitions
 from persistence.postings import LIMIT, Posting, check_verbs, is_known
 from persistence.quarantine import Case, fault_of, tell
 from persistence.reader import columns
-from persistence.rebasing import Books, Key, KnownHold
+from persistence.rebasing import Books, Key, KnownHold, PeriodDay, period_day_of
 from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.sifting import Sieve
@@ -35,6 +35,7 @@ _WAITING = statement("waiting_salvage")
 _ACKNOWLEDGED = statement("acknowledged")
 _BALANCES = statement("known_balances")
 _HOLDS = statement("known_holds")
+_DAYS = statement("known_period_days")
 _BOOK = statement("book_salvage")
 _RECOVER = statement("recover_losses")
 _LOSE = statement("record_losses")
@@ -126,7 +127,7 @@ class Salvage:
             entry.at_ms
             for shard, entries in waiting.items()
             for entry in entries
-            if is_known(entry.verb) and not (sift and fault_of(shard, entry._replace(body=b"")))
+            if is_known(entry.verb) and not (sift and not _may_be_booked(shard, entry))
         )
 
     async def _leave(
@@ -240,9 +241,7 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     names: dict[Named, str] = {}
     for shard, plan in plans.items():
         # Names that no text takes cannot be looked up either.
-        bookable = [
-            stored(entry, names) for entry in plan.entries if not fault_of(shard, entry._replace(body=b""))
-        ]
+        bookable = [stored(entry, names) for entry in plan.entries if _may_be_booked(shard, entry)]
         sieve = Sieve(connection, shard, await _books(connection, bookable), names)
         await sieve.book(plan.entries, {there: place for place, there in plan.places.items()})
         cases += [(shard, case) for case in sieve.cases]
@@ -250,7 +249,12 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     return cases
 
 
-async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
+def _may_be_booked(shard: int, entry: Entry) -> bool:
+    """Say whether an entry can be booked as it stands or without its body, whatever the database says."""
+    return fault_of(shard, entry) is None or fault_of(shard, entry._replace(body=b"")) is None
+
+
+async def _books(connection: Connection, entries: Collection[Entry]) -> Books:
     accounts = {(entry.namespace, leg.account) for entry in entries for leg in entry.legs}
     hold_keys = {(entry.namespace, entry.hold_id) for entry in entries if entry.hold_id}
     cursor = await connection.execute(_BALANCES, columns(accounts))
@@ -261,7 +265,18 @@ async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
         before = holds.get((namespace, hold_id))
         amounts = (*(before.amounts if before else ()), amount)
         holds[namespace, hold_id] = KnownHold(status, expires_ms, amounts)
-    return Books(balances, holds)
+    return Books(balances, holds, await _known_days(connection, entries))
+
+
+async def _known_days(connection: Connection, entries: Iterable[Entry]) -> Collection[PeriodDay]:
+    """Give the days of these entries on which the ledger has a period opened or closed already."""
+    wanted = {day for entry in entries if (day := period_day_of(entry)) is not None}
+    if not wanted:
+        return ()
+    namespaces, accounts, kinds, days = map(list, zip(*wanted, strict=True))
+    values = {"namespaces": namespaces, "accounts": accounts, "kinds": kinds, "days": days}
+    cursor = await connection.execute(_DAYS, values)
+    return [(namespace, account, kind, day) async for namespace, account, kind, day in cursor]
 
 
 async def _note(connection: Connection, plans: Mapping[int, _Plan]) -> None:

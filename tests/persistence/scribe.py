@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
 from gateway.seams.periods import PeriodTerms
@@ -123,6 +125,16 @@ class Scribe:
     def set_period(self, account: str, terms: PeriodTerms) -> Entry:
         """Set what an account is given each period."""
         return self._write("set_period", [(account, 0, 0, 0)], body=terms_body(b"", terms))
+
+    def open_period(self, account: str, day: str, amount: int) -> Entry:
+        """Open a period by hand."""
+        body = msgspec.json.encode({"metadata": {"period_start": day}})
+        return self._write("open_period", [(account, amount, 0, 0)], body=body)
+
+    def close_period(self, account: str, day: str, expired: int) -> Entry:
+        """Close a period in which so much lapses."""
+        body = msgspec.json.encode({"metadata": {"period_end": day}})
+        return self._write("close_period", [(account, -expired, 0, expired)], body=body)
 
     def with_key(self, key: str, fingerprint: str = "f") -> Entry:
         """Let the last entry be that of a call with a key."""
