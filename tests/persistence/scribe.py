@@ -209,13 +209,14 @@ class FakeJournal:
             found = self._after(after, limit)
         return found
 
-    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
         await asyncio.sleep(0)
         self.left.extend((*settled.for_good, *settled.expired))
         self.notes.append((shard, upto))
         self.marks[shard] = max(self.marks[shard], upto)
         scribe = self.scribes[shard]
         scribe.entries = [entry for entry in scribe.entries if entry.position > upto]
+        return True
 
     async def posted_marks(self) -> Mapping[int, Position]:
         return dict(self.marks)
