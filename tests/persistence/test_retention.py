@@ -327,6 +327,23 @@ async def test_a_flusher_drops_what_is_due_and_says_so(database: Database, ask: 
 
 
 @pytest.mark.usefixtures("scribe")
+async def test_one_that_is_cancelled_leaves_nothing_running(database: Database) -> None:
+    began = asyncio.Event()
+
+    class Slow(Retention):
+        async def keep(self) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    work = asyncio.create_task(Slow(database, keep_months=None).run(asyncio.Event()))
+    await began.wait()
+    work.cancel()
+    await asyncio.wait([work])
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_drop_does_not_wait_for_long_readers_and_comes_again(
     database: Database, database_url: str, reckoner: LedgerReckoner, ask: Ask
 ) -> None:
