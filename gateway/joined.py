@@ -20,7 +20,7 @@ from gateway.running.chores import running_chore
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
 from gateway.running.rolling import Roller, keep_rolling
-from gateway.running.tidying import Expirer, keep_expiring, keep_leaving
+from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_settled
 from gateway.settings import Settings, SettingsError
 from gateway.store.auditor import RedisAuditor
 from gateway.store.calls import Calls
@@ -111,6 +111,13 @@ class Store(NamedTuple):
             group.create_task(upkeep.run(stop))
             group.create_task(retention.run(stop))
             group.create_task(self.inbox_worker(settings).run(stop))
+
+    async def post_alone(
+        self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
+    ) -> None:
+        """Do the same in a process that holds no lease, so that nobody ever asks it for what it keeps."""
+        async with running_chore("settle", partial(keep_settled, self.calls.kept, self.ledger.shard_rows)):
+            await self.post(settings, stop, tell)
 
     def inbox_worker(self, settings: Settings) -> InboxWorker:
         """Make a worker that carries out what is recorded in SQL."""

@@ -139,7 +139,7 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
             return
         if tell is not None:
             tell(Trouble(0, None))
-        await store.post(settings, stop, tell)
+        await store.post_alone(settings, stop, tell)
 
 
 @asynccontextmanager
