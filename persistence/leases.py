@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from gateway.domain.entries import KeptEntry, Position
 from gateway.errors import MeterError, MeterUnavailableError
@@ -103,15 +104,17 @@ class Lease:
             await self._end()
 
     async def _work(self) -> None:
-        while True:
-            try:
-                async with self._database.listening(CHANNEL) as (connection, heard):
-                    while True:
-                        await self._turn(connection)
-                        await heard(_TURN_S)
-            except (MeterUnavailableError, psycopg.Error) as error:
-                _log.warning("lease_not_renewed", reason=str(error))
-                await asyncio.sleep(_AWAY_S)
+        # Whatever happens: of what a process without a lease acknowledges, no fence would hear.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Exception), wait=wait_fixed(_AWAY_S), before_sleep=_not_renewed
+        )
+        await retrying(self._turn_by_turn)
+
+    async def _turn_by_turn(self) -> None:
+        async with self._database.listening(CHANNEL) as (connection, heard):
+            while True:
+                await self._turn(connection)
+                await heard(_TURN_S)
 
     async def _turn(self, connection: Connection) -> None:
         """Renew the lease, and do what the shards' rows ask for."""
@@ -182,8 +185,8 @@ class Lease:
     async def _recover_quietly(self) -> None:
         try:
             await self._recover()
-        except MeterError as error:
-            _log.warning("recovery_waits", reason=error.message)
+        except (MeterError, psycopg.Error) as error:
+            _log.warning("recovery_waits", reason=str(error))
 
     async def _end(self) -> None:
         try:
@@ -192,3 +195,9 @@ class Lease:
         except MeterUnavailableError as error:
             # It runs out by itself.
             _log.warning("lease_not_ended", reason=error.message)
+
+
+def _not_renewed(state: RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    expected = isinstance(failure, MeterUnavailableError | psycopg.Error)
+    _log.warning("lease_not_renewed", reason=str(failure), exc_info=None if expected else failure)
