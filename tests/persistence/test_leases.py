@@ -1,4 +1,4 @@
-"""The lease of a process that acknowledges: it is renewed whatever happens, for a fence waits for nobody else."""
+"""The lease of a process that acknowledges is renewed whatever happens, for a fence waits for nobody else."""
 
 from __future__ import annotations
 
