@@ -66,6 +66,15 @@ _LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
 
 
+class _Limited(msgspec.Struct):
+    """The metadata of an entry that sets or drops a limit; those of older versions had none."""
+
+    limit: str | None = None
+
+
+_read_limited = msgspec.json.Decoder(_Limited).decode
+
+
 class _Booking(NamedTuple):
     """One leg that becomes a line of the ledger."""
 
@@ -282,6 +291,17 @@ def period_day(entry: Entry) -> tuple[str, date] | None:
         return begun_or_ended(entry, _extras(entry))
     except (msgspec.MsgspecError, ValueError) as error:
         raise _of_no_period(entry, error) from error
+
+
+def limit_named(entry: Entry) -> str | None:
+    """Give the name of the limit that an entry sets or drops, as scripts have it; None where it says of none.
+
+    Raises EntryRefusedError for a body nobody can read.
+    """
+    try:
+        return _read_limited(_extras(entry).metadata or b"{}").limit
+    except msgspec.MsgspecError as error:
+        raise _refused(entry, f"does not say which limit it is about: {error}") from error
 
 
 def is_known(verb: str) -> bool:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState
 from gateway.domain.holds import ACTIVE, EXPIRED
-from persistence.postings import AUDIT, SETTLING, period_day
+from gateway.domain.limits import limit_texts
+from persistence.late_limits import fitted
+from persistence.postings import AUDIT, LIMIT, SETTLING, limit_named, period_day
 
 Key = tuple[str, str]
 PeriodDay = tuple[str, str, str, date]  # namespace, account, whether it was opened or closed, and the day
@@ -35,6 +38,7 @@ class Books:
         accounts: balance and reserved by (namespace, account); one that is absent has nothing.
         holds: by (namespace, hold id).
         days: those on which periods were opened or closed.
+        limits: the limits of accounts on which one is set or dropped late, by (namespace, account).
     """
 
     def __init__(
@@ -42,14 +46,16 @@ class Books:
         accounts: Mapping[Key, tuple[int, int]],
         holds: Mapping[Key, KnownHold],
         days: Collection[PeriodDay] = (),
+        limits: Mapping[Key, str] = MappingProxyType({}),
     ) -> None:
         self._accounts = dict(accounts)
         self._holds = dict(holds)
         self._days = set(days)
+        self._limits = dict(limits)
 
     def copy(self) -> Books:
         """Give the books as they stand, to try an entry on."""
-        return Books(self._accounts, self._holds, self._days)
+        return Books(self._accounts, self._holds, self._days, self._limits)
 
     def fit(self, entry: Entry) -> Iterator[Entry]:
         """Give what is to be booked for the entry: nothing, where the ledger has the like of it already.
@@ -66,6 +72,8 @@ class Books:
             if day in self._days:
                 return
             self._days.add(day)
+        if entry.limits:
+            entry = self._limited(entry)
         if not entry.hold_id:
             yield self._book(entry, [leg.held for leg in entry.legs])
         elif entry.verb == "reserve":
@@ -112,6 +120,21 @@ class Books:
             late=late, expires_ms=known.expires_ms, legs=_with_holds(entry.legs, known.amounts)
         )
         return self._book(fitted, [-amount if still_held else 0 for amount in known.amounts])
+
+    def _limited(self, entry: Entry) -> Entry:
+        """Move the limits of accounts on; give the entry as it leaves them, a late one as they are by now."""
+        texts = limit_texts(entry.limits)
+        if any(index not in range(len(entry.legs)) for index in texts):
+            raise ValueError(f"entry {entry.position} has limits of a leg that it has not")
+        if entry.verb == LIMIT and entry.late:
+            name, entry = limit_named(entry), entry._replace(late=False)
+            if name is not None:
+                known = self._limits.get((entry.namespace, entry.legs[0].account), "")
+                texts = {0: fitted(known, texts.get(0, ""), name)}
+                entry = entry._replace(limits=f"1={texts[0]}")
+        for index, text in texts.items():
+            self._limits[entry.namespace, entry.legs[index].account] = text
+        return entry
 
     def _book(self, entry: Entry, held: Sequence[int], hold: int | None = None) -> Entry:
         """Move the accounts on by the entry's amounts and by ``held``; give the entry as it leaves them."""

@@ -36,6 +36,7 @@ _ACKNOWLEDGED = statement("acknowledged")
 _BALANCES = statement("known_balances")
 _HOLDS = statement("known_holds")
 _DAYS = statement("known_period_days")
+_LIMITS = statement("known_limits")
 _BOOK = statement("book_salvage")
 _RECOVER = statement("recover_losses")
 _LOSE = statement("record_losses")
@@ -195,8 +196,9 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
         there = Position(epoch + 1, place)
         places[entry.position] = there
         # What was used of a limit then says nothing of now; that somebody set one counts.
-        limits = entry.limits if entry.verb == LIMIT else ""
-        moved.append(entry._replace(position=there, limits=limits))
+        is_limit = entry.verb == LIMIT
+        limits = entry.limits if is_limit else ""
+        moved.append(entry._replace(position=there, limits=limits, late=entry.late or is_limit))
     last_seq = max([seq, *(entry.position.seq for entry in own)])
     lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
@@ -265,7 +267,17 @@ async def _books(connection: Connection, entries: Collection[Entry]) -> Books:
         before = holds.get((namespace, hold_id))
         amounts = (*(before.amounts if before else ()), amount)
         holds[namespace, hold_id] = KnownHold(status, expires_ms, amounts)
-    return Books(balances, holds, await _known_days(connection, entries))
+    limits = await _known_limits(connection, entries)
+    return Books(balances, holds, await _known_days(connection, entries), limits)
+
+
+async def _known_limits(connection: Connection, entries: Iterable[Entry]) -> Mapping[Key, str]:
+    """Give the limits of the accounts on which one of these entries sets or drops a limit late."""
+    wanted = {(e.namespace, leg.account) for e in entries if e.verb == LIMIT and e.late for leg in e.legs}
+    if not wanted:
+        return {}
+    cursor = await connection.execute(_LIMITS, columns(wanted))
+    return {(namespace, account): limits async for namespace, account, limits in cursor}
 
 
 async def _known_days(connection: Connection, entries: Iterable[Entry]) -> Collection[PeriodDay]:

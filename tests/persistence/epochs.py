@@ -58,6 +58,6 @@ def words(entry: Entry) -> tuple[str, bytes, str]:
         return "nobody can read this", entry.body, ""
     times = f"{entry.expires_ms} {entry.late:d}"
     head = f"{entry.verb} {entry.at_ms} {namespace_text(entry.namespace)} {entry.hold_id or '-'} {times}"
-    legs = (" ".join(map(str, leg)) for leg in entry.legs)
+    legs = [" ".join(map(str, leg)) for leg in entry.legs] + ([entry.limits] if entry.limits else [])
     key = f"{entry.keyed.fingerprint} {entry.keyed.key}" if entry.keyed else ""
     return " ".join([head, *legs]), entry.body, key

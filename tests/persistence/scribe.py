@@ -12,6 +12,7 @@ from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
 from gateway.seams.periods import PeriodTerms
 from gateway.seams.shards import NO_HOLDS, SettledHolds
+from gateway.store.limiter import limit_body
 from gateway.store.period_calls import terms_body
 from persistence.ledger import Ledger
 
@@ -116,9 +117,9 @@ class Scribe:
         body = b"" if terms is None else "\n".join(["terms", *lines]).encode()
         return self._append("audit", "", tuple(legs), body, late=False)
 
-    def limit(self, account: str, limits: str) -> Entry:
-        """Leave limits behind on an account."""
-        entry = self._write("limit", [(account, 0, 0, 0)])
+    def limit(self, account: str, limits: str, name: str = "") -> Entry:
+        """Leave limits behind on an account, of which the one of this name was set or dropped."""
+        entry = self._write("limit", [(account, 0, 0, 0)], body=limit_body(b"", name) if name else b"")
         self.entries[-1] = entry._replace(limits=f"1={limits}")
         return self.entries[-1]
 
