@@ -113,7 +113,9 @@ class Flusher:
     async def _round(self, stop: asyncio.Event) -> None:
         """Read once, post all of it, and let the next batch fill unless more is waiting."""
         await self._try_again()
-        wanted = {shard: mark for shard, mark in self._noted.items() if self._is_ours(shard)}
+        wanted = self._noted
+        if self._yielded:
+            wanted = {shard: mark for shard, mark in self._noted.items() if self._is_ours(shard)}
         if not wanted:
             await rest(stop, self._interval_s)
             return
@@ -293,14 +295,23 @@ class Flusher:
 
     async def _insist(self, ask: Callable[P, Awaitable[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
         """Ask until there is an answer, with pauses that grow and differ from process to process."""
+        try:
+            return await ask(*args, **kwargs)
+        except MeterUnavailableError as error:
+            met = [error]
+
+        async def again() -> Result:
+            if met:  # the attempt above is the first of those that are counted
+                raise met.pop()
+            return await ask(*args, **kwargs)
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(MeterUnavailableError),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             before_sleep=self._waited,
         )
-        answer: Result = await retrying(ask, *args, **kwargs)
-        if retrying.statistics["attempt_number"] > 1:
-            self._troubles.over()
+        answer: Result = await retrying(again)
+        self._troubles.over()
         return answer
 
     def _waited(self, state: RetryCallState) -> None:

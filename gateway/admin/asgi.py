@@ -7,6 +7,7 @@ from typing import Any
 from gateway.admin.desk import Desk
 from gateway.admin.endpoint import AdminEndpoint
 from gateway.admin.openapi import described
+from gateway.admin.page import operators_page
 from gateway.admin.routes import ADMIN_ROUTES
 from gateway.api.asgi import router_of
 from gateway.api.endpoint import Gate
@@ -22,7 +23,8 @@ Paths = dict[str, dict[str, Any]]
 
 def admin_paths(gate: Gate, desk: Desk) -> Paths:
     """Give what is served by path and method, for a router that serves more than this."""
-    paths: Paths = {}
+    page = operators_page()
+    paths: Paths = {page.path: {"GET": PageEndpoint(page, gate)}}
     for route in ADMIN_ROUTES:
         paths.setdefault(route.path, {})[route.method] = AdminEndpoint(route, gate, desk)
     return paths

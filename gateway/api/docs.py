@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from gateway.api.pages import filled
 
 _PLACE = b"{{document}}"
 
 
 def page_of(document: bytes) -> bytes:
     """Give the page that shows ``document``, an OpenAPI document as JSON."""
-    page = files("gateway.api").joinpath("docs.html").read_bytes()
     # Inside a script element only this sequence could end it early; in JSON it stands in strings alone.
-    return page.replace(_PLACE, document.replace(b"</", b"<\\/"))
+    return filled("gateway.api", "docs.html").replace(_PLACE, document.replace(b"</", b"<\\/"))

@@ -168,8 +168,8 @@ def _uvicorn(app: FastLane, settings: Settings) -> uvicorn.Config:
 def _announce(settings: Settings, listening: socket.socket, admins: Sequence[socket.socket]) -> None:
     url = url_of(listening)
     typer.echo(f"Quotagate serves on {url}, its documentation on {url}/docs", err=True)
-    for place in admins:
-        typer.echo(f"Operators are served on {url_of(place)}/admin/v1", err=True)
+    for operators in [url_of(place) for place in admins] or [url]:
+        typer.echo(f"The operators' page is {operators}/admin", err=True)
     if not settings.needs_key():
         typer.echo("No API key is asked for: only this machine can reach it.", err=True)
 

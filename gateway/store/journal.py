@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS, namespace_text
@@ -17,6 +18,9 @@ from gateway.store.scripts import Script
 _HOLDS_PER_CALL = 500
 _LAST_SEQ = 2**64 - 1
 _ONE_FIELD = 2  # words: its name and its value
+# Each read names the journals of all shards.
+_JOURNALS = tuple(ShardKeys(shard, 0).journal for shard in range(SHARDS))
+_SHARD_OF = {journal: shard for shard, journal in enumerate(_JOURNALS)}
 
 UNREADABLE = "unreadable"
 
@@ -46,11 +50,11 @@ class RedisJournal:
 
         Raises MeterUnavailableError when Redis is away.
         """
-        streams = {ShardKeys(shard, 0).journal: shard for shard in after}
+        streams = (_JOURNALS[shard] for shard in after)
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
-        starts = (stream_id_before_next(position) for position in after.values())
+        starts = map(stream_id_before_next, after.values())
         reply = await ask(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
-        return {streams[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
+        return {_SHARD_OF[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
     async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
         """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat.
@@ -82,14 +86,12 @@ class RedisJournal:
 
     async def heads(self) -> Mapping[int, Position]:
         """Give the position of the last entry each shard's journal still holds, where it holds one."""
-        calls = (
-            ask(self._writing, "XREVRANGE", ShardKeys(shard, 0).journal, "+", "-", "COUNT", 1)
-            for shard in range(SHARDS)
-        )
+        calls = (ask(self._writing, "XREVRANGE", journal, "+", "-", "COUNT", 1) for journal in _JOURNALS)
         rows = await asyncio.gather(*calls)
         return {shard: read_position(found[0][0]) for shard, found in enumerate(rows) if found}
 
 
+@lru_cache(maxsize=4 * SHARDS)
 def stream_id_before_next(position: Position) -> str:
     """Give the stream id just before the entry that comes after ``position``."""
     if position.seq >= 0:
