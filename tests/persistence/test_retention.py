@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -326,8 +327,7 @@ async def test_a_flusher_drops_what_is_due_and_says_so(database: Database, ask: 
     assert (await ask(PARTITIONS))[0] == (partition(2),)
 
 
-@pytest.mark.usefixtures("scribe")
-async def test_one_that_is_cancelled_leaves_nothing_running(database: Database) -> None:
+async def test_one_that_is_cancelled_leaves_nothing_running() -> None:
     began = asyncio.Event()
 
     class Slow(Retention):
@@ -335,15 +335,17 @@ async def test_one_that_is_cancelled_leaves_nothing_running(database: Database) 
             began.set()
             await asyncio.Event().wait()
 
+    nowhere: Any = None
     before = asyncio.all_tasks()
-    work = asyncio.create_task(Slow(database, keep_months=None).run(asyncio.Event()))
+    work = asyncio.create_task(Slow(nowhere, keep_months=None).run(asyncio.Event()))
     await began.wait()
     work.cancel()
     await asyncio.wait([work])
     await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
+    assert asyncio.all_tasks() <= before
 
 
+@pytest.mark.usefixtures("scribe")
 async def test_a_drop_does_not_wait_for_long_readers_and_comes_again(
     database: Database, database_url: str, reckoner: LedgerReckoner, ask: Ask
 ) -> None:
