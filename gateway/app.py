@@ -22,7 +22,7 @@ from gateway.api.fast import FastLane
 from gateway.domain.durability import Durability
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterValidationError
-from gateway.joined import Store, open_store, running_task
+from gateway.joined import Store, open_store
 from gateway.meter import Backend, Meter
 from gateway.metrics import Metrics
 from gateway.protocols import (
@@ -32,6 +32,7 @@ from gateway.protocols import (
 )
 from gateway.reconcile.reconciler import ROUNDS, Orders
 from gateway.reconcile.rounds import RoundObserver, Rounds
+from gateway.running.chores import insist, running_chore
 from gateway.running.flushing import FlusherNews
 from gateway.running.health import StoreHealth
 from gateway.running.operators import authenticating, desk_of
@@ -75,14 +76,15 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
     """Open everything a serving process runs; give the applications to serve. ``news`` is of its flusher."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
-        await running.enter_async_context(
-            running_task(_sweep(store.decider, settings.sweep_interval_ms / 1000))
-        )
+        sweep = partial(_sweep, store.decider, settings.sweep_interval_ms / 1000)
+        await running.enter_async_context(running_chore("sweep", sweep))
 
         nobodys = lru_cache(maxsize=1024)(partial(Meter, backend))
 
         if settings.reconcile_accounts_per_second:
-            await running.enter_async_context(running_task(rounds(store, settings, metrics).run()))
+            await running.enter_async_context(
+                running_chore("reconcile", rounds(store, settings, metrics).run)
+            )
 
         def meters(namespace: str, actor: Actor) -> Meter:
             return nobodys(namespace) if actor is NOBODY else Meter(backend, namespace, actor)
@@ -119,9 +121,12 @@ def rounds(store: Store, settings: Settings, observer: RoundObserver, orders: Or
 
 @asynccontextmanager
 async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[None]:
-    """Run the flusher, and what keeps Redis small beside it, in this event loop; drain at the end."""
+    """Run the flusher, and what keeps Redis small beside it, in this event loop; drain at the end.
+
+    As a process of its own would be, it is started again when it dies.
+    """
     stop = asyncio.Event()
-    task = asyncio.create_task(store.post(settings, stop))
+    task = asyncio.create_task(insist("post", partial(store.post, settings, stop), stop.is_set))
     try:
         yield
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -13,10 +14,11 @@ from gateway.domain.durability import FSYNC, JOURNAL, REPLICATED, Durability
 from gateway.meter import Backend, Meter
 from gateway.protocols import Observer
 from gateway.reconcile.reconciler import Reconciler
+from gateway.running.chores import running_chore
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
 from gateway.running.rolling import Roller, keep_rolling
-from gateway.running.tidying import Expirer, keep_tidy
+from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_settled
 from gateway.settings import Settings, SettingsError
 from gateway.store.address import AddressError
 from gateway.store.auditor import RedisAuditor
@@ -103,11 +105,18 @@ class Store(NamedTuple):
         """Run the flusher, upkeep and inbox until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
         retention = Retention(self.database, keep_months=settings.ledger_retention_months)
-        async with running_task(self._tidy(settings)), asyncio.TaskGroup() as group:
+        async with self._tidying(settings), asyncio.TaskGroup() as group:
             group.create_task(self.flusher(settings, tell).run(stop))
             group.create_task(upkeep.run(stop))
             group.create_task(retention.run(stop))
             group.create_task(self.inbox_worker(settings).run(stop))
+
+    async def post_alone(
+        self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
+    ) -> None:
+        """Do the same in a process that holds no lease, so that nobody ever asks it for what it keeps."""
+        async with running_chore("settle", partial(keep_settled, self.calls.kept, self.ledger.shard_rows)):
+            await self.post(settings, stop, tell)
 
     def inbox_worker(self, settings: Settings) -> InboxWorker:
         """Make a worker that carries out what is recorded in SQL."""
@@ -129,12 +138,18 @@ class Store(NamedTuple):
         backend = Backend(decider, self.reports, self.observer, self.reconciler, wait_s, JOURNAL)
         return lambda namespace, actor: Meter(backend, namespace, actor)
 
-    async def _tidy(self, settings: Settings) -> None:
-        """See to what nobody touches, until cancelled: idle accounts, overdue holds, periods."""
+    @asynccontextmanager
+    async def _tidying(self, settings: Settings) -> AsyncIterator[None]:
+        """See to what nobody touches meanwhile: idle accounts, overdue holds, periods."""
         leaver = Leaver(self.link, self.calls, idle_ms=settings.idle_account_seconds * 1000)
         expirer = Expirer(self.decider, Walks(self.database), overdue_ms=settings.overdue_hold_ms)
-        async with running_task(keep_rolling(Roller(self.decider, Walks(self.database)))):
-            await keep_tidy(leaver, expirer)
+        roller = Roller(self.decider, Walks(self.database))
+        async with (
+            running_chore("roll", partial(keep_rolling, roller)),
+            running_chore("leave", partial(keep_leaving, leaver)),
+            running_chore("expire", partial(keep_expiring, expirer)),
+        ):
+            yield
 
 
 @asynccontextmanager
@@ -301,14 +316,3 @@ def _given(url: str | None) -> str:
     if url is None:
         raise ValueError("a store needs the URLs of Redis and Postgres")
     return url
-
-
-@asynccontextmanager
-async def running_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run some work for as long as the context lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from gateway.domain.entries import Entry, LegState, Position
 from gateway.domain.times import unix_ms
 from gateway.protocols import AnswerSource, Duplicate, FirstAnswer
+from persistence.database import Connections
 from persistence.names import Named, account_key, namespace_key
 from persistence.reader import Reader, columns
 from persistence.statements import statement
@@ -20,12 +21,18 @@ _IS_PENDING = statement("is_pending")
 _COUNTS = b"SELECT state, count(*) FROM meter.duplicates GROUP BY state"
 _FORGET = statement("forget_answers")
 
+_START: tuple[datetime | str, str, int, int] = ("-infinity", "", 0, 0)
+
 
 class Answers(Reader, AnswerSource):
     """First answers and duplicates, as Postgres has them.
 
     All methods raise MeterUnavailableError when the database does not answer.
     """
+
+    def __init__(self, database: Connections) -> None:
+        super().__init__(database)
+        self._after = _START
 
     async def epoch_ages(self) -> Mapping[int, tuple[int, float]]:
         """Give each shard's epoch, and the seconds since it was given, by the database's clock."""
@@ -58,11 +65,15 @@ class Answers(Reader, AnswerSource):
         return Entry(*at, namespace, "", expires_ms, late=False, legs=(leg,), body=b"")
 
     async def pending(self, limit: int) -> Sequence[Duplicate]:
-        """Give duplicates that no posted entry undoes yet, the oldest first."""
-        return [
-            Duplicate(Position(*places[:2]), Position(*places[2:]), answer)
-            for *places, answer in await self._rows(_PENDING, limit=limit)
-        ]
+        """Give duplicates that no posted entry undoes yet, oldest first: those after the page given before.
+
+        After the last page it begins again, so that none that cannot be undone is in the way of others.
+        """
+        time, namespace, epoch, seq = self._after
+        place = {"after_time": time, "after_namespace": namespace, "after_epoch": epoch, "after_seq": seq}
+        rows = await self._rows(_PENDING, **place, limit=limit)
+        self._after = (*rows[-1][5:], *rows[-1][:2]) if len(rows) == limit else _START
+        return [Duplicate(Position(*row[:2]), Position(*row[2:4]), row[4]) for row in rows]
 
     async def is_pending(self, namespace: str, position: Position) -> bool:
         """Say whether no posted entry undoes the duplicate at this place."""

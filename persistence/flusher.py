@@ -78,6 +78,7 @@ class Flusher:
         self._yielded: dict[int, Pause] = {}
         self._trying: int | None = None
         self._fences: dict[int, int] = {}
+        self._unnoted: set[int] = set()
 
     @property
     def stopped(self) -> Mapping[int, str]:
@@ -122,7 +123,8 @@ class Flusher:
         began = time.monotonic()
         found = await self._insist(self._journal.read, wanted, limit, self._block_ms)
         self._busy = max(1, len(found))
-        behind = await self._post_all(await self._note_covered(found))
+        behind = await self._post_all(await self._note_covered(found)) | self._unnoted
+        self._unnoted = set()
         if behind:
             await self._yield(behind)
         if behind or (found and all(len(entries) < limit for entries in found.values())):
@@ -230,17 +232,20 @@ class Flusher:
         return fresh
 
     async def _note(self, batches: Mapping[int, Sequence[Entry]]) -> None:
-        """Tell the journal that these entries are posted."""
-        await asyncio.gather(
+        """Tell the journal that these entries are posted; where its shard is closed, they are read again."""
+        noted = await asyncio.gather(
             *(
                 self._insist(self._journal.posted, shard, batch[-1].position, _settled(batch))
                 for shard, batch in batches.items()
             )
         )
-        for shard, batch in batches.items():
-            self._noted[shard] = batch[-1].position
+        for (shard, batch), done in zip(batches.items(), noted, strict=True):
             self._posted[shard] = max(self._posted[shard], batch[-1].position)
-            self._yielded.pop(shard, None)
+            if done:
+                self._noted[shard] = batch[-1].position
+                self._yielded.pop(shard, None)
+            else:
+                self._unnoted.add(shard)
 
     async def _learn(self, shards: Iterable[int] | None = None) -> None:
         """Ask both sides how far the shards are. The journal first: it is never ahead of the ledger."""

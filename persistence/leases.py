@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from gateway.domain.entries import KeptEntry, Position
 from gateway.errors import MeterError, MeterUnavailableError
@@ -105,16 +106,25 @@ class Lease:
             await self._end()
 
     async def _work(self) -> None:
-        while True:
-            try:
-                async with self._database.listening(CHANNEL) as (connection, heard):
-                    while True:
-                        await self._turn(connection)
-                        await heard(_TURN_S)
-            except (MeterUnavailableError, psycopg.Error) as error:
-                if self._complaining.due():
-                    _log.warning("lease_not_renewed", reason=str(error))
-                await asyncio.sleep(_AWAY_S)
+        # Whatever happens: of what a process without a lease acknowledges, no fence would hear.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Exception),
+            wait=wait_fixed(_AWAY_S),
+            before_sleep=self._not_renewed,
+        )
+        await retrying(self._turn_by_turn)
+
+    async def _turn_by_turn(self) -> None:
+        async with self._database.listening(CHANNEL) as (connection, heard):
+            while True:
+                await self._turn(connection)
+                await heard(_TURN_S)
+
+    def _not_renewed(self, state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        expected = isinstance(failure, MeterUnavailableError | psycopg.Error)
+        if self._complaining.due():
+            _log.warning("lease_not_renewed", reason=str(failure), exc_info=None if expected else failure)
 
     async def _turn(self, connection: Connection) -> None:
         """Renew the lease, and do what the shards' rows ask for."""
@@ -185,8 +195,8 @@ class Lease:
     async def _recover_quietly(self) -> None:
         try:
             await self._recover()
-        except MeterError as error:
-            _log.warning("recovery_waits", reason=error.message)
+        except (MeterError, psycopg.Error) as error:
+            _log.warning("recovery_waits", reason=str(error))
 
     async def _end(self) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.domain.entries import Entry, LegState
-from gateway.domain.period_entries import LAPSE, OPEN_PERIOD, SET_PERIOD, later
+from gateway.domain.period_entries import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, SET_PERIOD, later
 from gateway.protocols import Extras
 from gateway.seams.periods import CLOSE, OPEN
 from persistence.copytext import NULL, account_field, field, namespace_field, time_field
@@ -57,6 +57,18 @@ class _Change(NamedTuple):
     has_running: bool = False
     running: date | None = None
     terms: _Terms | None = None
+
+
+def begun_or_ended(entry: Entry, extras: Extras) -> tuple[str, date] | None:
+    """Give kind and day of an entry that opens or closes a period; None for others.
+
+    Raises msgspec's errors for one that does not say which.
+    """
+    if entry.verb == OPEN_PERIOD:
+        return OPEN, _read_opened(extras.metadata).period_start
+    if entry.verb == CLOSE_PERIOD:
+        return CLOSE, _read_closed(extras.metadata).period_end
+    return None
 
 
 class PeriodPosting:

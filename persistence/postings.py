@@ -7,6 +7,7 @@ one row, written once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +32,7 @@ from persistence.copytext import (
 )
 from persistence.errors import EntryRefusedError
 from persistence.names import shard_of_key
-from persistence.period_postings import PeriodPosting
+from persistence.period_postings import PeriodPosting, begun_or_ended
 
 AUDIT = "audit"
 REPAIR = "repair"
@@ -63,6 +64,15 @@ _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
 # What a hold of a closed period gives back lapses with no body: whoever settled it did not ask for that.
 _LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
+
+
+class _Limited(msgspec.Struct):
+    """The metadata of an entry that sets or drops a limit; those of older versions had none."""
+
+    limit: str | None = None
+
+
+_read_limited = msgspec.json.Decoder(_Limited).decode
 
 
 class _Booking(NamedTuple):
@@ -149,7 +159,7 @@ class Posting:
         try:
             self.periods.add(entry, _extras(entry))
         except (msgspec.MsgspecError, ValueError) as error:
-            raise _refused(entry, f"does not say which period it is about: {error}") from error
+            raise _of_no_period(entry, error) from error
 
     def _book(self, entry: Entry) -> None:
         extras = _extras(entry)
@@ -270,6 +280,30 @@ class Posting:
             )
 
 
+def period_day(entry: Entry) -> tuple[str, date] | None:
+    """Give kind and day of an entry that opens or closes a period; None for others.
+
+    Raises EntryRefusedError for one that does not say which.
+    """
+    if entry.verb not in PERIOD_VERBS:
+        return None
+    try:
+        return begun_or_ended(entry, _extras(entry))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _of_no_period(entry, error) from error
+
+
+def limit_named(entry: Entry) -> str | None:
+    """Give the name of the limit that an entry sets or drops, as scripts have it; None where it says of none.
+
+    Raises EntryRefusedError for a body nobody can read.
+    """
+    try:
+        return _read_limited(_extras(entry).metadata or b"{}").limit
+    except msgspec.MsgspecError as error:
+        raise _refused(entry, f"does not say which limit it is about: {error}") from error
+
+
 def is_known(verb: str) -> bool:
     """Say whether the ledger knows what entries of this verb mean."""
     return verb in _VERBS
@@ -336,6 +370,10 @@ def _extras(entry: Entry) -> Extras:
     except (msgspec.MsgspecError, OverflowError, RecursionError) as error:
         raise _refused(entry, f"has a body that cannot be booked: {error}") from error
     return extras
+
+
+def _of_no_period(entry: Entry, error: Exception) -> EntryRefusedError:
+    return _refused(entry, f"does not say which period it is about: {error}")
 
 
 def _refused(entry: Entry, reason: str, shard: int | None = None) -> EntryRefusedError:

@@ -8,14 +8,19 @@ it went in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState
 from gateway.domain.holds import ACTIVE, EXPIRED
-from persistence.postings import AUDIT, SETTLING
+from gateway.domain.limits import limit_texts
+from persistence.late_limits import fitted
+from persistence.postings import AUDIT, LIMIT, SETTLING, limit_named, period_day
 
 Key = tuple[str, str]
+PeriodDay = tuple[str, str, str, date]  # namespace, account, whether it was opened or closed, and the day
 
 
 class KnownHold(NamedTuple):
@@ -32,24 +37,43 @@ class Books:
     Args:
         accounts: balance and reserved by (namespace, account); one that is absent has nothing.
         holds: by (namespace, hold id).
+        days: those on which periods were opened or closed.
+        limits: the limits of accounts on which one is set or dropped late, by (namespace, account).
     """
 
-    def __init__(self, accounts: Mapping[Key, tuple[int, int]], holds: Mapping[Key, KnownHold]) -> None:
+    def __init__(
+        self,
+        accounts: Mapping[Key, tuple[int, int]],
+        holds: Mapping[Key, KnownHold],
+        days: Collection[PeriodDay] = (),
+        limits: Mapping[Key, str] = MappingProxyType({}),
+    ) -> None:
         self._accounts = dict(accounts)
         self._holds = dict(holds)
+        self._days = set(days)
+        self._limits = dict(limits)
 
     def copy(self) -> Books:
         """Give the books as they stand, to try an entry on."""
-        return Books(self._accounts, self._holds)
+        return Books(self._accounts, self._holds, self._days, self._limits)
 
     def fit(self, entry: Entry) -> Iterator[Entry]:
         """Give what is to be booked for the entry: nothing, where the ledger has the like of it already.
 
         A commit or an extension of a hold that the ledger does not know makes it first: somebody was granted
         it. A commit of a hold that was settled otherwise meanwhile is charged and leaves the hold alone.
+        A day begins one period and ends one, though somebody did it again for want of knowing.
+
+        Raises EntryRefusedError for an entry that opens or closes a period and does not say which.
         """
         if entry.verb == AUDIT:
             return
+        if (day := period_day_of(entry)) is not None:
+            if day in self._days:
+                return
+            self._days.add(day)
+        if entry.limits:
+            entry = self._limited(entry)
         if not entry.hold_id:
             yield self._book(entry, [leg.held for leg in entry.legs])
         elif entry.verb == "reserve":
@@ -97,6 +121,21 @@ class Books:
         )
         return self._book(fitted, [-amount if still_held else 0 for amount in known.amounts])
 
+    def _limited(self, entry: Entry) -> Entry:
+        """Move the limits of accounts on; give the entry as it leaves them, a late one as they are by now."""
+        texts = limit_texts(entry.limits)
+        if any(index not in range(len(entry.legs)) for index in texts):
+            raise ValueError(f"entry {entry.position} has limits of a leg that it has not")
+        if entry.verb == LIMIT and entry.late:
+            name, entry = limit_named(entry), entry._replace(late=False)
+            if name is not None:
+                known = self._limits.get((entry.namespace, entry.legs[0].account), "")
+                texts = {0: fitted(known, texts.get(0, ""), name)}
+                entry = entry._replace(limits=f"1={texts[0]}")
+        for index, text in texts.items():
+            self._limits[entry.namespace, entry.legs[index].account] = text
+        return entry
+
     def _book(self, entry: Entry, held: Sequence[int], hold: int | None = None) -> Entry:
         """Move the accounts on by the entry's amounts and by ``held``; give the entry as it leaves them."""
         legs = []
@@ -108,6 +147,12 @@ class Books:
             size = leg.hold if hold is None else hold
             legs.append(LegState(leg.account, leg.amount, change, size, balance, reserved))
         return entry._replace(legs=tuple(legs))
+
+
+def period_day_of(entry: Entry) -> PeriodDay | None:
+    """Give the day on which an entry opens or closes a period; None for others. Raises EntryRefusedError."""
+    found = period_day(entry)
+    return None if found is None else (entry.namespace, entry.legs[0].account, *found)
 
 
 def _may_be_late(entry: Entry) -> bool:

@@ -39,14 +39,12 @@ class Retention:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set. What is under way then is broken off: it leaves nothing behind."""
         stopped = asyncio.create_task(stop.wait())
-        while not stop.is_set():
-            look = asyncio.create_task(self._look())
-            await asyncio.wait([stopped, look], return_when=asyncio.FIRST_COMPLETED)
-            look.cancel()
-            await asyncio.wait([look])
-            if not look.cancelled():
-                look.result()
-            await asyncio.wait([stopped], timeout=self._every_s)
+        try:
+            while not stop.is_set():
+                await self._look_until(stopped)
+                await asyncio.wait([stopped], timeout=self._every_s)
+        finally:
+            stopped.cancel()
 
     async def keep(self) -> None:
         """Make and drop what is due. Raises MeterUnavailableError."""
@@ -56,6 +54,16 @@ class Retention:
             _log.info("month_dropped", partition=dropped)
         if self._keep_months is not None:
             await self._drop_holds(self._keep_months)
+
+    async def _look_until(self, stopped: asyncio.Task[bool]) -> None:
+        look = asyncio.create_task(self._look())
+        try:
+            await asyncio.wait([stopped, look], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            look.cancel()
+            await asyncio.wait([look])
+        if not look.cancelled():
+            look.result()
 
     async def _look(self) -> None:
         try:

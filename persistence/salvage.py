@@ -23,7 +23,7 @@ from persistence.partitions import Partitions
 from persistence.postings import LIMIT, Posting, check_verbs, is_known
 from persistence.quarantine import Case, fault_of, tell
 from persistence.reader import columns
-from persistence.rebasing import Books, Key, KnownHold
+from persistence.rebasing import Books, Key, KnownHold, PeriodDay, period_day_of
 from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.sifting import Sieve
@@ -35,6 +35,8 @@ _WAITING = statement("waiting_salvage")
 _ACKNOWLEDGED = statement("acknowledged")
 _BALANCES = statement("known_balances")
 _HOLDS = statement("known_holds")
+_DAYS = statement("known_period_days")
+_LIMITS = statement("known_limits")
 _BOOK = statement("book_salvage")
 _RECOVER = statement("recover_losses")
 _LOSE = statement("record_losses")
@@ -126,7 +128,7 @@ class Salvage:
             entry.at_ms
             for shard, entries in waiting.items()
             for entry in entries
-            if is_known(entry.verb) and not (sift and fault_of(shard, entry._replace(body=b"")))
+            if is_known(entry.verb) and not (sift and not _may_be_booked(shard, entry))
         )
 
     async def _leave(
@@ -194,8 +196,9 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
         there = Position(epoch + 1, place)
         places[entry.position] = there
         # What was used of a limit then says nothing of now; that somebody set one counts.
-        limits = entry.limits if entry.verb == LIMIT else ""
-        moved.append(entry._replace(position=there, limits=limits))
+        is_limit = entry.verb == LIMIT
+        limits = entry.limits if is_limit else ""
+        moved.append(entry._replace(position=there, limits=limits, late=entry.late or is_limit))
     last_seq = max([seq, *(entry.position.seq for entry in own)])
     lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
@@ -240,9 +243,7 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     names: dict[Named, str] = {}
     for shard, plan in plans.items():
         # Names that no text takes cannot be looked up either.
-        bookable = [
-            stored(entry, names) for entry in plan.entries if not fault_of(shard, entry._replace(body=b""))
-        ]
+        bookable = [stored(entry, names) for entry in plan.entries if _may_be_booked(shard, entry)]
         sieve = Sieve(connection, shard, await _books(connection, bookable), names)
         await sieve.book(plan.entries, {there: place for place, there in plan.places.items()})
         cases += [(shard, case) for case in sieve.cases]
@@ -250,7 +251,12 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
     return cases
 
 
-async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
+def _may_be_booked(shard: int, entry: Entry) -> bool:
+    """Say whether an entry can be booked as it stands or without its body, whatever the database says."""
+    return fault_of(shard, entry) is None or fault_of(shard, entry._replace(body=b"")) is None
+
+
+async def _books(connection: Connection, entries: Collection[Entry]) -> Books:
     accounts = {(entry.namespace, leg.account) for entry in entries for leg in entry.legs}
     hold_keys = {(entry.namespace, entry.hold_id) for entry in entries if entry.hold_id}
     cursor = await connection.execute(_BALANCES, columns(accounts))
@@ -261,7 +267,28 @@ async def _books(connection: Connection, entries: Iterable[Entry]) -> Books:
         before = holds.get((namespace, hold_id))
         amounts = (*(before.amounts if before else ()), amount)
         holds[namespace, hold_id] = KnownHold(status, expires_ms, amounts)
-    return Books(balances, holds)
+    limits = await _known_limits(connection, entries)
+    return Books(balances, holds, await _known_days(connection, entries), limits)
+
+
+async def _known_limits(connection: Connection, entries: Iterable[Entry]) -> Mapping[Key, str]:
+    """Give the limits of the accounts on which one of these entries sets or drops a limit late."""
+    wanted = {(e.namespace, leg.account) for e in entries if e.verb == LIMIT and e.late for leg in e.legs}
+    if not wanted:
+        return {}
+    cursor = await connection.execute(_LIMITS, columns(wanted))
+    return {(namespace, account): limits async for namespace, account, limits in cursor}
+
+
+async def _known_days(connection: Connection, entries: Iterable[Entry]) -> Collection[PeriodDay]:
+    """Give the days of these entries on which the ledger has a period opened or closed already."""
+    wanted = {day for entry in entries if (day := period_day_of(entry)) is not None}
+    if not wanted:
+        return ()
+    namespaces, accounts, kinds, days = map(list, zip(*wanted, strict=True))
+    values = {"namespaces": namespaces, "accounts": accounts, "kinds": kinds, "days": days}
+    cursor = await connection.execute(_DAYS, values)
+    return [(namespace, account, kind, day) async for namespace, account, kind, day in cursor]
 
 
 async def _note(connection: Connection, plans: Mapping[int, _Plan]) -> None:

@@ -57,10 +57,22 @@ class Upkeep:
             group.create_task(self._undo_all(stop))
             group.create_task(self._prune_all(stop))
 
-    async def undo_pending(self) -> None:
-        """Undo the duplicates that are known, the oldest first. Raises MeterUnavailableError."""
+    async def undo_pending(self, stop: asyncio.Event) -> None:
+        """Undo a page of the duplicates that are known, the oldest first, until ``stop`` is set.
+
+        One that cannot be undone now, for its shard is closed perhaps, is in nobody's way. Raises
+        MeterUnavailableError, of the last that could not, when all have been tried.
+        """
+        fault: MeterUnavailableError | None = None
         for duplicate in await self._answers.pending(_UNDO_AT_ONCE):
-            await self._undo(duplicate)
+            if stop.is_set():
+                return
+            try:
+                await self._undo(duplicate)
+            except MeterUnavailableError as error:
+                fault = error
+        if fault is not None:
+            raise fault
 
     async def prune(self) -> bool:
         """Forget one chunk of old answers; say whether there may be more. Raises MeterUnavailableError."""
@@ -69,7 +81,7 @@ class Upkeep:
     async def _undo_all(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self.undo_pending()
+                await self.undo_pending(stop)
             except MeterUnavailableError as error:
                 _log.warning("undo_waits", reason=error.message)
             await rest(stop, self._undo_every_s)

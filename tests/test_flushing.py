@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from freezing import children
 
 from gateway.embedded import open_meters
-from gateway.running.flushing import FlusherNews, flusher_process
+from gateway.running.flushing import FlusherNews, flusher_process, telling_gateway
 from gateway.servers import start_servers
 from gateway.settings import Settings
 from persistence.patience import Trouble
@@ -50,6 +52,23 @@ def test_a_flusher_that_died_is_a_fault_until_the_next_one_is_heard_of(clock: li
     assert news.fault is None
     news.heard(Trouble(3, "away"))
     assert news.retries == 8
+
+
+def test_a_flusher_never_waits_for_a_gateway_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stdout, os.fdopen(reading, "rb", buffering=0) as pipe:
+        monkeypatch.setattr("gateway.running.flushing.sys.stdout", stdout)
+        tell = telling_gateway()
+        telling = threading.Thread(target=lambda: [tell(Trouble(n, "\1" * 9000)) for n in range(100)])
+        telling.start()
+        telling.join(10)
+        stuck = telling.is_alive()
+        heard = pipe.read(1 << 20)
+        telling.join(10)
+    assert not stuck
+    told = [msgspec.json.decode(line, type=Trouble) for line in heard.splitlines()]
+    assert [trouble.attempts for trouble in told] == [*range(len(told))], "what goes into it goes whole"
+    assert 0 < len(told) < 100
 
 
 async def test_a_flusher_that_is_killed_is_followed_by_one_that_says_so(settings: Settings) -> None:

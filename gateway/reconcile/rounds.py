@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.errors import MeterError
+from gateway.errors import MeterError, MeterUnavailableError
 from gateway.nonces import nonce_hex
 from gateway.reconcile.reconciler import Orders, Part, Reconciler
 
@@ -77,21 +77,41 @@ class Rounds:
                 _log.warning("reconcile_round_failed", reason=error.message)
 
     async def round(self) -> None:
-        """Walk all accounts once. Drift shows as soon as it is found, and goes with a round without it."""
-        drifting = 0
+        """Walk all accounts once. Drift shows as soon as it is found, and goes with a round without it.
+
+        A namespace that cannot be compared now, for its shard is closed perhaps, is in nobody's way. Raises
+        MeterUnavailableError, of the last of these, when all others have been walked.
+        """
+        drifting, fault = 0, None
         async for namespace in self._reconciler.namespaces():
-            started = time.monotonic()
-            async for part in self._reconciler.walk(namespace, self._orders):
-                drifting += _differing(part) - part.repaired
-                self._observer.reconciled(part.checked)
-                self._observer.drifting(max(drifting, self._drifting))
-                await asyncio.sleep(self._pause_s(part, started))
-                if not await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s):
-                    return
-                started = time.monotonic()
+            try:
+                found = await self._walk(namespace, drifting)
+            except MeterUnavailableError as error:
+                found, fault = drifting if await self._keeps_turn() else None, error
+            if found is None:
+                return
+            drifting = found
+        if fault is not None:
+            raise fault
         self._observer.drifting(drifting)
         self._drifting = drifting
         self._observer.round_done(time.time())
+
+    async def _walk(self, namespace: str, drifting: int) -> int | None:
+        """Walk a namespace, after so much drift; give how much it is by then, None when the turn is over."""
+        started = time.monotonic()
+        async for part in self._reconciler.walk(namespace, self._orders):
+            drifting += _differing(part) - part.repaired
+            self._observer.reconciled(part.checked)
+            self._observer.drifting(max(drifting, self._drifting))
+            await asyncio.sleep(self._pause_s(part, started))
+            if not await self._keeps_turn():
+                return None
+            started = time.monotonic()
+        return drifting
+
+    async def _keeps_turn(self) -> bool:
+        return await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s)
 
     def _pause_s(self, part: Part, started: float) -> float:
         return max(0.0, max(part.checked, _LEAST_ACCOUNTS) / self._rate - (time.monotonic() - started))

@@ -11,7 +11,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -27,6 +27,8 @@ _RESTART_LAST_S = 5.0
 _HEALTHY_S = 60.0  # after this long alive, the next death is the first again
 
 
+# A pipe takes 4,096 bytes at once, and a character is one to six of them.
+_REASON_CHARS = 600
 _PATIENCE_S = 3.0  # a trouble that is over sooner, as most deadlocks are, is nobody's concern
 
 
@@ -68,10 +70,20 @@ class FlusherNews:
         self._reason = reason
 
 
-def tell_gateway(trouble: Trouble) -> None:
-    """Tell the gateway that started this process, without ever waiting for it."""
-    with suppress(BlockingIOError, BrokenPipeError):
-        os.write(sys.stdout.fileno(), msgspec.json.encode(trouble) + b"\n")
+def telling_gateway() -> Callable[[Trouble], None]:
+    """Give what tells the gateway that started this process, without ever waiting for it.
+
+    A gateway that stands still lets the pipe run full, and a line of this length goes into it whole or not.
+    """
+    place = sys.stdout.fileno()
+    os.set_blocking(place, False)
+
+    def tell(trouble: Trouble) -> None:
+        short = trouble._replace(reason=trouble.reason and trouble.reason[:_REASON_CHARS])
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(place, msgspec.json.encode(short) + b"\n")
+
+    return tell
 
 
 @asynccontextmanager

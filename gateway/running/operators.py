@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.admin import Desk
 from gateway.admin.keys import Keysmith
 from gateway.api.auth import Authenticator, NoKeys, SingleKey
 from gateway.api.keyring import KeyRing
 from gateway.api.seams import Meters
-from gateway.joined import Store, running_task
+from gateway.joined import Store
+from gateway.running.chores import running_chore
 from gateway.seams.keys import KeyRecords
 from gateway.seams.shards import Health
 from gateway.settings import Settings, SettingsError
@@ -27,7 +29,7 @@ async def authenticating(settings: Settings, store: Store) -> AsyncIterator[Auth
     if not isinstance(known, KeyRing):
         yield known
         return
-    async with running_task(kept.watch(known.refresh)):
+    async with running_chore("watch_keys", partial(kept.watch, known.refresh)):
         yield known
 
 

@@ -39,13 +39,14 @@ class Roller:
         """Touch all that are due by this machine's clock; give how many were.
 
         Whether one is due is decided where it is touched, by the shard's clock. One that cannot be rolled is
-        in nobody's way. Raises MeterError, of the last that could not, when all have been tried.
+        in nobody's way. Raises the error of the last that could not, a MeterError unless it is a mistake of
+        ours, when all have been tried.
         """
         touched, fault = 0, None
         async for accounts in self._walks.periods_due(time.time_ns() // 1_000_000, self._page):
             touches = (self._decider.standing(namespace, account) for namespace, account in accounts)
             for result in await asyncio.gather(*touches, return_exceptions=True):
-                if isinstance(result, MeterError):
+                if isinstance(result, Exception):
                     fault = result
                 elif isinstance(result, BaseException):
                     raise result

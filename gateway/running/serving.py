@@ -22,7 +22,7 @@ from gateway.app import Apps, open_gateway
 from gateway.joined import Store, open_store
 from gateway.metrics import Metrics
 from gateway.running.awaiting import Wait, entered, waiting_app
-from gateway.running.flushing import FlusherNews, flusher_process, tell_gateway
+from gateway.running.flushing import FlusherNews, flusher_process, telling_gateway
 from gateway.running.http_server import Server, listen, server_config, url_of
 from gateway.settings import Settings
 from persistence.patience import Trouble
@@ -124,7 +124,7 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
     While a database is away at the start, it waits for it. Told to stop while it opens, it opens and drains:
     who told it may have written what nobody else will post.
     """
-    tell = tell_gateway if lifeline else None
+    tell = telling_gateway() if lifeline else None
 
     async def heard(attempts: int, reason: str) -> None:
         if tell is not None:
@@ -139,7 +139,7 @@ async def run_flusher(settings: Settings, *, lifeline: bool) -> None:
             return
         if tell is not None:
             tell(Trouble(0, None))
-        await store.post(settings, stop, tell)
+        await store.post_alone(settings, stop, tell)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What runs beside a flusher: idle accounts leave Redis, and holds that time has ended are expired.
+"""What runs beside a flusher: idle accounts leave Redis, overdue holds expire, what is posted is let go.
 
 The sweeper sees the accounts that are in Redis. A hold whose accounts are not, since a new epoch or a restart
 began, would stay open in the ledger until somebody asked; here it is asked about. Nothing is decided here.
@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from gateway.errors import MeterError
+from gateway.seams.shards import ShardRow
 from gateway.store.decider import RedisDecider
+from gateway.store.kept import Kept
 from gateway.store.leaving import Leaver
 from persistence.walks import Walks
 
 _log = structlog.get_logger("quotagate.tidying")
 
 _ACCOUNTS_PER_PASS = 500
+_SETTLE_S = 1.0
 
 
 class Expirer:
@@ -69,11 +72,32 @@ class Expirer:
         return len(accounts)
 
 
-async def keep_tidy(leaver: Leaver, expirer: Expirer) -> None:
-    """Run both passes, each at its pace, until cancelled. What fails is said, and tried again."""
-    async with asyncio.TaskGroup() as passes:
-        passes.create_task(_repeat("leave", leaver.walk, leaver.interval_s))
-        passes.create_task(_repeat("expire", expirer.run_once, expirer.interval_s))
+async def keep_leaving(leaver: Leaver) -> None:
+    """Let idle accounts leave, again and again, until cancelled. What fails is said, and tried again."""
+    await _repeat("leave", leaver.walk, leaver.interval_s)
+
+
+async def keep_expiring(expirer: Expirer) -> None:
+    """Expire overdue holds, again and again, until cancelled. What fails is said, and tried again."""
+    await _repeat("expire", expirer.run_once, expirer.interval_s)
+
+
+async def keep_settled(kept: Kept, rows: Callable[[], Awaitable[Sequence[ShardRow]]]) -> None:
+    """Drop what the ledger has of what a process keeps that no fence asks for it, until cancelled.
+
+    Whoever holds a lease drops it as he renews that. Without one it would grow with all that is begun and
+    expired here, up to the bound at which a process refuses writes. ``rows`` gives the shards.
+    """
+
+    async def settle() -> int:
+        marks = {row.shard: row.watermark for row in await rows()}
+        kept.settle(marks)
+        left = kept.left({shard: mark.epoch for shard, mark in marks.items()})
+        for place in left:
+            kept.forget(*place)
+        return len(left)
+
+    await _repeat("settle", settle, _SETTLE_S)
 
 
 async def _repeat(what: str, work: Callable[[], Awaitable[int]], interval_s: float) -> None:

@@ -204,8 +204,11 @@ class Journal(Protocol):
         """
         ...
 
-    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
-        """Write the watermark to the shard's meta, let settled holds leave, trim. Safe to repeat."""
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
+        """Write the watermark to the shard's meta, let settled holds leave, trim. Safe to repeat.
+
+        False when the shard is not open in that epoch, for it is closed perhaps: then nothing was written.
+        """
         ...
 
     async def posted_marks(self) -> Mapping[int, Position]:

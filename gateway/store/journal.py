@@ -56,8 +56,11 @@ class RedisJournal:
         reply = await ask(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
         return {_SHARD_OF[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
 
-    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
-        """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat."""
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
+        """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat.
+
+        False when the shard is not open in that epoch: then the watermark is where it was.
+        """
         keys, holds = ShardKeys(shard, upto.epoch), (*settled.for_good, *settled.expired)
         names = [f"{keys.hold_prefix}{namespace_text(namespace)}:{hold_id}" for namespace, hold_id in holds]
         for start in range(0, len(names) or 1, _HOLDS_PER_CALL):
@@ -67,7 +70,10 @@ class RedisJournal:
             names_sent: list[Word] = [2 + len(chunk), keys.meta, keys.journal, *chunk]
             expired = min(len(chunk), max(0, start + len(chunk) - len(settled.for_good)))
             args = (upto.epoch, "", upto.seq, self._settled_ms, advance, expired)
-            await ask(self._writing, "EVALSHA", self._posted, *names_sent, *args)
+            word, _ = await ask(self._writing, "EVALSHA", self._posted, *names_sent, *args)
+            if word == "STALE":
+                return False
+        return True
 
     async def posted_marks(self) -> Mapping[int, Position]:
         """Give the watermark each shard's meta carries; (0, -1) where there is none."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import msgspec
+
 from gateway.domain.limits import LIMITS_MAX, Limit, Standings, limit_name, read_limits, terms_of
 from gateway.errors import MeterValidationError
-from gateway.protocols import Call
+from gateway.protocols import NO_EXTRAS, Call, Extras
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply
+
+_read_extras = msgspec.json.Decoder(Extras).decode
 
 
 class Limiter(ABC):
@@ -31,7 +35,9 @@ class Limiter(ABC):
         return Standings(read_limits(text), int(open_holds), int(now_ms))
 
     async def _limit(self, call: Call, account: str, name: str, terms: str) -> bool:
-        reply = await self._change("limit", call, "", account, name, terms, call.body)
+        body = limit_body(call.body, name)
+        call = call._replace(body=body)
+        reply = await self._change("limit", call, "", account, name, terms, body)
         if reply[0] == "FULL":
             detail = f"would be more than the {LIMITS_MAX} limits that an account may have"
             raise MeterValidationError.one("name", "VAL_TOO_MANY_LIMITS", detail)
@@ -42,3 +48,10 @@ class Limiter(ABC):
 
     @abstractmethod
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply: ...
+
+
+def limit_body(body: bytes, name: str) -> bytes:
+    """Give the body of an entry that sets or drops a limit: it says which, should it come late."""
+    extras = _read_extras(body) if body else NO_EXTRAS
+    metadata = msgspec.Raw(msgspec.json.encode({"limit": name}))
+    return msgspec.json.encode(msgspec.structs.replace(extras, metadata=metadata))

@@ -226,8 +226,12 @@ class Pipeline:
         try:
             async with asyncio.timeout(self._timeout_s):
                 wire = await self._open()
-                await self._greet(wire)
-                await self._recognise(wire)
+                try:
+                    await self._greet(wire)
+                    await self._recognise(wire)
+                except BaseException:
+                    wire.fail("the server did not accept our greeting")
+                    raise
         except (OSError, StoreError) as error:
             reason = str(error) or f"no answer within {self._timeout_s} s"
             raise LinkLostError(f"cannot connect to Redis: {reason}", sent=False) from error
@@ -244,12 +248,8 @@ class Pipeline:
         return wire
 
     async def _greet(self, wire: _Wire) -> None:
-        try:
-            for words in self._greeting():
-                await wire.call(words)
-        except BaseException:
-            wire.fail("the server did not accept our greeting")
-            raise
+        for words in self._greeting():
+            await wire.call(words)
 
     async def _recognise(self, wire: _Wire) -> None:
         """Look whether this is the run of the last connection, where somebody wants to know."""

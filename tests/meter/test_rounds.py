@@ -23,6 +23,7 @@ class Walked:
         self.parts = [Part([], 2, 0, None)]
         self.turns: list[bool] = []
         self.walks: list[str] = []
+        self.closed = ""
         self.error: Exception | None = None
         self.asked = asyncio.Event()
 
@@ -32,6 +33,8 @@ class Walked:
 
     async def walk(self, namespace: str, _orders: Orders) -> AsyncIterator[Part]:
         self.walks.append(namespace)
+        if namespace in self.closed:
+            raise MeterUnavailableError("its shard is closed", "recovering")
         for part in self.parts if namespace == "b" else [Part([], 1, 0, None)]:
             yield part
 
@@ -89,6 +92,18 @@ async def test_a_lost_turn_ends_the_round(walked: Walked, told: Told, rounds: Ro
     walked.turns = [False]
     await rounds.round()
     assert (walked.walks, told.rounds) == (["a"], 0)
+
+
+async def test_a_namespace_that_cannot_be_compared_keeps_no_other_from_it(
+    walked: Walked, told: Told, rounds: Rounds
+) -> None:
+    walked.closed = "a"
+    with pytest.raises(MeterUnavailableError):
+        await rounds.round()
+    assert (walked.walks, told.accounts, told.rounds) == (["a", "b"], 2, 0)
+    walked.turns = [False]
+    await rounds.round()
+    assert walked.walks[2:] == ["a"], "whoever has lost the turn leaves the others alone as well"
 
 
 async def test_a_failure_ends_the_round_and_not_the_rounds(

@@ -9,7 +9,7 @@ from gateway.domain.entries import Entry
 from persistence.postings import AUDIT
 
 FAR_MS = 253_402_300_800_000  # a second beyond the calendar
-BEYOND = 2**63
+BEYOND = 2**64  # so far beyond that what follows in a course does not lead back
 _WITH_BODIES = frozenset({"allocate", "consume", "adjust", "reserve", "commit", "release"})
 # So much of chance, which nothing shortens, fits into no row of an index.
 UNINDEXED = f"rsv_0_{random.Random(1).randbytes(8000).hex()}"

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
 from gateway.seams.periods import PeriodTerms
 from gateway.seams.shards import NO_HOLDS, SettledHolds
+from gateway.store.limiter import limit_body
 from gateway.store.period_calls import terms_body
 from persistence.ledger import Ledger
 
@@ -114,15 +117,25 @@ class Scribe:
         body = b"" if terms is None else "\n".join(["terms", *lines]).encode()
         return self._append("audit", "", tuple(legs), body, late=False)
 
-    def limit(self, account: str, limits: str) -> Entry:
-        """Leave limits behind on an account."""
-        entry = self._write("limit", [(account, 0, 0, 0)])
+    def limit(self, account: str, limits: str, name: str = "") -> Entry:
+        """Leave limits behind on an account, of which the one of this name was set or dropped."""
+        entry = self._write("limit", [(account, 0, 0, 0)], body=limit_body(b"", name) if name else b"")
         self.entries[-1] = entry._replace(limits=f"1={limits}")
         return self.entries[-1]
 
     def set_period(self, account: str, terms: PeriodTerms) -> Entry:
         """Set what an account is given each period."""
         return self._write("set_period", [(account, 0, 0, 0)], body=terms_body(b"", terms))
+
+    def open_period(self, account: str, day: str, amount: int) -> Entry:
+        """Open a period by hand."""
+        body = msgspec.json.encode({"metadata": {"period_start": day}})
+        return self._write("open_period", [(account, amount, 0, 0)], body=body)
+
+    def close_period(self, account: str, day: str, expired: int) -> Entry:
+        """Close a period in which so much lapses."""
+        body = msgspec.json.encode({"metadata": {"period_end": day}})
+        return self._write("close_period", [(account, -expired, 0, expired)], body=body)
 
     def with_key(self, key: str, fingerprint: str = "f") -> Entry:
         """Let the last entry be that of a call with a key."""
@@ -197,13 +210,14 @@ class FakeJournal:
             found = self._after(after, limit)
         return found
 
-    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
         await asyncio.sleep(0)
         self.left.extend((*settled.for_good, *settled.expired))
         self.notes.append((shard, upto))
         self.marks[shard] = max(self.marks[shard], upto)
         scribe = self.scribes[shard]
         scribe.entries = [entry for entry in scribe.entries if entry.position > upto]
+        return True
 
     async def posted_marks(self) -> Mapping[int, Position]:
         return dict(self.marks)

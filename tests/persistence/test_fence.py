@@ -103,7 +103,7 @@ class World:
         }
         return {shard: entries for shard, entries in found.items() if entries}
 
-    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
+    async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
         raise AssertionError("the fence notes nothing as posted")
 
     async def posted_marks(self) -> Mapping[int, Position]:

@@ -251,11 +251,11 @@ async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, a
     class Dying(FakeJournal):
         dead = False
 
-        async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> None:
+        async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
             if not self.dead:
                 self.dead = True
                 raise ConnectionAbortedError
-            await super().posted(shard, upto, settled)
+            return await super().posted(shard, upto, settled)
 
     journal = Dying(scribe)
     with pytest.raises(ConnectionAbortedError):
@@ -265,6 +265,30 @@ async def test_a_crash_between_posting_and_noting_is_made_good(ledger: Ledger, a
     async with flushing(quick(journal, ledger, batch_entries=16)):
         await until(lambda: scribe.entries == [])
     assert sorted(journal.left) == settled
+    assert await booked(ask) == lines(10)
+
+
+async def test_what_is_posted_while_its_shard_is_closed_is_noted_once_it_is_open_again(
+    ledger: Ledger, ask: Ask
+) -> None:
+    scribe = Scribe()
+    trade(scribe)
+    settled = sorted((e.namespace, e.hold_id) for e in scribe.entries if e.verb in {"commit", "release"})
+
+    class Closing(FakeJournal):
+        tries = 0
+
+        async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
+            self.tries += 1
+            return self.tries > 3 and await super().posted(shard, upto, settled)
+
+        async def posted_marks(self) -> Mapping[int, Position]:
+            return await super().posted_marks() if self.tries in {0, 3} else {scribe.shard: Position(0, -1)}
+
+    journal = Closing(scribe)
+    async with flushing(quick(journal, ledger, batch_entries=16)):
+        await until(lambda: scribe.entries == [])
+    assert sorted(journal.left) == settled, "no hold stays for good"
     assert await booked(ask) == lines(10)
 
 

@@ -86,6 +86,13 @@ USAGE = {
 EVERY = {"overdue": [False, True], "settled": ["committed", "released", "expired"]}
 WALK = PAGE | {"after_namespace": "acme", "after_account": ACCOUNT.format(7), "last_namespace": "acme"}
 OVERDUE = {"upto": NOW, "after_time": "-infinity", "after_namespace": "", "after_id": "", "limit": 100}
+DUPLICATES = {
+    "after_time": "-infinity",
+    "after_namespace": "",
+    "after_epoch": 0,
+    "after_seq": 0,
+    "limit": 100,
+}
 MANY = [ACCOUNT.format(n) for n in range(50)]
 
 
@@ -140,7 +147,7 @@ async def test_every_list_and_load_is_index_backed(large: Database) -> None:
         ("load_accounts", {"namespaces": ["acme"] * 50, "names": MANY}),
         ("load_holds", {"namespaces": ["acme"] * 50, "names": [f"s{n}" for n in range(50)]}),
         ("first_answers", {"namespaces": ["acme"] * 50, "names": [f"k{n}" for n in range(50)]}),
-        ("pending_duplicates", {"limit": 100}),
+        ("pending_duplicates", DUPLICATES),
         ("is_pending", {"namespace": "acme", "epoch": 1, "seq": 70}),
         ("forget_answers", {"days": 30, "limit": 5000}),
         ("take_inboxes", {"left_alone": [3], "limit": 16}),

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -324,6 +325,24 @@ async def test_a_flusher_drops_what_is_due_and_says_so(database: Database, ask: 
         stop.set()
         await running
     assert (await ask(PARTITIONS))[0] == (partition(2),)
+
+
+async def test_one_that_is_cancelled_leaves_nothing_running() -> None:
+    began = asyncio.Event()
+
+    class Slow(Retention):
+        async def keep(self) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+    nowhere: Any = None
+    before = asyncio.all_tasks()
+    work = asyncio.create_task(Slow(nowhere, keep_months=None).run(asyncio.Event()))
+    await began.wait()
+    work.cancel()
+    await asyncio.wait([work])
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
 
 
 @pytest.mark.usefixtures("scribe")

@@ -7,11 +7,12 @@ nobody, or a gateway that comes late), which are spoiled and how, and where the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from breaking import broken_at
 from courses import Steps, Walk, steps
+from epochs import Shard, words
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from poison import BODIES, KINDS, spoiled
@@ -19,13 +20,8 @@ from scribe import ALICE, Ask, Scribe, renew
 from sums import check_balances, check_history
 
 from gateway.domain.entries import Entry, Position, entry_id
-from gateway.domain.names import namespace_text
-from gateway.errors import MeterUnavailableError
-from gateway.store.replies import read_entry
-from persistence.closings import Closings
 from persistence.database import Database
 from persistence.ledger import Ledger
-from persistence.statements import statement
 
 TABLES = (
     *(
@@ -40,7 +36,6 @@ TABLES = (
     ),
     *("first_answers", "duplicates"),
 )
-OFFER = statement("offer_salvage")
 holders = st.sampled_from(["journal", "gateway", "both", "nobody", "late"])
 places = st.tuples(st.integers(0, 19), st.sampled_from(sorted(KINDS)))
 breaks = st.tuples(st.integers(0, 8), st.booleans())
@@ -54,40 +49,6 @@ class Case(NamedTuple):
     holders: list[str]
     poison: list[tuple[int, str]]
     broken: tuple[int, bool]
-
-
-class Shard:
-    """One shard whose epochs are left, one after the other."""
-
-    def __init__(self, database: Database, scribe: Scribe) -> None:
-        self._database = database
-        self._closings = Closings(database, read_entry)
-        self._number = scribe.shard
-        self.scribe = scribe
-
-    async def mark(self) -> Position:
-        return (await self._closings.rows())[self._number].watermark
-
-    async def offer(self, entries: Iterable[Entry]) -> None:
-        rows = [(self._number, *entry.position, *words(entry)) for entry in entries]
-        if rows:
-            names = ("shards", "epochs", "seqs", "heads", "bodies", "keys")
-            async with self._database.transaction() as connection:
-                await connection.execute(
-                    OFFER, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-                )
-
-    async def leave(self, survivors: Sequence[Entry]) -> None:
-        """Leave the epoch as a fence does, that is run again when its connection broke."""
-        epoch = (await self.mark()).epoch
-        while (await self.mark()).epoch == epoch:
-            try:
-                fences = await self._closings.close([self._number])
-                assert set(await self._closings.leave(fences, {self._number: survivors}, ())) == {
-                    self._number
-                }
-            except MeterUnavailableError:
-                continue
 
 
 async def test_an_epoch_is_left_whatever_is_in_it(ledger: Ledger, database: Database, ask: Ask) -> None:
@@ -256,18 +217,6 @@ async def test_the_key_of_a_hold_that_its_commit_had_to_make_is_kept(
         ("committed", 3)
     ]
     assert await ask("SELECT FROM meter.duplicates") == []
-
-
-def words(entry: Entry) -> tuple[str, bytes, str]:
-    """Give head, body and key of an entry, as a gateway offers it; what no text takes, nobody can read."""
-    spelled = "".join(leg.account for leg in entry.legs)
-    if entry.verb == "unreadable" or "\0" in spelled or spelled.encode(errors="replace").decode() != spelled:
-        return "nobody can read this", entry.body, ""
-    times = f"{entry.expires_ms} {entry.late:d}"
-    head = f"{entry.verb} {entry.at_ms} {namespace_text(entry.namespace)} {entry.hold_id or '-'} {times}"
-    legs = (" ".join(map(str, leg)) for leg in entry.legs)
-    key = f"{entry.keyed.fingerprint} {entry.keyed.key}" if entry.keyed else ""
-    return " ".join([head, *legs]), entry.body, key
 
 
 async def everything(ask: Ask) -> dict[str, list[Any]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 
+import msgspec
 import pytest
-from making import ALICE, BOB, Caught, Sql, call, new_hold
+from making import ALICE, BOB, Caught, Sql, call, new_hold, until
 
 from gateway.commands.comparing import compare
 from gateway.commands.restoring import rebuild
 from gateway.domain.decisions import Done
 from gateway.domain.names import shard_of
-from gateway.joined import Store
+from gateway.joined import Store, open_store
+from gateway.metrics import Metrics
 from gateway.running.rolling import Roller
 from gateway.seams.periods import PeriodTerms
+from gateway.settings import Settings
 from persistence.walks import Walks
 
 pytestmark = pytest.mark.usefixtures("flushing")
@@ -49,6 +53,32 @@ async def test_what_was_opened_and_closed_once_is_so_for_ever(
     await decider.release(caller, hold)
     assert await balance(store, namespace) == (45, 0)
     assert (await compare(store, namespace, lambda _: None)).differences == []
+
+
+async def test_a_flusher_of_its_own_keeps_nothing_that_is_posted(
+    store: Store, own_settings: Settings, namespace: str
+) -> None:
+    """Nobody asks it for what it keeps, and at the bound it would carry out no operation any more."""
+    await store.decider.set_period(call(namespace), ALICE, DAILY)
+    await store.decider.allocate(call(f"{namespace}-other"), ALICE, 1)
+    bounded, stop = msgspec.structs.replace(own_settings, kept_max_entries=1), asyncio.Event()
+    async with open_store(bounded, Metrics()) as alone:
+        await alone.decider.open()
+        work = asyncio.create_task(alone.post_alone(bounded, stop))
+
+        async def rolled() -> bool:
+            states = await alone.reports.load_accounts([(namespace, ALICE)])
+            return any(state.balance for state in states.values())
+
+        await until(rolled)
+
+        async def let_go() -> bool:
+            return not alone.calls.kept.is_full()
+
+        await until(let_go)
+        stop.set()
+        await work
+        assert isinstance(await alone.decider.allocate(call(f"{namespace}-other"), ALICE, 1), Done)
 
 
 async def test_accounts_that_nobody_touches_begin_their_periods(

@@ -370,8 +370,10 @@ async def _first(at: Transaction, values: Values, _now_s: float) -> Rows:
 
 @_means("pending_duplicates")
 async def _pending(at: Transaction, values: Values, _now_s: float) -> Rows:
-    found = [(place, row) for place, row in at.rows(DUPLICATES) if row.state == "pending"]
-    return [(*place[1:], *row.first, row.answer) for place, row in found[: values["limit"]]]
+    last = values["after_namespace"], values["after_epoch"], values["after_seq"]
+    rows = at.rows(DUPLICATES)
+    found = sorted((place, row) for place, row in rows if row.state == "pending" and place > last)
+    return [(*place[1:], *row.first, row.answer, 0, place[0]) for place, row in found[: values["limit"]]]
 
 
 @_means("is_pending")

@@ -206,6 +206,19 @@ class TestOnce:
         assert len(await days(desk)) == 1
         assert (await verb(desk, "2096-09-01"))[0] == "UNSURE"
 
+    async def test_days_beyond_what_one_command_takes_are_forgotten_by_more_than_one_call(
+        self, desk: Desk, verb: Any
+    ) -> None:
+        remembered = [f"open:{2000 + n // 25:04}-01-{n % 25 + 1:02}" for n in range(8100)]
+        said = f"0-7 {START_MS} open_period"
+        await desk.link.call("HSET", desk.account_key(A), *(w for day in remembered for w in (day, said)))
+        desk.now += 60_001
+        counts = []
+        for day in ("2396-09-01", "2396-09-02"):
+            assert (await verb(desk, day))[0] == "DONE"
+            counts.append(len(await days(desk)))
+        assert counts == [7101, 6102], "a thousand went with each call, and one came"
+
 
 class TestSetting:
     async def test_a_schedule_begins_at_its_first_boundary(self, desk: Desk) -> None:

@@ -126,7 +126,7 @@ async def test_the_watermark_moves_after_every_settled_hold_was_let_go(
         await desk.release(name)
     last = Position(1, 1019)
     for _ in range(2):
-        await journal.posted(desk.shard, last, SettledHolds([("acme", name) for name in names], []))
+        assert await journal.posted(desk.shard, last, SettledHolds([("acme", name) for name in names], []))
         ttls = await asyncio.gather(*(desk.link.call("PTTL", desk.hold_key(name)) for name in names))
         assert min(ttls) > 0
         assert (await journal.posted_marks())[desk.shard] == last
@@ -155,7 +155,7 @@ async def test_posting_in_an_epoch_that_was_left_changes_nothing(desk: Desk, jou
     await desk.allocate(A, 1)
     await desk.open(2)
     before = await desk.everything()
-    await journal.posted(desk.shard, Position(1, 0), SettledHolds([("acme", "h")], []))
+    assert not await journal.posted(desk.shard, Position(1, 0), SettledHolds([("acme", "h")], []))
     assert await desk.everything() == before
 
 

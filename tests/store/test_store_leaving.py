@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
 
 import pytest
 from fake_ledger import FakeFence, FakeLedger, JournalReader
@@ -12,15 +13,17 @@ from stand import ACCOUNT, HOUR_MS, Stand, call, hold_id, legs
 from gateway.domain.entries import Position
 from gateway.domain.holds import Hold
 from gateway.domain.names import SHARDS, shard_of
+from gateway.errors import MeterUnavailableError
 from gateway.protocols import AccountState, Call
 from gateway.store.calls import Calls
 from gateway.store.decider import RedisDecider
+from gateway.store.errors import RefusedError
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.journal import RedisJournal
 from gateway.store.keys import ShardKeys, read_state_key
 from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
-from gateway.store.pipeline import Link
+from gateway.store.pipeline import Link, Word
 
 START_MS = 4_000_000_000_000
 OTHER = "umbrella"  # a namespace of another shard
@@ -67,6 +70,21 @@ class Scene:
     async def accounts(self) -> set[str]:
         keys = await self.link.call("KEYS", "*:acct:*")
         return {key.partition(":acct:")[2] for key in keys}
+
+
+class Broken:
+    """A link that deletes the first keys it is told to, accounts if there are some, and nothing more."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def call(self, *words: Word) -> Awaitable[Any]:
+        return self.link.call(*words) if words[0] != "UNLINK" else self.unlink(*words[1:])
+
+    async def unlink(self, *names: Word) -> None:
+        accounts = [name for name in names if ":acct:" in str(name)]
+        await self.link.call("UNLINK", *(accounts or names[:1]))
+        raise RefusedError("nothing more is deleted")
 
 
 @pytest.fixture
@@ -130,6 +148,8 @@ async def test_keys_of_an_earlier_epoch_are_deleted(scene: Scene) -> None:
     await scene.link.call("HDEL", ShardKeys(shard, 1).meta, "epoch")
     assert (await scene.decider.standing("acme", ACCOUNT))[:2] == (10, 5)
     assert await scene.calls.head(shard) == Position(2, -1)
+    with pytest.raises(MeterUnavailableError):
+        await Leaver(Broken(scene.link), scene.calls, idle_ms=HOUR_MS, pause_s=0).walk()
     await scene.leaver.walk()
     states = [read_state_key(key) for key in await scene.link.call("KEYS", "*")]
     epochs = {(state.shard, state.epoch) for state in states if state is not None}

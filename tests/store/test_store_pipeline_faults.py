@@ -180,6 +180,23 @@ async def test_closing_while_connecting_is_a_lost_link_too(serve: Serve) -> None
     assert lost(await outcome(call), sent=False)
 
 
+async def test_a_server_that_does_not_say_which_run_it_is_keeps_no_connection_open(serve: Serve) -> None:
+    hung_up = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"quotagate\r\n")
+        writer.write(b"+OK\r\n")
+        while await reader.read(100):
+            pass
+        hung_up.set()
+
+    link = await serve(silent)
+    link.on_other_run(lambda: None)
+    assert isinstance(await outcome(link.call("PING")), LinkLostError)
+    async with asyncio.timeout(PATIENCE_S):
+        await hung_up.wait()
+
+
 async def test_one_timer_watches_however_often_it_reconnected(own_server: RedisServer) -> None:
     pipeline = Pipeline(own_server.url, timeout_s=1.0)
     killer = Pipeline(own_server.url, timeout_s=1.0)
