@@ -76,7 +76,7 @@ def test_an_act_is_done_where_it_was_asked_for(house: House, browser: Browser) -
     browser.fill("reason", "more")
     browser.run("namespace = 'shop2'")
     browser.press("Allocate", within="dialog")
-    browser.until("return !document.querySelector('dialog')")
+    browser.until("return !document.querySelector('dialog') && document.activeElement.tagName === 'MAIN'")
     assert balance(house, "shop 1/ü") == Decimal("2001.5")
     assert balance(house, "shop2") == 1
 
