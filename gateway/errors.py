@@ -3,10 +3,10 @@
 A denial is an answer and never in this tree.
 
     MeterError
-    ├── MeterValidationError    400 404 405 413 415 422   the request is wrong; sending it again is no use
+    ├── MeterValidationError    400 404 405 413 415 422 431   the request is wrong; sending it again is no use
     ├── MeterAuthError          401 403   no key, a wrong key, or a key without the scope
     ├── MeterConflictError      409       the idempotency key was used with other parameters
-    └── MeterUnavailableError   503       nothing was decided, or nobody knows what was: try again
+    └── MeterUnavailableError   408 503   nothing was decided, or nobody knows what was: try again
 """
 
 from __future__ import annotations

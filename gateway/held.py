@@ -50,6 +50,7 @@ class Held:
         self.committed: Committed | None = None
         self._held = Due(amount)
         self._actual: Due | None = None
+        self._inside = False
 
     def actual(self, amount: Amount, actuals: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Say what was really used. The last word counts; it is charged at the end of the block.
@@ -61,6 +62,16 @@ class Held:
         if not self.granted:
             raise MeterValidationError.one("hold", "VAL_NOT_GRANTED", "was denied, so nothing can be charged")
         self._actual = Due(amount, actuals)
+
+    def _enter(self) -> None:
+        """Begin a block, unless one of this hold runs: the other's hold would be one that nobody settles.
+
+        Raises MeterValidationError.
+        """
+        if self._inside:
+            detail = "is inside its block already; make one for each block"
+            raise MeterValidationError.one("hold", "VAL_HOLD_ENTERED", detail)
+        self._inside = True
 
     def _begun(self, answer: Reserved) -> None:
         # A block that is entered again knows nothing of the last time.
@@ -96,7 +107,12 @@ class HeldBlock(Held):
         self._renewing: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._begun(self._reserve())
+        self._enter()
+        try:
+            self._begun(self._reserve())
+        except BaseException:
+            self._inside = False
+            raise
         if self.granted:
             self._over.clear()
             self._renewing = threading.Thread(target=self._renew, name="quotagate-hold", daemon=True)
@@ -106,14 +122,16 @@ class HeldBlock(Held):
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        if self.reservation_id is None or self._renewing is None:
-            return
-        self._over.set()
-        self._renewing.join()
         try:
+            if self.reservation_id is None or self._renewing is None:
+                return
+            self._over.set()
+            self._renewing.join()
             self._settle(self.reservation_id, self._due(error))
         except MeterError as fault:
             _tell(fault, error)
+        finally:
+            self._inside = False
 
     def _settle(self, reservation_id: str, due: Due | None) -> None:
         if due is None:
@@ -149,8 +167,13 @@ class AsyncHeldBlock(Held):
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._enter()
         self.reservation_id = None
-        await self._begin()
+        try:
+            await self._begin()
+        except BaseException:
+            self._inside = False
+            raise
         if self.granted:
             self._renewing = asyncio.create_task(self._renew())
         return self
@@ -158,12 +181,14 @@ class AsyncHeldBlock(Held):
     async def __aexit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        if self.reservation_id is None or self._renewing is None:
-            return
         try:
+            if self.reservation_id is None or self._renewing is None:
+                return
             await to_the_end(self._settle(self._renewing, self.reservation_id, self._due(error)))
         except MeterError as fault:
             _tell(fault, error)
+        finally:
+            self._inside = False
 
     async def _begin(self) -> None:
         """Reserve, and let nothing cut that short: nobody would know of the hold."""

@@ -11,9 +11,7 @@ import structlog
 
 from gateway.domain.durability import FSYNC, JOURNAL, REPLICATED, Durability
 from gateway.meter import Backend, Meter
-from gateway.protocols import (
-    Observer,
-)
+from gateway.protocols import Observer
 from gateway.reconcile.reconciler import Reconciler
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
@@ -30,7 +28,7 @@ from gateway.store.leaving import Leaver
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Pipeline, RoundTripObserver, unobserved
 from gateway.store.replies import read_entry
-from gateway.store.scripts import scripts
+from gateway.store.scripts import Script, scripts
 from gateway.store.server import primary_of, volatility
 from gateway.store.shards import RedisShards
 from gateway.store.tls import TlsOptionsError
@@ -160,7 +158,7 @@ async def open_store(settings: Settings, observer: Observer) -> AsyncIterator[St
         timeout_s = settings.redis_timeout_ms / 1000
         link = _link(settings, timeout_s, observer.round_trip)
         closing.push_async_callback(link.close)
-        # An entry that is no UTF-8 is one bad entry, and no reason to read none at all.
+        # A read waits on the server for entries, and replies come in order: decisions would wait behind it.
         reading = _link(settings, timeout_s + _READ_BLOCK_MS / 1000)
         closing.push_async_callback(reading.close)
         await _check_redis(link, allowed=settings.allow_volatile_redis)
@@ -224,49 +222,57 @@ def _joined(
     asking: Sequence[Pipeline],
 ) -> Store:
     texts = scripts()
-    settled_ms = settings.settled_hold_seconds * 1000
     reports, ledger = Queries(database), Ledger(database)
-    journal = RedisJournal(reading, link, texts, settled_ms=settled_ms)
+    journal = RedisJournal(reading, link, texts, settled_ms=settings.settled_hold_seconds * 1000)
     shards = RedisShards(link, texts)
     closings = Closings(database, read_entry)
     fence = LedgerFence(lambda: exclusive(database, "fence"), ledger, closings, journal, shards)
-    loader = Loader(
-        link, texts, reports, absent_ttl_ms=settings.absent_ttl_seconds * 1000, settled_ms=settled_ms
-    )
     kept = Kept(max_entries=settings.kept_max_entries, max_bytes=settings.kept_max_bytes)
     answers = Answers(database)
+    loader = _loader(settings, link, texts, reports)
     calls = Calls(link, texts, fence, loader, kept=kept, first_period=answers.first_period)
     link.on_other_run(calls.suspect)
-    witnesses: dict[str, Witness] = {
-        level: Witness(one, texts["mark"], calls.keys, question(settings))
-        for one, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
-    }
-    decider, careful = (
-        _decider(settings, calls, answers, witnesses, careful=careful) for careful in (False, True)
-    )
-    undoer = RedisUndoer(calls, answers)
-    reconciler = Reconciler(
-        RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
-    )
+    witnesses = _witnesses(settings, asking, texts["mark"], calls)
     return Store(
-        decider,
-        reports,
-        ledger,
-        journal,
-        shards,
-        fence,
-        answers,
-        undoer,
-        calls,
-        link,
-        database,
-        reconciler,
-        closings,
-        Lease(database, kept, calls.open),
-        LedgerInbox(database),
-        observer,
-        careful,
+        decider=_decider(settings, calls, answers, witnesses, careful=False),
+        careful=_decider(settings, calls, answers, witnesses, careful=True),
+        reports=reports,
+        ledger=ledger,
+        journal=journal,
+        shards=shards,
+        fence=fence,
+        answers=answers,
+        undoer=RedisUndoer(calls, answers),
+        calls=calls,
+        link=link,
+        database=database,
+        reconciler=Reconciler(
+            RedisAuditor(calls), LedgerReckoner(database), reports, wait_s=settings.report_wait_ms / 1000
+        ),
+        closings=closings,
+        lease=Lease(database, kept, calls.open),
+        inbox=LedgerInbox(database),
+        observer=observer,
     )
+
+
+def _loader(settings: Settings, link: Pipeline, texts: Mapping[str, Script], reports: Queries) -> Loader:
+    return Loader(
+        link,
+        texts,
+        reports,
+        absent_ttl_ms=settings.absent_ttl_seconds * 1000,
+        settled_ms=settings.settled_hold_seconds * 1000,
+    )
+
+
+def _witnesses(
+    settings: Settings, asking: Sequence[Pipeline], mark: Script, calls: Calls
+) -> Mapping[str, Witness]:
+    return {
+        level: Witness(link, mark, calls.keys, question(settings))
+        for link, (level, question) in zip(asking, _QUESTIONS.items(), strict=True)
+    }
 
 
 def _decider(

@@ -215,7 +215,7 @@ class Duplicate(NamedTuple):
 
 
 class LedgerLine(NamedTuple):
-    """One ledger entry with its account; the fields of DESIGN section 7. ``amount`` is scaled."""
+    """One ledger entry with its account. ``amount`` and ``balance_after`` are scaled, times Unix ms."""
 
     entry_id: int
     entry_type: str

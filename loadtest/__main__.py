@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.helping import flow
 from loadtest.machine import machine
 from loadtest.report import RESULTS, keep, show
 from loadtest.run import run
@@ -25,9 +26,8 @@ caller waits at half of that.
 
 Other work on the machine shows in every figure: the load is printed with the result.
 
-  python -m loadtest             about a minute, one round
-  python -m loadtest --full      about fifteen minutes, five rounds: figures to keep
-  python -m loadtest --assert    exit code 1 when a target is missed
+python -m loadtest takes about a minute, for one round; with --full it takes about fifteen, for five rounds
+and figures to keep.
 """
 
 
@@ -70,6 +70,7 @@ def _tell(line: str) -> None:
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 cli.command(help=_HELP)(main)
+flow(cli)
 
 if __name__ == "__main__":
     cli()

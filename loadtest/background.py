@@ -13,6 +13,7 @@ from typing import Annotated
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import typer
 
+from gateway.commands.helping import flow
 from gateway.commands.warming import warm
 from gateway.joined import open_store
 from gateway.metrics import Metrics
@@ -84,4 +85,5 @@ def main(
 if __name__ == "__main__":
     cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     cli.command(help=_HELP)(main)
+    flow(cli)
     cli()

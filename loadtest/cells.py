@@ -46,9 +46,7 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
         for clients in sizes.clients:
             yield from (Cell(who, RESERVE, accounts, clients) for who in all_four)
             if clients in sizes.open_clients:
-                yield from (
-                    Cell(who, RESERVE, accounts, clients, OPEN) for who in (SCRIPTS, METER, ECHO, HTTP)
-                )
+                yield from (Cell(who, RESERVE, accounts, clients, OPEN) for who in all_four)
     for clients in sizes.clients:
         yield from (Cell(who, RESERVE, 1, clients, keyed=True) for who in (SCRIPTS, METER, HTTP))
     for accounts in (1, sizes.accounts):

@@ -19,6 +19,7 @@ import structlog
 import typer
 
 from gateway.app import running_flusher
+from gateway.commands.helping import flow
 from gateway.commands.warming import warm
 from gateway.domain.names import SHARDS, account_text, shard_of
 from gateway.errors import MeterUnavailableError
@@ -165,4 +166,5 @@ def main(
 if __name__ == "__main__":
     cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     cli.command(help=_HELP)(main)
+    flow(cli)
     cli()

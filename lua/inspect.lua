@@ -8,7 +8,8 @@
 -- COST: O(paths + their holds + entries)
 --@guard
 -- After SHOWN and posted come the number of entries, with id, head and body of each; then for every 'acct:' path
--- balance, reserved, what it has of periods, its limits, the number of its holds, with id and expiry of each; for every 'hold:' path its six fields.
+-- balance, reserved, what it has of periods, its limits, the number of its holds, with id and expiry of each; for
+-- every 'hold:' path its six fields.
 local prefix = string.sub(KEYS[3], 1, -4)
 local entries = call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', ARGV[4])
 local answer = {'SHOWN', posted, text(#entries)}

@@ -51,9 +51,8 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
     """Apply what is missing and give the names of the files applied. Safe to call from many processes.
 
     Raises MigrationError when the database was migrated with other files, cannot hold every character, or
-    does not let this role do what is missing,
-    MeterUnavailableError when it does not answer, and the database's own error when a file fails (nothing of
-    that file stays).
+    does not let this role do what is missing; MeterUnavailableError when it does not answer; and the
+    database's own error when a file fails (nothing of that file stays).
     """
     _check_conninfo(conninfo)
     migrations = read_migrations(migration_files() if files is None else files)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from gateway.domain.times import unix_ms
+from gateway.domain.times import MAX_MS, unix_ms
 from gateway.errors import MeterValidationError
 from gateway.seams.reports import AccountFacts, AuditRow, DecidedRow, Overview, UnitTotal, UsageRow
 from persistence.copytext import time_field
@@ -145,9 +145,14 @@ def _window(start_ms: int, end_ms: int) -> dict[str, object]:
     parts = [(start_ms, end_ms)] if until_ms < from_ms else [(start_ms, from_ms), (until_ms, end_ms)]
     parts = [(start, end) for start, end in parts if start < end]
     return {
-        "from_hour": time_field(from_ms),
-        "until_hour": time_field(until_ms),
+        "from_hour": _bound(from_ms),
+        "until_hour": _bound(until_ms),
         "starts": [time_field(start) for start, _ in parts],
-        "untils": [time_field(end) for _, end in parts],
+        "untils": [_bound(end) for _, end in parts],
         "hours": [time_field(start - start % _HOUR_MS) for start, _ in parts],
     }
+
+
+def _bound(at_ms: int) -> str:
+    """Give a bound as it stands in a query; the calendar's last hour ends where no date can be written."""
+    return time_field(at_ms) if at_ms <= MAX_MS else "infinity"

@@ -138,6 +138,22 @@ async def test_a_block_that_is_run_again_remembers_nothing(facade: Facade) -> No
     assert await facade.balance() == (695, 0)
 
 
+async def test_a_hold_is_inside_one_block_at_a_time(facade: Facade) -> None:
+    block = facade.meter.hold("alice", "work", 5, "tokens")
+    refused: list[MeterValidationError] = []
+
+    def use(held: Any) -> None:
+        with pytest.raises(MeterValidationError) as caught:
+            asyncio.run(facade.run(block, lambda _: None))
+        refused.append(caught.value)
+        held.actual(3)
+
+    held = await facade.run(block, use)
+    assert [error.code for error in refused] == ["VAL_HOLD_ENTERED"]
+    assert held.committed["consumed"] == 3
+    assert (await facade.run(block, lambda again: again.actual(2))).committed["consumed"] == 2
+
+
 async def test_a_cancelled_block_is_settled_first(open_meter: Callable[[str], Awaitable[Meter]]) -> None:
     meter = await open_meter(f"held-{next(_numbers)}")
     await meter.allocate("alice", "work", 1000, "tokens")

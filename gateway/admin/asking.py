@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateway.api.auth import Caller
+from gateway.domain.audit_answers import AuditAction
 from gateway.domain.names import ACTOR_MAX_BYTES, name_error, namespace_error
 from gateway.errors import MeterAuthError, MeterValidationError
 from gateway.protocols import NOBODY, Actor
@@ -62,7 +63,9 @@ class Asking(NamedTuple):
         """Give the namespace to list, None for all of them."""
         return namespace if self.caller.everywhere else self.caller.namespace
 
-    def action(self, verb: str, target: str, namespace: str | None, details: Mapping[str, Any]) -> Action:
+    def action(
+        self, verb: AuditAction, target: str, namespace: str | None, details: Mapping[str, Any]
+    ) -> Action:
         """Give what stands in the audit: in its details the key that was shown, whatever the actor says."""
         shown = {"key_id": self.caller.key_id} if self.caller.key_id else {}
         return Action(namespace, self.actor_id, verb, target, self.reason, shown | dict(details))

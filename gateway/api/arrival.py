@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.api.offers import PlainProtocol
 from gateway.api.problems import refused
@@ -84,8 +84,8 @@ class BoundedArrival(PlainProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(400, "malformed_request", msg)
+        """Refuse what is no HTTP, be it a body; who waits for the rest of that hears that it is gone."""
+        self._refuse(400, "malformed_request", msg, says_nothing_else=self._is_about_a_body())
 
     def _begins(self) -> None:
         self._arriving = True
@@ -112,16 +112,23 @@ class BoundedArrival(PlainProtocol):
         else:
             self._refuse(408, "request_timeout", f"a request must arrive within {self.arrival_s:g} seconds")
 
-    def _refuse(self, status: int, code: str, detail: str) -> None:
+    def _refuse(self, status: int, code: str, detail: str, *, says_nothing_else: bool = False) -> None:
         """Say why, where nothing else is on its way to somebody who asks, and close the connection."""
         if self.transport.is_closing():
             return
-        if self._says_nothing_else():
+        if says_nothing_else or self._says_nothing_else():
             _, headers, body = refused(MeterValidationError(detail, code, status))
             lines = [b"%b: %b\r\n" % header for header in headers]
             length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(b"".join((STATUS_LINE[status], *lines, length, body)))
         self.transport.close()
+
+    def _is_about_a_body(self) -> bool:
+        """Whether what arrives is the body of the only request that waits for an answer, with none begun."""
+        cycle = self.cycle
+        if not isinstance(cycle, RequestResponseCycle) or self.pipeline:
+            return False
+        return cycle.more_body and not cycle.response_started
 
     def _says_nothing_else(self) -> bool:
         return self._begun > 0 and (self.cycle is None or self.cycle.response_complete)

@@ -10,6 +10,7 @@ from msgspec import Raw, json
 from msgspec.structs import asdict
 
 from gateway.api.calls import plain_legs
+from gateway.api.moments import decoded
 from gateway.api.reading import BodyReader, exact, malformed, members_of
 from gateway.api.requests import Batch, Operation, Request
 from gateway.api.seams import Meter
@@ -31,7 +32,7 @@ class BatchReader:
     may_be_absent = False
 
     def __init__(self) -> None:
-        self._decode = json.Decoder(Batch, float_hook=exact).decode
+        self._decode = json.Decoder(Batch, float_hook=exact, dec_hook=decoded).decode
         self._batch = BodyReader(_Unread)
 
     def read(self, body: bytes) -> Tried:

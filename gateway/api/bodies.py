@@ -23,8 +23,12 @@ def check_media(headers: Headers) -> None:
     """Look at what the body is declared as.
 
     Raises:
-        MeterValidationError: something else than JSON (status 415).
+        MeterValidationError: something else than JSON, or JSON that is packed (status 415).
     """
+    if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+        raise MeterValidationError(
+            "the body must be sent as it is, without a Content-Encoding", "unsupported_media_type", 415
+        )
     media = headers.get(b"content-type")
     if media is not None and media != b"application/json" and not _is_json(media):
         raise MeterValidationError(

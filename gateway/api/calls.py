@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from gateway.api import requests
 from gateway.api.seams import Meter
 from gateway.api.shown import Swept
-from gateway.domain import answers, limit_answers, period_answers
+from gateway.domain import answers, audit_answers, limit_answers, period_answers
 from gateway.errors import MeterValidationError
 
 T = TypeVar("T")
@@ -224,7 +224,7 @@ async def decision(meter: Meter, hold_id: str, _query: requests.Nothing) -> limi
     return _found(await meter.get_decision(hold_id))
 
 
-def audit_events(meter: Meter, query: requests.AuditEventsQuery) -> Awaitable[answers.AuditEvents]:
+def audit_events(meter: Meter, query: requests.AuditEventsQuery) -> Awaitable[audit_answers.AuditEvents]:
     """List what operators did."""
     return meter.audit_events(query.limit, query.cursor)
 

@@ -338,8 +338,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "list_audit_events": Example(
         "What operators did",
-        "Lists reconciles that were to repair, duplicates that were undone, and entries in quarantine that "
-        "something was done about, newest first.",
+        "Lists reconciles that were to repair, duplicates that were undone, entries in quarantine that "
+        "something was done about, keys that were made, replaced or revoked, and holds that an operator "
+        "dropped, newest first.",
         {"limit": 10},
         {
             "events": [

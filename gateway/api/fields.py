@@ -6,11 +6,12 @@ may be is judged once, behind the meter.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from gateway.api.moments import MomentInBody, Zoned
 from gateway.domain import holds, limits, names
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.bounds import PAGE_MAX
@@ -27,8 +28,6 @@ _NOT_NEGATIVE = {**_AMOUNT, "minimum": 0}
 _AMOUNT_OR_NULL = {"type": ["number", "null"], "maximum": MAX_SCALED}
 _POSITIVE_OR_NULL = {**_AMOUNT_OR_NULL, "exclusiveMinimum": 0}
 _TTL = {"minimum": holds.TTL_MIN_SECONDS, "maximum": holds.TTL_MAX_SECONDS}
-
-_Moment = Annotated[datetime, Meta(tz=True)]
 
 _User = Annotated[
     str,
@@ -161,7 +160,7 @@ AMOUNTS = Meta(
 )
 
 Overage = Annotated[
-    Literal["allow", "cap", "deny"],
+    holds.Overage,
     Meta(
         description="What becomes of a commit of more than is held: `allow` charges all of it, `cap` what is "
         "left, and with `deny` it fails and the hold stays.",
@@ -199,7 +198,7 @@ IdempotencyKey = Annotated[
 ]
 
 EventTime = Annotated[
-    _Moment | None,
+    MomentInBody | None,
     Meta(
         description="When it happened, RFC 3339 with a zone; now when absent.",
         examples=["2026-03-01T12:00:00Z"],
@@ -256,7 +255,7 @@ Deep = Annotated[
 ]
 
 StartTime = Annotated[
-    _Moment | None,
+    Zoned | None,
     Meta(
         description="Entries whose event_time is this or later, RFC 3339 with a zone.",
         examples=["2026-03-01T00:00:00Z"],
@@ -264,7 +263,7 @@ StartTime = Annotated[
 ]
 
 EndTime = Annotated[
-    _Moment | None,
+    Zoned | None,
     Meta(
         description="Entries whose event_time is before this, RFC 3339 with a zone.",
         examples=["2026-04-01T00:00:00Z"],
@@ -272,7 +271,7 @@ EndTime = Annotated[
 ]
 
 UsageStart = Annotated[
-    _Moment,
+    Zoned,
     Meta(
         description="What was consumed at this time or later, RFC 3339 with a zone.",
         examples=["2026-03-01T00:00:00Z"],
@@ -280,14 +279,14 @@ UsageStart = Annotated[
 ]
 
 UsageEnd = Annotated[
-    _Moment,
+    Zoned,
     Meta(
         description="What was consumed before this, RFC 3339 with a zone.", examples=["2026-04-01T00:00:00Z"]
     ),
 ]
 
 At = Annotated[
-    _Moment | None,
+    Zoned | None,
     Meta(
         description="As of when, RFC 3339 with a zone; this moment when absent.",
         examples=["2026-03-01T12:00:00Z"],
@@ -304,7 +303,7 @@ LimitName = Annotated[
 ]
 
 LimitPer = Annotated[
-    Literal["requests", "amount", "concurrency"],
+    limits.Per,
     Meta(
         description="What it counts: requests (each reserve and consume is one), the amount in the account's "
         "unit, or open holds.",

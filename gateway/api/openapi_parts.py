@@ -153,7 +153,7 @@ RESPONSES: dict[str, Any] = {
         "Idempotency key reused",
         "The idempotency key came before, with other parameters.",
         "idempotency_mismatch",
-        "this idempotency key was used with other parameters",
+        "the idempotency key came before with other parameters",
         kind="idempotency_mismatch",
     ),
     "413": _problem(
@@ -192,7 +192,7 @@ RESPONSES: dict[str, Any] = {
         "Nothing was decided, or nobody knows what was, or it is not as durable as was asked yet: ask again, "
         "with the same idempotency key.",
         "recovering",
-        "the store is recovering",
+        "shard 42 is closed while Redis recovers",
         kind="store_unavailable",
         headers=_RETRY,
     ),

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import ValidationError, inspect, json
 
+from gateway.api.moments import cut
 from gateway.api.requests import Request
 from gateway.api.rules import refusal
 from gateway.api.shapes import MAX_LISTED, Field, fields_of, missing, mistyped, unknown
@@ -81,7 +82,7 @@ def _value(field: Field, text: str) -> Any:
     if field.is_integer:
         return int(value) if _INTEGER.fullmatch(value) else mistyped(field, value)
     if field.kind is inspect.DateTimeType:
-        value = _LOST_PLUS.sub("+", value)
+        value = cut(_LOST_PLUS.sub("+", value))
     try:
         return field.decode(json.encode(value))
     except ValidationError:

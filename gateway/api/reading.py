@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Raw, ValidationError, json
 
+from gateway.api.moments import decoded
 from gateway.api.requests import Request
 from gateway.api.rules import refusal
 from gateway.api.shapes import MAX_LISTED, Field, beyond, fields_of, missing, mistyped, unknown
@@ -53,7 +54,7 @@ class BodyReader(Generic[R]):
 
     def __init__(self, shape: type[R]) -> None:
         self._shape = shape
-        self._decode = json.Decoder(shape, float_hook=exact).decode
+        self._decode = json.Decoder(shape, float_hook=exact, dec_hook=decoded).decode
         self._fields = fields_of(shape, exact)
         self._tag = shape.__struct_config__.tag_field
         self.may_be_absent = not any(field.required for field in self._fields.values())

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from gateway.api import batches, calls, requests, shown
 from gateway.api.auth import Scope
-from gateway.domain import answers, limit_answers, period_answers
+from gateway.domain import answers, audit_answers, limit_answers, period_answers
 
 RESERVATIONS = "/v1/reservations"
 HOLD = RESERVATIONS + "/{reservation_id}"
@@ -211,7 +211,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/audit-events",
         _READ,
         requests.AuditEventsQuery,
-        answers.AuditEvents,
+        audit_answers.AuditEvents,
         calls.audit_events,
     ),
     Route(

@@ -36,5 +36,5 @@ def _broken(values: Mapping[str, Any]) -> list[FieldError]:
 
 
 def _rank(fault: FieldError) -> int:
-    # The order of DESIGN section 8; what is unknown comes after all that is known.
+    # The order of the source API, as in verbs/arguments.py; what is unknown comes after all that is known.
     return _UNKNOWN if fault.code == "VAL_UNKNOWN_FIELD" else _FIRST.get(fault.field, _REST)

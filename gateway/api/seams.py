@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from gateway.domain.answers import (
     AccountDetails,
-    AuditEvents,
     Balance,
     Balances,
     Checked,
@@ -28,6 +27,7 @@ from gateway.domain.answers import (
     Stats,
     Usages,
 )
+from gateway.domain.audit_answers import AuditEvents
 from gateway.domain.durability import Durability
 from gateway.domain.holds import ALLOW, Overage
 from gateway.domain.limit_answers import AccountLimits, Decision

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, Struct, inspect, json
 from msgspec.structs import fields as struct_fields
 
+from gateway.api.moments import decoded
 from gateway.errors import FieldError
 
 # A request may be wrong in a hundred thousand places; its answer names as many of them as anybody reads.
@@ -21,6 +22,7 @@ _WORDS = {
     inspect.AnyType: "a number",
     inspect.BoolType: "true or false",
     inspect.DateTimeType: "an RFC 3339 time with a zone",
+    inspect.CustomType: "an RFC 3339 time with a zone",
     inspect.DateType: "a date such as 2026-03-01",
     inspect.DictType: "an object",
     inspect.ListType: "an array",
@@ -87,7 +89,7 @@ def fields_of(shape: type[Struct], float_hook: Callable[[str], Decimal] = Decima
     kinds = {field.name: field.type for field in inspect.type_info(shape).fields}  # type: ignore[attr-defined]
     return {
         field.name: _field(field.name, field.default is NODEFAULT, kinds[field.name],
-                           json.Decoder(field.type, float_hook=float_hook).decode)
+                           json.Decoder(field.type, float_hook=float_hook, dec_hook=decoded).decode)
         for field in struct_fields(shape)
     }  # fmt: skip
 

@@ -20,9 +20,9 @@ from gateway.llm.numbers import Counts, Numbers
 from gateway.llm.openai_replies import COMPLETIONS
 from gateway.middleware import LlmCosts
 from gateway.middleware.at_once import AtOnceMeter, BlockingGate, BlockingMeter, at_once
+from gateway.middleware.gate import TTL_SECONDS
 from gateway.middleware.seams import Accounts, QuotaMeter
 
-_TTL_SECONDS = 600
 _BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
 _SCHEMAS = ("tools", "functions", "response_format")
 
@@ -115,7 +115,7 @@ class QuotaHandler(_Handler, BaseCallbackHandler):
         identify: Identify,
         costs: LlmCosts | None = None,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
     ) -> None:
         terms = Terms(AtOnceMeter(meter), costs or LlmCosts(), on_unavailable, ttl_seconds, BlockingGate)
         super().__init__(terms, identify)
@@ -159,7 +159,7 @@ class AsyncQuotaHandler(_Handler, AsyncCallbackHandler):
         identify: Identify,
         costs: LlmCosts | None = None,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
     ) -> None:
         super().__init__(Terms(meter, costs or LlmCosts(), on_unavailable, ttl_seconds), identify)
 

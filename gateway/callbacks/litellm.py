@@ -17,11 +17,11 @@ from gateway.llm.asks import ask_of
 from gateway.llm.numbers import Counts, Numbers
 from gateway.llm.openai_replies import COMPLETIONS, RESPONSES
 from gateway.middleware import LlmCosts
+from gateway.middleware.gate import TTL_SECONDS
 from gateway.middleware.seams import Accounts, QuotaMeter
 
 Identify = Callable[[Mapping[str, Any], Any], Accounts | None]
 
-_TTL_SECONDS = 600
 _GATED = frozenset(
     {
         *("completion", "acompletion", "text_completion", "atext_completion", "embeddings", "embedding"),
@@ -54,7 +54,7 @@ class QuotaLogger(CustomLogger):
         identify: Identify,
         costs: LlmCosts | None = None,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
     ) -> None:
         super().__init__()
         self._terms = Terms(meter, costs or LlmCosts(), on_unavailable, ttl_seconds)

@@ -6,7 +6,7 @@ worse than one that names nobody: so each sees its own actor, and a task begins 
 
 from __future__ import annotations
 
-import itertools
+import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -23,16 +23,17 @@ _HEADERS = {
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# One variable for all clients, keyed by serial: a variable of its own for each would never be freed.
-_headers: ContextVar[Mapping[int, Headers]] = ContextVar("quotagate_actors", default=MappingProxyType({}))
-_serials = itertools.count()
+Actors = Mapping[weakref.ref["ActorContext"], Headers]
+
+# One variable for all clients: a variable of its own for each would never be freed.
+_headers: ContextVar[Actors] = ContextVar("quotagate_actors", default=MappingProxyType({}))
 
 
 class ActorContext:
     """The actor of one client, as the present thread or task set it."""
 
     def __init__(self) -> None:
-        self._serial = next(_serials)
+        self._own = weakref.ref(self)
 
     def set(self, actor: Actor) -> None:
         """Name the actor of the calls that follow in this thread or task."""
@@ -41,12 +42,17 @@ class ActorContext:
             for field, part in actor._asdict().items()
             if part is not None or field == "actor_id"
         )
-        _headers.set({**_headers.get(), self._serial: named})
+        _headers.set({**self._others(), self._own: named})
 
     def clear(self) -> None:
         """Name nobody from here on."""
-        _headers.set({serial: named for serial, named in _headers.get().items() if serial != self._serial})
+        _headers.set(self._others())
 
     def headers(self) -> Headers:
         """Give the headers that name the actor; none when nobody was named."""
-        return _headers.get().get(self._serial, ())
+        return _headers.get().get(self._own, ())
+
+    def _others(self) -> Actors:
+        """Give the actors of the other clients that are still there."""
+        named = _headers.get().items()
+        return {client: actor for client, actor in named if client() not in {None, self}}

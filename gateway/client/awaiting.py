@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import httpx2
 
+from gateway.client.arriving import late
 from gateway.client.base import CONNECTIONS, BaseClient, answer_of
 from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.limiting import Limiting
 from gateway.client.periods import Periods
-from gateway.client.problems import garbled, silence
+from gateway.client.problems import garbled, silence, unsendable
 from gateway.client.reading import Reading
 from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
@@ -34,6 +36,7 @@ class AsyncMeterClient(
     Tasks may share it, and so may threads: each event loop gets connections of its own.
     """
 
+    _kind = httpx2.AsyncClient
     _own: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient]
 
     @staticmethod
@@ -115,7 +118,7 @@ class AsyncMeterClient(
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client is of no use in it afterwards."""
-        http = self._own.get(self._place())
+        http = self._to_close()
         if http is not None:
             await http.aclose()
 
@@ -142,11 +145,18 @@ class AsyncMeterClient(
     async def _send(self, call: Call[T]) -> T:
         http = self._http()
 
-        async def attempt(timeout_s: float) -> httpx2.Response:
-            return await http.send(http.build_request(**self._request(call, timeout_s)))
+        async def attempt(timeout_s: float, deadline: float) -> httpx2.Response:
+            request = http.build_request(**self._request(call, timeout_s))
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), timeout_s)):
+                    return await http.send(request)
+            except TimeoutError:
+                raise late() from None
 
         try:
             return answer_of(call, await self._policy.arun(attempt))
+        except httpx2.InvalidURL as fault:
+            raise unsendable(fault) from fault
         except httpx2.TransportError as fault:
             raise silence(fault, call.method, self._shown_url + call.path, call.key) from fault
         except httpx2.DecodingError as fault:

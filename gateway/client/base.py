@@ -63,8 +63,10 @@ class BaseClient(Generic[H]):
         http_client: an HTTP client to send with; whoever made it closes it.
 
     Raises:
-        MeterValidationError: the URL, the key or the namespace cannot be right.
+        MeterValidationError: the URL, the key, the namespace or the HTTP client cannot be right.
     """
+
+    _kind: type[H]
 
     def __init__(
         self,
@@ -88,6 +90,9 @@ class BaseClient(Generic[H]):
         self._policy = Policy(timeout_s, attempt_timeout_s, retries)
         self._durability = durability
         self._actor = ActorContext()
+        if http_client is not None and not isinstance(http_client, self._kind):
+            detail = f"must be an httpx2.{self._kind.__name__}"
+            raise MeterValidationError.one("http_client", "VAL_HTTP_CLIENT_INVALID_TYPE", detail)
         self._given = http_client
         self._given_in = Process.life
         self._own = self._no_connections()
@@ -146,6 +151,17 @@ class BaseClient(Generic[H]):
         if http.is_closed:
             raise MeterError("this client is closed; make a new client", "closed", 0)
         return http
+
+    def _to_close(self) -> H | None:
+        """Give the HTTP client to close here, made for that where there is none; None for one that was given.
+
+        So it is closed too for who closes before the first call.
+        """
+        if self._given is not None:
+            return None
+        place = self._place()
+        http = self._own.get(place)
+        return self._own.setdefault(place, self._connect()) if http is None else http
 
     def _request(self, call: Call[Any], timeout_s: float) -> dict[str, Any]:
         headers = [*self._base_headers, *self._actor.headers()]

@@ -5,14 +5,16 @@ A bad operation is left for the gateway to refuse, so that it does not spoil the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from gateway.client.calls import Reader, new_key, reader
-from gateway.client.values import anything, document, encoded, legs, number_or_text
+from gateway.client.values import anything, document, encoded, legs, moment_text, number_or_text
 from gateway.domain.answers import Committed, Consumed, Extended, Posted, Problem, Released, Reserved
+from gateway.errors import MeterValidationError
 
 BatchResult = Posted | Consumed | Reserved | Committed | Released | Extended | Problem
 
@@ -45,6 +47,17 @@ _results = msgspec.json.Decoder(_Results)
 _mark = msgspec.json.Decoder(_Mark)
 
 
+def listed(operations: Iterable[Any]) -> list[Any]:
+    """Give the operations of a batch as a list.
+
+    Raises:
+        MeterValidationError: they are none.
+    """
+    if isinstance(operations, str | bytes | Mapping) or not isinstance(operations, Iterable):
+        raise MeterValidationError.one("operations", "VAL_OPERATIONS_INVALID", "must be a list of operations")
+    return list(operations)
+
+
 def operation(at: int, wanted: object) -> msgspec.Raw:
     """Give the JSON of the operation at index ``at``, with an idempotency key of its own if it has none.
 
@@ -62,6 +75,8 @@ def operation(at: int, wanted: object) -> msgspec.Raw:
             body[field] = number_or_text(body[field])
     for field in _LEGS:
         body |= legs(field, body.get(field))
+    if isinstance(body.get("event_time"), datetime):
+        body["event_time"] = moment_text(body["event_time"])
     if isinstance(body.get("metadata"), Mapping):
         body["metadata"] = document(f"{where}.metadata", body["metadata"])
     return msgspec.Raw(encoded(body, f"{where}."))
@@ -80,7 +95,8 @@ def results_reader(wanted: Sequence[Mapping[str, Any]]) -> Reader[list[BatchResu
 
 
 def _result(wanted: object, content: bytes) -> BatchResult:
-    op = str(wanted.get("op")) if isinstance(wanted, Mapping) else ""
-    read = _problem if _mark.decode(content).status is not None else _answers.get(op, _problem)
+    op = wanted.get("op") if isinstance(wanted, Mapping) else None
+    answered = isinstance(op, str) and _mark.decode(content).status is None
+    read = _answers.get(str.__str__(op), _problem) if answered else _problem
     result: BatchResult = read(content)
     return result

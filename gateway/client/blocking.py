@@ -7,12 +7,13 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
+from gateway.client.arriving import UntilDeadline
 from gateway.client.base import CONNECTIONS, BaseClient, Process, answer_of
 from gateway.client.calls import Call, Pages
 from gateway.client.holding import Holding
 from gateway.client.limiting import Limiting
 from gateway.client.periods import Periods
-from gateway.client.problems import garbled, silence
+from gateway.client.problems import garbled, silence, unsendable
 from gateway.client.reading import Reading
 from gateway.client.reporting import Reporting
 from gateway.client.spending import Spending
@@ -31,6 +32,8 @@ class MeterClient(
 
     Threads may share it. A forked child gets connections of its own.
     """
+
+    _kind = httpx2.Client
 
     @staticmethod
     def sending(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,7 +114,7 @@ class MeterClient(
 
     def close(self) -> None:
         """Close the connections. The client is of no use afterwards."""
-        http = self._own.get(self._place())
+        http = self._to_close()
         if http is not None:
             http.close()
 
@@ -133,11 +136,20 @@ class MeterClient(
     def _send(self, call: Call[T]) -> T:
         http = self._http()
 
-        def attempt(timeout_s: float) -> httpx2.Response:
-            return http.send(http.build_request(**self._request(call, timeout_s)))
+        def attempt(timeout_s: float, deadline: float) -> httpx2.Response:
+            response = http.send(http.build_request(**self._request(call, timeout_s)), stream=True)
+            try:
+                if isinstance(response.stream, httpx2.SyncByteStream):
+                    response.stream = UntilDeadline(response.stream, deadline)
+                response.read()
+            finally:
+                response.close()
+            return response
 
         try:
             return answer_of(call, self._policy.run(attempt))
+        except httpx2.InvalidURL as fault:
+            raise unsendable(fault) from fault
         except httpx2.TransportError as fault:
             raise silence(fault, call.method, self._shown_url + call.path, call.key) from fault
         except httpx2.DecodingError as fault:

@@ -22,10 +22,11 @@ from gateway.errors import (
     MeterValidationError,
 )
 
-_VALIDATION = frozenset({400, 404, 405, 413, 415, 422})
+_VALIDATION = frozenset({400, 404, 405, 413, 415, 422, 431})
 _AUTH = frozenset({401, 403})
 _CONFLICT = 409
-_UNAVAILABLE = frozenset({429, 502, 503, 504})
+_UNAVAILABLE = frozenset({408, 429, 502, 503, 504})
+_HEAD_TOO_LARGE = 431
 
 
 def error_of(response: httpx2.Response) -> MeterError:
@@ -56,6 +57,12 @@ def silence(fault: httpx2.TransportError, method: str, url: str, key: str | None
     if key is not None:
         message += f"; the same call with idempotency_key={key!r} gives its outcome"
     return MeterUnavailableError(message, "no_answer", 0)
+
+
+def unsendable(fault: httpx2.InvalidURL) -> MeterValidationError:
+    """Give the error for a call whose names make a longer head than any gateway reads."""
+    message = f"the names in this call are too long to be sent ({fault})"
+    return MeterValidationError(message, "headers_too_large", _HEAD_TOO_LARGE)
 
 
 def garbled(fault: Exception, status: int = 0) -> MeterError:

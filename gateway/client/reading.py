@@ -201,7 +201,7 @@ class Reading:
             trust: which balance is right where they differ, ``ledger`` or ``redis``.
             deep: sum each ledger from its first line, and not from its last checkpoint.
             limit: how many accounts at most, up to 10000; after some seconds fewer.
-            cursor: the ``next_cursor`` of the page before.
+            cursor: the ``next_cursor`` of the page before, with the same ``repair`` and ``trust``.
 
         Returns:
             ``discrepancies``, ``accounts_checked``, ``repaired``, ``report_id``, ``next_cursor`` (None on the

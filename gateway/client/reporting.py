@@ -9,14 +9,13 @@ from gateway.client.values import moment, query
 from gateway.client.verb import verb
 from gateway.domain.answers import (
     AccountDetails,
-    AuditEvent,
-    AuditEvents,
     NamespaceUsage,
     NamespaceUsages,
     Stats,
     Usage,
     Usages,
 )
+from gateway.domain.audit_answers import AuditEvent, AuditEvents
 
 _usages = reader(Usages)
 _namespace_usages = reader(NamespaceUsages)

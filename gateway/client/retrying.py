@@ -18,7 +18,7 @@ from gateway.errors import FieldError, MeterValidationError
 
 # The answer never arrived, or not whole. What is wrong with the request itself is not among them.
 _LOST = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
-_PASSING = frozenset({502, 503, 504})
+_PASSING = frozenset({408, 502, 503, 504})
 _TOO_MANY = 429
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.1, max=5.0)
@@ -51,18 +51,21 @@ class Policy:
         if faults:
             raise MeterValidationError.of(faults)
 
-    def run(self, attempt: Callable[[float], httpx2.Response]) -> httpx2.Response:
-        """Give the answer of ``attempt``, which is told its own timeout in seconds."""
+    def run(self, attempt: Callable[[float, float], httpx2.Response]) -> httpx2.Response:
+        """Give the answer of ``attempt``, which is told two bounds.
+
+        How long it waits for the gateway, in seconds, and until when it has to be over, in monotonic ones.
+        """
         deadline = time.monotonic() + self.timeout_s
         retrying = tenacity.Retrying(stop=self._stop, wait=pause_s, retry=_again, retry_error_callback=_last)
-        return retrying(lambda: attempt(self._patience(deadline)))
+        return retrying(lambda: attempt(self._patience(deadline), deadline))
 
-    async def arun(self, attempt: Callable[[float], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    async def arun(self, attempt: Callable[[float, float], Awaitable[httpx2.Response]]) -> httpx2.Response:
         """Do what ``run`` does for an attempt that is awaited."""
         deadline = time.monotonic() + self.timeout_s
 
         async def once() -> httpx2.Response:
-            return await attempt(self._patience(deadline))
+            return await attempt(self._patience(deadline), deadline)
 
         retrying = tenacity.AsyncRetrying(
             stop=self._stop, wait=pause_s, retry=_again, retry_error_callback=_last

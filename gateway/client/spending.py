@@ -162,10 +162,11 @@ class Spending:
             ``status`` and ``code``) that says why it was not done.
 
         Raises:
-            MeterValidationError: an operation holds something that JSON cannot carry, or there are too many.
+            MeterValidationError: an operation holds something that JSON cannot carry, or there are too many,
+                or they are no list.
             MeterUnavailableError: no outcome is known.
         """
-        listed = list(operations)
+        listed = batching.listed(operations)
         body = {"operations": [batching.operation(at, one) for at, one in enumerate(listed)]}
         read = batching.results_reader(listed)
         return Call("POST", "/v1/batch", read, encoded(body), changes=True, durability=durability)

@@ -6,6 +6,7 @@ Nothing is judged that the gateway can judge: only what JSON or a header cannot 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,9 +21,22 @@ from gateway.errors import FieldError, MeterValidationError
 # Visible ASCII stays readable in a header; the percent sign must not, or it would be decoded twice.
 _HEADER_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
-_PLAIN = (str, bool, int, float, Decimal, list, tuple, Mapping, msgspec.Raw, type(None))
+_PLAIN = (str, bool, int, Decimal, msgspec.Raw, type(None))
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
+
+def _plain(value: object) -> str | dict[Any, Any]:
+    """Give a kind of text, such as a member of an enumeration, as the text it is, and a kind of object alike.
+
+    Raises TypeError for all else, of which no encoder knows anything either.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 def number(field: str, value: Amount | None) -> msgspec.Raw:
@@ -73,7 +87,16 @@ def moment(field: str, value: datetime) -> str:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         detail = "must be a datetime with a time zone"
         raise MeterValidationError.one(field, f"VAL_{field.upper()}_INVALID", detail)
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return moment_text(value)
+
+
+def moment_text(value: datetime) -> str:
+    """Give any datetime as text: RFC 3339 in UTC, or as it stands where the gateway is to judge it."""
+    try:
+        zoned = value.utcoffset() is not None
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if zoned else value.isoformat()
+    except OverflowError:  # in UTC it is beyond the calendar
+        return value.isoformat()
 
 
 def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
@@ -84,7 +107,7 @@ def document(field: str, value: Mapping[str, Any]) -> msgspec.Raw:
     """
     try:
         # The standard encoder, for it refuses NaN where msgspec would write null.
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain)
         return msgspec.Raw(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise MeterValidationError.one(
@@ -110,23 +133,33 @@ def encoded(body: Mapping[str, Any], prefix: str = "") -> bytes:
         MeterValidationError: naming each field, after ``prefix``, that JSON cannot carry.
     """
     try:
-        if all(isinstance(value, _PLAIN) for value in body.values()):
+        if all(map(_is_plain, body.values())):
             return _encoder.encode(body)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # something inside one of the fields: which one is said below
     faults = [_fault(str(field), value) for field, value in body.items() if not _writable(value)]
     raise MeterValidationError.of([f._replace(field=prefix + f.field) for f in faults])
 
 
 def _writable(value: object) -> bool:
-    # The encoder would write bytes, dates and ids as texts that nobody sent.
-    if not isinstance(value, _PLAIN):
-        return False
     try:
+        if not _is_plain(value):
+            return False
         _encoder.encode(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return False
     return True
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is JSON by its types: the encoder would write bytes, dates and ids as texts nobody sent."""
+    if isinstance(value, float):
+        return math.isfinite(value)  # or it would be written as null
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
 
 
 def query(limit: int | None = None, **texts: str | None) -> str:
@@ -149,9 +182,10 @@ def segment(field: str, value: str) -> str:
     Raises:
         MeterValidationError: it is no text, or empty.
     """
-    if not _text(field, value):
+    text = _text(field, value)
+    if not text:
         raise MeterValidationError.one(field, f"VAL_{field.upper()}_EMPTY", "must not be empty")
-    return quote(value, safe="").replace(".", "%2E")
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def header(field: str, value: str) -> str:
@@ -165,7 +199,7 @@ def header(field: str, value: str) -> str:
 
 def _text(field: str, value: object) -> str:
     if isinstance(value, str) and _writable(value):
-        return value
+        return str.__str__(value)
     raise MeterValidationError.of([_fault(field, value)])
 
 

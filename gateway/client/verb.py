@@ -21,8 +21,19 @@ T = TypeVar("T")
 Function = Callable[..., Any]
 
 
+class Described:
+    """What stands for a method until a client makes it one of its own kind."""
+
+
 class Sender(ABC):
     """A client, as its verbs see it: it makes methods of its own kind out of builders."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the client plain methods: whoever looks into a class, as mocks do, takes no others."""
+        super().__init_subclass__(**kwargs)
+        for name in dir(cls):
+            if isinstance(inspect.getattr_static(cls, name), Described):
+                setattr(cls, name, getattr(cls, name))
 
     @staticmethod
     @abstractmethod
@@ -48,7 +59,7 @@ class Awaiting(Sender):
     """A client whose methods are coroutines."""
 
 
-class Verb(Generic[P, T]):
+class Verb(Described, Generic[P, T]):
     """A method of both clients, described by the function that builds its call."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
@@ -69,7 +80,7 @@ class Verb(Generic[P, T]):
         return method if client is None else MethodType(method, client)
 
 
-class Paged(Generic[P, T]):
+class Paged(Described, Generic[P, T]):
     """A method of both clients that iterates over a long list and asks for its pages as it goes."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:
@@ -90,7 +101,7 @@ class Paged(Generic[P, T]):
         return method if client is None else MethodType(method, client)
 
 
-class Gathered(Generic[P, T]):
+class Gathered(Described, Generic[P, T]):
     """A method of both clients that asks for page after page and gives all there is as one list."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:

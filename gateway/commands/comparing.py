@@ -22,7 +22,7 @@ from gateway.domain.term_differences import limit_differences, period_difference
 from gateway.errors import MeterUnavailableError
 from gateway.joined import Store
 from gateway.protocols import AccountState
-from gateway.store.inspecting import Inspector, Named, Standing, View
+from gateway.store.inspecting import AccountView, Inspector, Named, View
 from gateway.store.keys import STATES_PATTERN, StateKey, named
 from gateway.store.keyspace import walk_keys
 from persistence.queries import Queries
@@ -184,10 +184,10 @@ async def _look(
 
 def _differences(view: View, expected: Expected) -> Iterator[Difference]:
     open_holds = expected.open_holds()
-    for account, standing in view.accounts.items():
-        yield from _number_differences(account, standing, expected.numbers(account))
-        yield from _term_differences(account, standing, expected)
-        yield from _hold_differences(account, standing.holds, open_holds.get(account, {}))
+    for account, shown in view.accounts.items():
+        yield from _number_differences(account, shown, expected.numbers(account))
+        yield from _term_differences(account, shown, expected)
+        yield from _hold_differences(account, shown.holds, open_holds.get(account, {}))
     for place, hold in view.holds.items():
         known = expected.hold(place)
         if hold != known:
@@ -195,17 +195,17 @@ def _differences(view: View, expected: Expected) -> Iterator[Difference]:
 
 
 def _number_differences(
-    account: Named, standing: Standing, expected: tuple[int, int]
+    account: Named, shown: AccountView, expected: tuple[int, int]
 ) -> Iterator[Difference]:
-    for what, ledger, redis in zip(("balance", "reserved"), expected, standing[:2], strict=True):
+    for what, ledger, redis in zip(("balance", "reserved"), expected, shown[:2], strict=True):
         if ledger != redis:
             yield Difference("account", *account, what, str(ledger), str(redis))
 
 
-def _term_differences(account: Named, standing: Standing, expected: Expected) -> Iterator[Difference]:
+def _term_differences(account: Named, shown: AccountView, expected: Expected) -> Iterator[Difference]:
     for what, ledger, redis in (
-        *period_differences(expected.periods(account), standing.periods),
-        *limit_differences(expected.limits(account), standing.limits),
+        *period_differences(expected.periods(account), shown.periods),
+        *limit_differences(expected.limits(account), shown.limits),
     ):
         yield Difference("account", *account, what, _text(ledger), _text(redis))
 

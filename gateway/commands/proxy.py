@@ -88,9 +88,27 @@ def add_to(cli: typer.Typer, given_settings: Callable[[], Settings], run: Run) -
         from gateway.commands.proxying import ProxyOptions, run_proxy
 
         options = ProxyOptions(
-            *(upstream, host, port, gateway, settings.api_key, namespace, user, user_header),
-            *(event_type, unit, resource, other_cost, tuple(free or ()), weights, prices, on_unavailable),
-            *(ask_usage, ttl_seconds, timeout_seconds, settings.drain_seconds, metrics_path),
+            upstream=upstream,
+            host=host,
+            port=port,
+            gateway=gateway,
+            api_key=settings.api_key,
+            namespace=namespace,
+            user=user,
+            user_header=user_header,
+            event_type=event_type,
+            unit=unit,
+            resource=resource,
+            other_cost=other_cost,
+            free=tuple(free or ()),
+            weights=weights,
+            prices=prices,
+            on_unavailable=on_unavailable,
+            ask_usage=ask_usage,
+            ttl_seconds=ttl_seconds,
+            timeout_seconds=timeout_seconds,
+            drain_seconds=settings.drain_seconds,
+            metrics_path=metrics_path,
             also=tuple(also or ()),
         )
         run(run_proxy(options, lambda line: typer.echo(line, err=True)))

@@ -9,11 +9,10 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gateway.domain.entries import MAX_LEGS
 from gateway.errors import MeterAuthError
 from gateway.middleware import Account, Request
 from gateway.settings import SettingsError
-
-_MOST = 8
 
 
 class Also(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -54,8 +53,8 @@ class Payer(NamedTuple):
 def payers_of(first: Payer, also: tuple[str, ...]) -> tuple[Payer, ...]:
     """Read the further accounts, as JSON; give all of them. Raises SettingsError, which names the option."""
     payers = (first, *(first.beside(_read(text)) for text in also))
-    if len(payers) > _MOST:
-        raise SettingsError([f"--also: a hold has at most {_MOST} accounts"])
+    if len(payers) > MAX_LEGS:
+        raise SettingsError([f"--also: a hold has at most {MAX_LEGS} accounts"])
     for number, text in enumerate(also, start=1):
         # What they are called is no part of them.
         if any(_named(payers[number]) == _named(other) for other in payers[:number]):

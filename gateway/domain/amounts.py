@@ -63,7 +63,8 @@ def exact_number(value: object) -> Decimal | None:
         return Decimal(value)
     if isinstance(value, float | str):
         try:
-            return Decimal(repr(value) if isinstance(value, float) else value, _EXACT)
+            # A kind of float may show itself otherwise, as those of numeric libraries do.
+            return Decimal(float.__repr__(value) if isinstance(value, float) else value, _EXACT)
         except InvalidOperation:
             return None
     return None

@@ -1,7 +1,7 @@
 """The shapes of the answers, as callers read them in Python and in JSON. No behaviour lives here.
 
 Amounts are ``Decimal`` in the account's unit. Times are RFC 3339 texts in UTC with milliseconds.
-The names are those of the source API (DESIGN section 7).
+The names are those of the source API; docs/http.md tells what each means.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gateway.domain.holds import Overage
 from gateway.domain.leg_answers import (
     ChargedLeg,
     CommitReason,
@@ -22,7 +23,7 @@ from gateway.domain.limit_answers import LegLimit
 from gateway.domain.period_answers import CurrentPeriod
 
 HoldStatus = Literal["active", "committed", "released", "expired"]
-SettledReason = Literal["not_found", "committed", "released", "expired", "closed"]
+SettledReason = Literal["not_found", "committed", "released", "expired"]
 EntryType = Literal["allocation", "consumption", "adjustment", "expiration"]
 
 
@@ -144,7 +145,7 @@ class Reservation(TypedDict):
     unit: str
     resource: str | None
     legs: list[Leg]
-    overage: Literal["allow", "cap", "deny"]
+    overage: Overage
     created_at: str
     expires_at: str
     settled_at: str | None
@@ -309,22 +310,6 @@ class AccountDetails(TypedDict):
     created_at: str
     updated_at: str
     as_of: str
-
-
-class AuditEvent(TypedDict):
-    """One action of an operator. What ``details`` has depends on ``action``."""
-
-    id: str
-    action: Literal["reconcile", "undo_duplicate", "resolve_quarantine"]
-    happened_at: str
-    details: dict[str, Any]
-
-
-class AuditEvents(TypedDict):
-    """A page of operators' actions, newest first. ``next_cursor`` is None at the end."""
-
-    events: list[AuditEvent]
-    next_cursor: str | None
 
 
 class Discrepancy(TypedDict):

@@ -73,12 +73,14 @@ class Entry(NamedTuple):
 
     Attributes:
         position: epoch and sequence in the journal.
-        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, limit, audit or repair.
+        verb: allocate, consume, adjust, reserve, commit, release, extend, expire, limit, audit, repair, or
+            one of ``PERIOD_VERBS``; ``unreadable`` for what nobody can read.
         at_ms: when the script ran: Unix milliseconds of the shard's clock, which never goes back.
         namespace: whose change it is.
         hold_id: the hold concerned, or "".
-        expires_ms: when that hold expires, or 0.
-        late: whether a commit came after its hold had expired.
+        expires_ms: when that hold expires, or 0. Of a period: when the next one is due or, of close_period,
+            when this one was closed (see ``periods_after``).
+        late: whether it settles a hold that had expired. Of set_period: whether another schedule begins.
         legs: the accounts touched, one or more.
         body: the caller's own JSON object (see ``Extras``), or b"".
         keyed: for a call with an idempotency key.

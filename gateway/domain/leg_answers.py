@@ -7,9 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 
 DenialReason = Literal["balance", "limit", "concurrency"]
 CommitReason = Literal["not_found", "committed", "released", "expired", "overage"]
-ExtendReason = Literal[
-    "not_found", "committed", "released", "expired", "closed", "balance", "limit", "concurrency"
-]
+ExtendReason = Literal["not_found", "committed", "released", "expired", "closed", "balance", "limit"]
 
 
 class DeniedBy(TypedDict):

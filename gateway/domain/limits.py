@@ -71,16 +71,11 @@ class LimitState(NamedTuple):
     shadowed: int
     passed_by: bool
 
-    def used_at(self, now_ms: int) -> int:
-        """Give what is used of it at a moment, rounded up."""
-        return self._flown(now_ms)[0]
-
-    def free_in_ms(self, now_ms: int) -> int:
-        """Give in how many milliseconds nothing of it is used, if nothing else comes."""
-        return self.standing(now_ms)[1]
-
     def standing(self, now_ms: int) -> tuple[int, int]:
-        """Give both: what is used of it at a moment, and in how many milliseconds nothing is."""
+        """Give what is used of it at a moment, rounded up, and in how many milliseconds nothing is.
+
+        The second counts on nothing else coming; it is 0 for concurrency.
+        """
         level, rest, early_ms = self._flown(now_ms)
         if level == 0 or self.limit.per == CONCURRENCY:
             return level, 0

@@ -2,7 +2,7 @@
 
 An account is (namespace, user_id, event_type, unit, resource). Its text is the four parts inside the
 namespace, percent-encoded and joined by colons, so that no name a caller sends can forge another's key.
-The rules are DESIGN section 8; their codes are those of the source API.
+The rules are told in docs/http.md; their codes are those of the source API.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _log = structlog.get_logger("quotagate.middleware")
 T = TypeVar("T")
 UsageOf = Callable[[Request, Head | None], CostReader | None]
 
+TTL_SECONDS = 600  # what the providers' SDKs wait for an answer
 # A settling that finds the meter away is tried again after these pauses; then the hold is left to expire.
 _PAUSES_S = (0.1, 0.5, 2.0)
 _BODIES = frozenset({"http.response.body", "http.response.zerocopysend"})

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from gateway.domain.amounts import Amount, exact_number
 from gateway.errors import MeterError, MeterValidationError
-from gateway.middleware.gate import Gate, UsageOf
+from gateway.middleware.gate import TTL_SECONDS, Gate, UsageOf
 from gateway.middleware.refusals import Refusal, problem, refused
 from gateway.middleware.requests import (
     App,
@@ -28,7 +28,6 @@ Amounts = Amount | Sequence[Amount]
 Identify = Callable[[Request], Accounts | Awaitable[Accounts | None] | None]
 Estimate = Callable[[Request], Amounts | Awaitable[Amounts]]
 
-_TTL_SECONDS = 600  # what the providers' SDKs wait for an answer
 _MAX_BODY_BYTES = 32 * 2**20
 
 
@@ -52,7 +51,7 @@ class Admission:
         estimate: Amount | Estimate = 1,
         usage: UsageOf = held_amount,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
         max_body_bytes: int = _MAX_BODY_BYTES,
         gate: type[Gate] = Gate,
     ) -> None:
@@ -134,7 +133,7 @@ class QuotaMiddleware:
         estimate: Amount | Estimate = 1,
         usage: UsageOf = held_amount,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
         max_body_bytes: int = _MAX_BODY_BYTES,
     ) -> None:
         self._app = app

@@ -16,13 +16,11 @@ from gateway.middleware.asking import asking, is_completion
 from gateway.middleware.at_once import AtOnceMeter, BlockingGate, BlockingMeter, at_once
 from gateway.middleware.costs import LlmCosts
 from gateway.middleware.forwarding import readable
-from gateway.middleware.gate import Gate
+from gateway.middleware.gate import TTL_SECONDS, Gate
 from gateway.middleware.quota import Admission, Identify
 from gateway.middleware.refusals import Refusal
 from gateway.middleware.requests import Message, Request
 from gateway.middleware.seams import QuotaMeter
-
-_TTL_SECONDS = 600  # what the providers' SDKs wait for an answer
 
 
 class QuotaTransport(httpx2.BaseTransport):
@@ -50,7 +48,7 @@ class QuotaTransport(httpx2.BaseTransport):
         inner: httpx2.BaseTransport | None = None,
         ask_usage: bool = False,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
     ) -> None:
         if inspect.iscoroutinefunction(meter.reserve):
             raise _wrong_meter("a MeterClient; AsyncQuotaTransport takes the others")
@@ -117,7 +115,7 @@ class AsyncQuotaTransport(httpx2.AsyncBaseTransport):
         inner: httpx2.AsyncBaseTransport | None = None,
         ask_usage: bool = False,
         on_unavailable: Literal["deny", "allow"] = "deny",
-        ttl_seconds: int = _TTL_SECONDS,
+        ttl_seconds: int = TTL_SECONDS,
     ) -> None:
         if not callable(meter) and not inspect.iscoroutinefunction(meter.reserve):
             raise _wrong_meter("an AsyncMeterClient or a Meter; QuotaTransport takes a MeterClient")

@@ -53,26 +53,20 @@ class StoreHealth(Health):
         lag = _lag(states, rows or ())
         stopped, quarantined = ledger or ((), None)
         held_back = store.decider.held_back({shard.shard: shard.entries for shard in lag})
-        faults |= _faults(_closed(states, rows or ()), short, stopped, held_back)
-        retries = None
-        if self._news is not None:
-            retries = self._news.retries
-            faults |= {"flusher": self._news.fault} if self._news.fault else {}
-        epochs = {shard: state.epoch for shard, state in states.items() if state.epoch is not None}
-        known = None if found is None else lag
+        faults |= _faults(_closed(states, rows or ()), short, stopped, held_back, self._news)
         return Readiness(
-            faults,
-            epochs,
-            known,
-            open_holds,
-            stopped,
-            quarantined,
-            retries,
-            duplicates,
-            ahead_s or 0.0,
-            losses,
-            inbox,
-            unheard,
+            faults=faults,
+            epochs={shard: state.epoch for shard, state in states.items() if state.epoch is not None},
+            lag=None if found is None else lag,
+            open_holds=open_holds,
+            stopped=stopped,
+            quarantined=quarantined,
+            retries=None if self._news is None else self._news.retries,
+            duplicates=duplicates,
+            clock_ahead_s=ahead_s or 0.0,
+            proven_loss=losses,
+            inbox=inbox,
+            unheard_epochs=unheard,
         )
 
     async def _asked(
@@ -122,6 +116,7 @@ def _faults(
     short: str | None,
     stopped: Sequence[StoppedShard],
     held_back: Sequence[int],
+    news: FlusherNews | None,
 ) -> dict[str, str]:
     faults: dict[str, str] = {}
     if short:
@@ -135,6 +130,8 @@ def _faults(
         )
     if held_back:
         faults["journal"] = f"writes are refused until the ledger has caught up on shards {list(held_back)}"
+    if news is not None and news.fault:
+        faults["flusher"] = news.fault
     return faults
 
 

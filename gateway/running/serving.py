@@ -1,4 +1,4 @@
-"""Serves until told to stop: signals, the listening socket, the order of starting and stopping."""
+"""Serves, or posts, until told to stop: signals, listening sockets, the order of starting and stopping."""
 
 from __future__ import annotations
 

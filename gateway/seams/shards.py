@@ -229,11 +229,11 @@ class Poster(Protocol):
     ) -> Mapping[int, Position]:
         """Post the entries of several shards in one transaction; give each shard's new watermark.
 
-        A shard whose row another flusher holds, that is posted so far already, or that was closed since
-        its ``fences`` number was learned, is skipped and not in the
-        answer. A batch that does not follow the watermark, or that the database refuses, raises an error of
-        the ledger's own. An entry that cannot be booked as it stands goes to quarantine; its batch is then
-        posted in parts, of which those before an error stay. An entry of the verb ``audit`` is compared with
-        the ledger at exactly its place; ``Reports.audits`` gives what was found.
+        A shard whose row another flusher holds, that is posted so far already, or that was closed since its
+        ``fences`` number was learned, is skipped and not in the answer. A batch that does not follow the
+        watermark, or that the database refuses, raises an error of the ledger's own. An entry that cannot be
+        booked as it stands goes to quarantine; its batch is then posted in parts, of which those before an
+        error stay. An entry of the verb ``audit`` is compared with the ledger at exactly its place;
+        ``Reports.audits`` gives what was found.
         """
         ...

@@ -167,7 +167,7 @@ class Calls:
         while True:
             keys = self._keys[shard]
             if self._runs_met != self._runs_fenced or closing[shard] is not None:
-                attempts.stale(keys)
+                attempts.stale(shard)
                 await self.open()
                 continue
             names = _names(keys, hold, seen)
@@ -183,7 +183,7 @@ class Calls:
                 continue
             word = reply[0]
             if closing[shard] is not None or self._keys[shard] is not keys:
-                attempts.overtaken(keys, made=word == "DONE" and not repeatable)
+                attempts.overtaken(shard, made=word == "DONE" and not repeatable)
                 continue
             if word in MADE:
                 self.kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
@@ -214,7 +214,7 @@ class Calls:
             run = partial(self.run, "roll_period", shard, "", "", repeatable=True)
             await roll(reply, run, self._first_period)
         elif reply[0] == "STALE":
-            attempts.stale(keys)
+            attempts.stale(shard)
             await self.open()
 
     async def _mend(self, error: StoreError, *, repeatable: bool) -> None:
@@ -252,20 +252,19 @@ class _Attempts:
         if self._faults > _FAULTS:
             raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
-    def stale(self, keys: ShardKeys) -> None:
+    def stale(self, shard: int) -> None:
         """Count an attempt in an epoch that is not the shard's."""
         self._faults += 1
         if self._faults > _FAULTS:
-            raise MeterUnavailableError(f"{keys.meta} is closed while Redis recovers", "recovering")
+            raise MeterUnavailableError(f"shard {shard} is closed while Redis recovers", "recovering")
 
-    def overtaken(self, keys: ShardKeys, *, made: bool) -> None:
+    def overtaken(self, shard: int, *, made: bool) -> None:
         """Count an answer of an epoch that was closed while it was under way: nobody may rely on it."""
-        self.stale(keys)
+        self.stale(shard)
         if made:
             detail = "nobody knows whether it stands; with an idempotency key it can be repeated safely"
-            raise MeterUnavailableError(
-                f"{keys.meta} was closed before the answer came: {detail}", "recovering"
-            )
+            told = f"shard {shard} was closed before the answer came: {detail}"
+            raise MeterUnavailableError(told, "recovering")
 
     def loaded(self) -> None:
         """Count an attempt that found something absent."""

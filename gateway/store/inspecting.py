@@ -19,7 +19,7 @@ Named = tuple[str, str]  # a namespace, and an account's text or a hold's id
 _ABSENT = "absent"
 
 
-class Standing(NamedTuple):
+class AccountView(NamedTuple):
     """An account in Redis, scaled, with its open holds by id and when each expires (Unix ms).
 
     ``periods`` and ``limits`` are what it has of them, as the scripts write it; "" for nothing.
@@ -44,7 +44,7 @@ class View(NamedTuple):
 
     entries: Sequence[Entry]
     complete: bool
-    accounts: dict[Named, Standing]
+    accounts: dict[Named, AccountView]
     holds: dict[Named, Hold | None]
 
 
@@ -88,10 +88,10 @@ def _read_entry(words: Iterator[str]) -> Entry:
     return read_entry(next(words), next(words), next(words).encode())
 
 
-def _read_account(words: Iterator[str]) -> Standing | None:
+def _read_account(words: Iterator[str]) -> AccountView | None:
     balance, reserved, periods, limits, count = *(next(words) for _ in range(4)), int(next(words))
     holds = {next(words): int(float(next(words))) for _ in range(count)}
-    return Standing(int(balance), int(reserved), periods, limits, holds) if balance else None
+    return AccountView(int(balance), int(reserved), periods, limits, holds) if balance else None
 
 
 def _read_holds(asked: Sequence[Named], words: Iterator[str]) -> Iterator[tuple[Named, Hold | None]]:

@@ -1,7 +1,7 @@
 """Reads the arguments of the meter's verbs: names, amounts, times, metadata. What the verbs do stands beside.
 
-All faults of a call are gathered and told at once, in the order of DESIGN section 8: event_type, unit,
-amount, then the rest. (The namespace has been checked when the meter was made.)
+All faults of a call are gathered and told at once, in the order of the source API: event_type, unit, amount,
+then the rest. (The namespace has been checked when the meter was made.)
 """
 
 from __future__ import annotations
@@ -41,8 +41,17 @@ METADATA_MAX_DEPTH = 32
 
 # Postgres cannot read U+0000 out of JSON. An even run of backslashes before the escape means it is none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _as_dict(value: object) -> dict[Any, Any]:
+    """Give an object of another kind than a dict as one. Raises TypeError for all that is no object."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
 # Deterministic: the same metadata in another order is the same request to an idempotency key.
-_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_as_dict).encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -143,7 +152,10 @@ class Arguments:
         if not isinstance(value, str):
             self.fail(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be a string")
             return None
-        return hold_scales(value)
+        scales = hold_scales(value)
+        if scales is None and not _is_utf8(value):
+            self.fail(field, f"VAL_{field.upper()}_INVALID_CHARS", "must be text that UTF-8 can carry")
+        return scales
 
     def ttl_ms(self, value: object) -> int:
         """Give a hold's time to live in milliseconds from whole seconds."""
@@ -170,7 +182,7 @@ class Arguments:
         """Give Unix milliseconds of an aware datetime, or None for None."""
         if value is None:
             return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
             self.fail(field, f"VAL_{field.upper()}_INVALID", "must be a time with a time zone")
             return None
         moment_ms = unix_ms(value)
@@ -286,6 +298,14 @@ def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
         extras = msgspec.structs.replace(extras, event_time_ms=None)
     digest = hashlib.blake2b(_encode([parameters, extras]), digest_size=12)
     return digest.hexdigest()
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(value: object) -> int:

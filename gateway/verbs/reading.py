@@ -48,7 +48,7 @@ class ReadingVerbs(Verbs):
     ) -> Reservations:
         """Give a page of holds, newest first, of one status and one user where these are given."""
         read = Arguments()
-        if status is not None and status not in _STATUSES:
+        if status is not None and (not isinstance(status, str) or status not in _STATUSES):
             read.fail("status", "VAL_STATUS_INVALID", f"must be one of {', '.join(sorted(_STATUSES))}")
         if user_id is not None:
             read.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)

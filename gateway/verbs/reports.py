@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from gateway.domain.answers import (
     AccountDetails,
-    AuditEvent,
-    AuditEvents,
     LedgerEntry,
     NamespaceUsage,
     NamespaceUsages,
@@ -18,6 +16,7 @@ from gateway.domain.answers import (
     Usage,
     Usages,
 )
+from gateway.domain.audit_answers import AuditEvent, AuditEvents
 from gateway.domain.entries import Position, entry_position
 from gateway.domain.names import USER_ID_MAX_BYTES, shard_of
 from gateway.errors import MeterValidationError

@@ -30,7 +30,7 @@ from gateway.domain.answers import Checked as CheckedAnswer
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.entries import entry_id
 from gateway.domain.holds import Hold, hold_overage
-from gateway.domain.leg_answers import CommitReason, Leg
+from gateway.domain.leg_answers import CommitReason, ExtendReason, Leg
 from gateway.domain.limit_answers import LegLimit
 from gateway.domain.names import parse_account
 from gateway.domain.times import rfc3339
@@ -205,7 +205,7 @@ def extended(decision: Done | Denied | Settled, scale: int) -> Extended:
         "expires_at": None,
         "reserved_amount": None,
         "available": None,
-        "reason": cast("SettledReason", decision.status),
+        "reason": cast("ExtendReason", decision.status),
     }
 
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
 from gateway.domain.amounts import scale_of, to_decimal
 from gateway.domain.answers import (
     AccountDetails,
-    AuditEvent,
     NamespaceUsage,
     Stats,
     UnitTotals,
     Usage,
 )
+from gateway.domain.audit_answers import AuditAction, AuditEvent
 from gateway.domain.names import parse_account
 from gateway.domain.period_answers import CurrentPeriod
 from gateway.domain.periods import Periods
 from gateway.domain.times import rfc3339
 from gateway.seams.reports import AccountFacts, AuditRow, UnitTotal, UsageRow
 
-_ACTIONS = Literal["reconcile", "undo_duplicate", "resolve_quarantine"]
 _decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -120,7 +119,7 @@ def audit_event(row: AuditRow) -> AuditEvent:
     """Say one action of an operator."""
     return {
         "id": row.event_id,
-        "action": cast("_ACTIONS", row.action),
+        "action": cast("AuditAction", row.action),
         "happened_at": rfc3339(row.happened_us // 1000),
         "details": _decode_details(row.details),
     }

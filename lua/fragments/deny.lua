@@ -1,5 +1,6 @@
 -- Turns what does not fit into the answer. `short` is a list, in which each lack has leg, account and needed; one that
--- is not of the balance also has reason, limit (as accounts have it), available and helps_ms (when that has enough again, or nil).
+-- is not of the balance also has reason, limit (as accounts have it), available and helps_ms (when that has enough
+-- again, or nil).
 -- ANSWERS: DENIED posted leg account balance reserved available needed wait_ms reason limit; wait_ms is '' when
 --          waiting does not help
 -- USES: guard accounts expiry decide

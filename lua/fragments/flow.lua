@@ -3,8 +3,9 @@
 -- that leaves something stays below 2^53, and what flows out is exact to the last fraction, however often it is
 -- asked for.
 -- GIVES: LIMIT (the pattern of one limit of an account), USED (the same, what stays the same in one piece: the terms,
---        and of these per, limit, window and mode; then level, at, rest and shadowed), spans(limit, window): tick and span, flow(limit, window,
---        level, at, rest, moment): level, at, rest as of the moment; nil, but where an account has limits
+--        and of these per, limit, window and mode; then level, at, rest and shadowed), spans(window): tick and span,
+--        flow(limit, window, level, at, rest, moment): level, at, rest as of the moment; nil, but where an account has
+--        limits
 -- USES: guard accounts
 local LIMIT = '([^,;]+),(%l),(%d+),(%d+),(%l),(%d+),(%d+),(%d+),(%d+),(%d+)'
 local USED = '([^,;]+,(%l),(%d+),(%d+),(%l),%d+),(%d+),(%d+),(%d+),(%d+)'

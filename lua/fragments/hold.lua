@@ -1,6 +1,6 @@
 -- Reads the hold of KEYS[4] with the accounts of its legs. Its terms are pairs: the times when it expires
 -- and when it was made, then account and amount of each leg.
--- GIVES: hold (id, expired, expires_ms, created_text, legs: list of account, amount and its text)
+-- GIVES: hold (id, expired, expires_text, created_text, legs: list of account, amount and amount_text)
 -- ANSWERS: SETTLED posted status, when nothing of it can be open; LOAD posted ticket path, when Redis does not know it
 -- USES: guard accounts
 local row = call('HMGET', KEYS[4], 'terms', 'status')

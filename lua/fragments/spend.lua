@@ -1,6 +1,7 @@
 -- Decides what limits say to `spends`, a list of leg, account (one that has limits) and amount, each of `requests`
--- requests; `making` says whether a hold is made. What an enforced limit has no room for is added to `short`; a shadow
--- limit counts what it would refuse, and lets it pass uncounted. Unless `checked`, all is counted and nothing refused.
+-- requests; `making` is 1 where a hold is made, else nil. What an enforced limit has no room for is added to `short`;
+-- a shadow limit counts what it would refuse, and lets it pass uncounted. Unless `checked`, all is counted and nothing
+-- refused.
 -- GIVES: counts (list of leg, account and its limits after), uncounted (the shadow limits that this passes by)
 -- USES: guard accounts expiry decide flow
 local LONGEST_MS = 10000000000000

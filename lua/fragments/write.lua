@@ -1,4 +1,4 @@
--- Carries the decision out: appends to the journal, writes the touched accounts, remembers the answer.
+-- Carries the decision out: appends to the journal, writes the touched accounts.
 -- The append comes first: it is the one write a server can refuse (an id of an epoch that was left), and
 -- a refusal must leave nothing half done.
 -- GIVES: id (of the verb's own entry), tail (when holds expired or credit lapsed, what every answer ends with: the

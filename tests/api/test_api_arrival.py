@@ -159,6 +159,25 @@ async def test_what_is_no_http_is_a_problem_too(port: int) -> None:
     assert problem(await answered(port, both)) == (b"400", "malformed_request")
 
 
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"1\r\n{XX\r\n0\r\n\r\n", b"-1\r\n"])
+@pytest.mark.parametrize("path", [b"/v1/reservations", b"/v1/reconcile"])
+async def test_a_body_that_breaks_off_in_nonsense_is_a_problem_too(
+    port: int, gateway: Any, path: bytes, broken: bytes
+) -> None:
+    head = HEAD.replace(b"/v1/reservations", path) + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert problem(await answered(port, head + broken)) == (b"400", "malformed_request")
+    assert problem(await answered(port, head + b"1\r\n{\r\n" + broken)) == (b"400", "malformed_request")
+    assert gateway.meter.calls == []
+
+
+async def test_nonsense_after_a_request_takes_its_place_from_no_answer(port: int, gateway: Any) -> None:
+    gateway.meter.hold = asyncio.Event()
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    whole = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    assert await answered(port, chunked + whole + chunked + b"zz\r\n") == b""
+    gateway.meter.hold.set()
+
+
 async def test_what_comes_after_the_body_is_no_header(port: int, gateway: Any) -> None:
     body = b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
     trailer = b"X-Namespace: theirs\r\nX-Actor-Id: mallory\r\nIdempotency-Key: k\r\n\r\n"

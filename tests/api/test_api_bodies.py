@@ -96,6 +96,18 @@ async def test_a_body_is_json_or_says_nothing(gateway: Any, media: str, status: 
 
 
 @pytest.mark.parametrize(
+    ("coding", "status"),
+    [("gzip", 415), ("GZIP, identity", 415), ("", 415), ("identity", 200), ("Identity", 200)],
+)
+async def test_a_body_is_sent_as_it_is(gateway: Any, coding: str, status: int) -> None:
+    answer = await gateway.post("/v1/reservations", TEXT, content_encoding=coding)
+    assert answer.status == status
+    if status == 415:
+        assert answer.json["code"] == "unsupported_media_type"
+        assert "Content-Encoding" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

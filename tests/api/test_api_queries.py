@@ -108,6 +108,8 @@ EAST = timezone(timedelta(hours=2))
         ("2026-03-01+14:00:00+02:00", NOON),
         ("2026-03-01T12:00:00.250Z", NOON + timedelta(milliseconds=250)),
         ("0001-01-01T00:00:00%2B02:00", datetime(1, 1, 1, tzinfo=EAST)),
+        ("2026-03-01T11:59:59.999999999Z", NOON - timedelta(microseconds=1)),
+        ("9999-12-31T23:59:59.9999999Z", datetime.max.replace(tzinfo=UTC)),
     ],
 )
 async def test_times_carry_their_zone(gateway: Any, text: str, time: datetime) -> None:

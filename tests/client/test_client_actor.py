@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from contextvars import copy_context
 from typing import Any
 
 import httpx2
@@ -46,6 +48,16 @@ async def test_two_clients_have_two_actors() -> None:
     first.clear_actor()
     assert first._actor.headers() == ()
     assert second._actor.headers() == ((b"X-Actor-Id", b"two"),)
+
+
+def test_the_actors_of_clients_that_are_gone_do_not_pile_up() -> None:
+    def kept() -> int:
+        return next(len(named) for var, named in copy_context().items() if var.name == "quotagate_actors")
+
+    for _ in range(100):
+        MeterClient("http://gateway").set_actor("one")
+        gc.collect(0)
+    assert kept() < 10
 
 
 async def test_tasks_that_share_a_client_keep_their_own_actors() -> None:

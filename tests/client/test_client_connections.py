@@ -11,13 +11,20 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
 import pytest
 
-from gateway.client import AsyncMeterClient, MeterClient, MeterError
+from gateway.client import (
+    AsyncMeterClient,
+    MeterClient,
+    MeterError,
+    MeterUnavailableError,
+    MeterValidationError,
+)
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -49,11 +56,16 @@ class _Server(ThreadingHTTPServer):
 @pytest.fixture
 def echo() -> Iterator[tuple[str, set[int]]]:
     ports: set[int] = set()
-    handler = type("Handler", (_Echo,), {"ports": ports})
+    with _served(type("Handler", (_Echo,), {"ports": ports})) as url:
+        yield url, ports
+
+
+@contextmanager
+def _served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", ports
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join(10)
 
@@ -147,6 +159,51 @@ async def test_a_client_that_is_closed_says_so(echo: tuple[str, set[int]]) -> No
     assert refused.value.code == "closed"
 
 
+async def test_a_client_that_is_closed_before_its_first_call_says_so_too(echo: tuple[str, set[int]]) -> None:
+    with MeterClient(echo[0]) as client:
+        pass
+    async with AsyncMeterClient(echo[0]) as other:
+        pass
+    with pytest.raises(MeterError) as refused:
+        client.get_balance("1", "x", "calls")
+    assert refused.value.code == "closed"
+    with pytest.raises(MeterError) as refused:
+        await other.get_balance("1", "x", "calls")
+    assert refused.value.code == "closed"
+
+
+class _Drip(_Echo):
+    """Answers with a body that never ends, a little of it at a time."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        left_off = threading.Event()
+        while not left_off.wait(0.01):
+            try:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+            except OSError:
+                left_off.set()
+        self.close_connection = True
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_the_deadline_bounds_an_answer_that_never_ends(kind: str) -> None:
+    with _served(_Drip) as url:
+        if kind == "sync":
+            with MeterClient(url, timeout_s=0.3) as client:
+                asked = asyncio.to_thread(client.get_balance, "1", "x", "calls")
+                with pytest.raises(MeterUnavailableError) as caught:
+                    await asyncio.wait_for(asked, 20)
+        else:
+            async with AsyncMeterClient(url, timeout_s=0.3) as other:
+                with pytest.raises(MeterUnavailableError) as caught:
+                    await asyncio.wait_for(other.get_balance("1", "x", "calls"), 20)
+    assert (caught.value.code, caught.value.status) == ("no_answer", 0)
+
+
 async def test_tasks_share_a_client(echo: tuple[str, set[int]]) -> None:
     async with AsyncMeterClient(echo[0]) as client:
         asked = await asyncio.gather(*(client.get_balance(str(n), "x", "calls") for n in range(300)))
@@ -159,6 +216,15 @@ def test_a_gateway_on_this_machine_is_not_behind_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with MeterClient(echo[0], retries=0) as client:
         assert _answers(client, 1)
+
+
+async def test_an_http_client_of_another_kind_is_refused() -> None:
+    with httpx2.Client() as blocking, pytest.raises(MeterValidationError) as caught:
+        AsyncMeterClient("http://gateway", http_client=blocking)  # type: ignore[arg-type]
+    assert [fault[:2] for fault in caught.value.errors] == [("http_client", "VAL_HTTP_CLIENT_INVALID_TYPE")]
+    async with httpx2.AsyncClient() as awaiting:
+        with pytest.raises(MeterValidationError):
+            MeterClient("http://gateway", http_client=awaiting)  # type: ignore[arg-type]
 
 
 def test_a_given_http_client_is_left_open(echo: tuple[str, set[int]]) -> None:

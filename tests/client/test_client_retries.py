@@ -22,6 +22,7 @@ FAULTS = [
     httpx2.ReadTimeout("slow"),
     httpx2.ReadError("reset"),
     httpx2.RemoteProtocolError("disconnected"),
+    httpx2.Response(408),
     httpx2.Response(502),
     httpx2.Response(503, headers={"retry-after": "0"}),
     httpx2.Response(504),
@@ -66,7 +67,7 @@ async def test_a_key_that_a_header_cannot_carry_travels_in_the_body(bench: Any, 
     assert [bench.body(at)["idempotency_key"] for at in (0, 1)] == [key, key]
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500])
 async def test_what_would_fail_again_is_not_sent_again(bench: Any, told: Any, status: int) -> None:
     bench.answers(httpx2.Response(status))
     with pytest.raises(Exception, match="the gateway answered with HTTP") as caught:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -148,3 +149,24 @@ def test_a_type_checker_sees_every_parameter_and_answer(tmp_path: Path) -> None:
     expected = [at for at, line in enumerate(TYPED.split("\n"), 1) if "# error" in line]
     found = [int(line.split(":")[1]) for line in run.stdout.splitlines() if ": error:" in line]
     assert found == expected, run.stdout
+
+
+async def test_a_mock_of_a_client_is_called_as_the_client_is() -> None:
+    blocking = create_autospec(MeterClient, instance=True)
+    blocking.reserve.return_value = {"granted": True}
+    assert blocking.reserve("ann", "llm_call", 1, "calls", ttl_seconds=5) == {"granted": True}
+    with pytest.raises(TypeError):
+        blocking.reserve("ann")
+    awaiting = create_autospec(AsyncMeterClient, instance=True)
+    awaiting.reconcile.return_value = []
+    assert await awaiting.reconcile() == []
+    awaiting.iter_ledger("ann", "llm_call", "calls")
+
+
+def test_a_subclass_may_have_a_method_of_its_own() -> None:
+    class Counting(MeterClient):
+        def get_stats(self) -> Any:
+            return "mine"
+
+    assert Counting("http://gateway").get_stats() == "mine"
+    assert getattr(Counting, "reserve") is getattr(MeterClient, "reserve")  # noqa: B009 - one type for both

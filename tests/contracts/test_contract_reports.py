@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import MeterValidationError
+from gateway.verbs.cursors import write_cursor
 
 ENTRY = {
     "id",
@@ -202,6 +203,37 @@ async def test_reconcile_in_pages_and_what_is_stored_of_it(meter: Any) -> None:
     assert (older["id"], older["accounts_checked"]) == (first["report_id"], 3)
     assert (older["trigger"], older["trust"], older["discrepancies"]) == ("api", None, [])
     assert page["next_cursor"] is None
+
+
+async def test_no_page_of_a_reconcile_goes_past_its_report(
+    meter: Any, open_facade: Any, namespace: str
+) -> None:
+    other = await open_facade(f"{namespace}-other")
+    for whose in (meter, other):
+        await whose.allocate("ann", "llm_call", 100, "tokens")
+        await whose.allocate("bob", "llm_call", 100, "tokens")
+    looked = await meter.reconciled(limit=1)
+    made_up = write_cursor(2**63 - 1, "ann:llm_call:tokens:")
+    for whose, cursor, repair in (
+        (other, looked["next_cursor"], False),
+        (meter, made_up, False),
+        (meter, looked["next_cursor"], True),
+    ):
+        with pytest.raises(MeterValidationError) as caught:
+            await whose.reconciled(repair=repair, cursor=cursor)
+        assert [fault[:2] for fault in caught.value.errors] == [("cursor", "VAL_CURSOR_INVALID")]
+    repaired = await meter.reconciled(repair=True, limit=1)
+    last = await meter.reconciled(repair=True, cursor=repaired["next_cursor"])
+    assert (last["report_id"], last["accounts_checked"]) == (repaired["report_id"], 1)
+    late = await meter.reconciled(repair=True, cursor=repaired["next_cursor"])
+    assert late["report_id"] > last["report_id"]
+    stored = (await meter.reconciliations())["reconciliations"]
+    assert [(one["id"], one["trust"], one["accounts_checked"]) for one in stored] == [
+        (late["report_id"], "ledger", 1),
+        (last["report_id"], "ledger", 2),
+        (looked["report_id"], None, 1),
+    ]
+    assert (await other.reconciliations())["reconciliations"] == []
 
 
 @pytest.mark.parametrize(

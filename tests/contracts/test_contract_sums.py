@@ -57,6 +57,29 @@ async def test_usage_sums_up_what_was_consumed_by_account(meter: Any) -> None:
     assert await meter.get_usage("nobody", NOON, NOON + HOUR) == []
 
 
+LAST_HOUR = datetime(9999, 12, 31, 23, tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "total"),
+    [
+        (NOON, FOREVER, 0b111),
+        (LAST_HOUR, FOREVER, 0b110),
+        (LAST_HOUR + 30 * MINUTE, FOREVER, 0b100),
+        (NOON, LAST_HOUR + 30 * MINUTE, 0b011),
+        (FOREVER, FOREVER, 0),
+    ],
+)
+async def test_usage_may_be_asked_for_up_to_the_end_of_the_calendar(
+    meter: Any, start: datetime, end: datetime, total: int
+) -> None:
+    for bit, at in enumerate((NOON, LAST_HOUR, FOREVER)):
+        await consume(meter, "ann", 1 << bit, at)
+    for lines in (await meter.get_usage("ann", start, end), await meter.get_namespace_usage(start, end)):
+        assert sum(line["total_consumed"] for line in lines) == total
+
+
 @pytest.mark.parametrize(
     ("start", "end", "total"),
     [

@@ -76,6 +76,14 @@ def test_a_float_means_what_it_shows(value: float, scale: int) -> None:
     assert to_scaled("amount", value, scale) == to_scaled("amount", Decimal(repr(value)), scale)
 
 
+def test_a_kind_of_float_is_the_float_it_is() -> None:
+    class Shown(float):
+        def __repr__(self) -> str:
+            return f"lib.float64({float.__repr__(self)})"
+
+    assert to_scaled("amount", Shown(0.1), 6) == 100_000
+
+
 @given(scaled_amounts, scales)
 def test_what_callers_see_has_no_trailing_zeros_and_no_exponent(scaled: int, scale: int) -> None:
     shown = str(to_decimal(scaled, scale))

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.helping import flow
 from tests.faults.catalogue import CATALOGUE, Fault
 from tests.faults.findings import violations
 from tests.faults.report import report
@@ -75,4 +76,5 @@ def _tell(line: str) -> None:
 if __name__ == "__main__":
     cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     cli.command(help=_HELP)(main)
+    flow(cli)
     cli()

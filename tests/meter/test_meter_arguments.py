@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from collections import ChainMap
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -203,6 +205,48 @@ async def test_metadata_that_only_looks_wrong(meter: Meter, script: Script, meta
     script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
     await meter.allocate(*WHOSE, 5, "tokens", metadata=metadata)
     assert msgspec.json.decode(script.call.body)["metadata"] == metadata
+
+
+async def test_metadata_may_be_any_kind_of_object(meter: Meter, script: Script) -> None:
+    script.answers |= {"allocate": done("allocate", 5, 0, 0, 5, 0)}
+    bodies = []
+    for kind in (MappingProxyType, ChainMap, dict):
+        await meter.allocate(*WHOSE, 5, "tokens", metadata=kind({"b": kind({"c": 1}), "a": [kind({})]}))
+        bodies.append(script.call.body)
+    assert msgspec.json.decode(bodies[0])["metadata"] == {"b": {"c": 1}, "a": [{}]}
+    assert len(set(bodies)) == 1
+
+
+class _Nowhere(tzinfo):
+    """A time zone that does not say which one it is."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "fault"),
+    [
+        ("get_balance", {"at": datetime(2026, 1, 1, tzinfo=_Nowhere())}, ("at", "VAL_AT_INVALID")),
+        ("list_reservations", {"status": []}, ("status", "VAL_STATUS_INVALID")),
+        ("reconciled", {"trust": {}}, ("trust", "VAL_TRUST_INVALID")),
+        (
+            "release",
+            {"reservation_id": "\ud800", "idempotency_key": "k"},
+            ("reservation_id", "VAL_RESERVATION_ID_INVALID_CHARS"),
+        ),
+        (
+            "get_reservation",
+            {"reservation_id": "\ud800"},
+            ("reservation_id", "VAL_RESERVATION_ID_INVALID_CHARS"),
+        ),
+    ],
+)
+async def test_what_python_itself_would_stumble_over_is_named(
+    meter: Meter, verb: str, arguments: dict[str, Any], fault: tuple[str, str]
+) -> None:
+    whose = {"user_id": "ann", "event_type": "x", "unit": "tokens"} if verb == "get_balance" else {}
+    assert await faults(getattr(meter, verb)(**whose, **arguments)) == [fault]
 
 
 @pytest.mark.parametrize("namespace", [None, "", " ", "a\tb", "x" * 1025, 5])

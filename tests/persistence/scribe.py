@@ -227,3 +227,9 @@ async def renew(ledger: Ledger, shards: Iterable[int]) -> Mapping[int, int]:
     async with ledger._database.connection() as connection:
         cursor = await connection.execute(_RENEW, {"shards": list(shards)})
         return {shard: epoch async for shard, epoch in cursor}
+
+
+async def post(ledger: Ledger, scribe: Scribe, since: int = 0) -> None:
+    """Post what was written from a sequence on; all of it must arrive."""
+    batch = scribe.since(since)
+    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from naming import ALPHABETS, longest, longest_kept, random_name
-from scribe import ALICE, START_MS, Ask, Scribe, renew
+from scribe import ALICE, START_MS, Ask, Scribe, post, renew
 
 from gateway.domain.entries import Entry
 from gateway.domain.holds import HoldLeg
@@ -26,11 +26,6 @@ from persistence.names import (
 from persistence.queries import Queries
 
 BTREE_ROW_MAX = 2704  # what a btree of version 4 takes on pages of 8 KiB
-
-
-async def post(ledger: Ledger, scribe: Scribe, seq: int = 0) -> None:
-    batch = scribe.since(seq)
-    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}
 
 
 async def test_the_longest_names_are_posted_and_given_back(ledger: Ledger, queries: Queries) -> None:

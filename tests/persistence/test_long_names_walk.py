@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from naming import ALPHABETS, random_name
-from scribe import START_MS, TTL_MS, Scribe, renew
+from scribe import START_MS, TTL_MS, Scribe, post, renew
 
 from gateway.domain.holds import Hold, HoldLeg
 from gateway.domain.names import (
@@ -54,11 +54,6 @@ accounts = st.builds(
     st.one_of(st.none(), names(max_bytes=RESOURCE_MAX_BYTES)),
 )
 namespaces = names(max_chars=NAMESPACE_MAX_CHARS - 8)
-
-
-async def post(ledger: Ledger, scribe: Scribe, seq: int = 0) -> None:
-    batch = scribe.since(seq)
-    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}
 
 
 async def test_whatever_the_names_all_comes_back_as_it_went_in(ledger: Ledger, queries: Queries) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe
+from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe, post
 
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.entries import Position, entry_id
@@ -33,11 +33,6 @@ def at(text: str) -> int:
 
 def body(**extras: Any) -> bytes:
     return msgspec.json.encode(Extras(**extras))
-
-
-async def post(ledger: Ledger, scribe: Scribe, seq: int = 0) -> None:
-    batch = scribe.since(seq)
-    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}
 
 
 async def test_each_verb_books_its_kind_of_entry(ledger: Ledger, ask: Ask) -> None:

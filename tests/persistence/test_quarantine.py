@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from scribe import ALICE, BOB, Ask, Scribe, namespace_in
+from poison import FAR_MS, unreadable
+from scribe import ALICE, BOB, Ask, Scribe, namespace_in, post
 from structlog.testing import capture_logs
 
 from gateway.domain.entries import Entry, Position
@@ -22,12 +23,6 @@ from persistence.queries import Queries
 
 ROWS = "SELECT seq::int, booked, hold_id, convert_from(body, 'UTF8') FROM meter.quarantine ORDER BY seq"
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass"
-FAR_MS = 253_402_300_800_000  # a second beyond the calendar
-
-
-async def post_all(ledger: Ledger, scribe: Scribe) -> None:
-    batch = scribe.entries
-    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}
 
 
 async def states(ask: Ask) -> dict[str, tuple[int, int]]:
@@ -37,10 +32,6 @@ async def states(ask: Ask) -> dict[str, tuple[int, int]]:
 
 def known(scribe: Scribe) -> dict[str, tuple[int, int]]:
     return {account: (scribe.balances[account], scribe.reserved[account]) for account in scribe.balances}
-
-
-def unreadable(entry: Entry) -> Entry:
-    return Entry(entry.position, "unreadable", 0, "", "", 0, late=False, legs=(), body=b'{"head":"?"}')
 
 
 BAD_BODIES = [
@@ -60,7 +51,7 @@ async def test_an_entry_with_a_bad_body_is_booked_without_it(ledger: Ledger, ask
     scribe.consume(ALICE, 30, body=body)
     scribe.consume(ALICE, 1, body=msgspec.json.encode(Extras(reason="good")))
     with capture_logs() as logs:
-        await post_all(ledger, scribe)
+        await post(ledger, scribe)
     assert await ask(
         "SELECT amount::int, balance_after::int, reason FROM meter.ledger ORDER BY entry_id"
     ) == [
@@ -83,7 +74,7 @@ async def test_a_hold_with_a_bad_body_is_still_a_hold(ledger: Ledger, ask: Ask, 
         scribe.release(hold, body=bad)
     else:
         scribe.commit(hold, 3, body=bad if verb == "commit" else b"")
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     status = "released" if verb == "release" else "committed"
     assert await ask("SELECT DISTINCT hold_id, status FROM meter.holds") == [(hold, status)]
     assert [row[1:3] for row in await ask(ROWS)] == [("without_body", hold)]
@@ -93,7 +84,7 @@ async def test_a_hold_with_a_bad_body_is_still_a_hold(ledger: Ledger, ask: Ask, 
 async def test_an_unreadable_entry_is_passed_and_makes_no_partition(ledger: Ledger, ask: Ask) -> None:
     scribe = Scribe()
     scribe.entries = [unreadable(scribe.allocate(ALICE, 100))]
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await ask(ROWS) == [(0, "nothing", None, '{"head":"?"}')]
     assert await ask("SELECT namespace, head, reason FROM meter.quarantine") == [
         (None, b"", await reason_of(ask))
@@ -102,7 +93,7 @@ async def test_an_unreadable_entry_is_passed_and_makes_no_partition(ledger: Ledg
     assert await ask(PARTITIONS) == []
     scribe.consume(ALICE, 1)
     scribe.entries = scribe.since(1)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await states(ask) == {ALICE: (99, 0)}, "later entries say where the account stands"
 
 
@@ -126,7 +117,7 @@ async def test_of_an_entry_nobody_understands_the_state_is_booked(
     scribe = Scribe()
     scribe.allocate(ALICE, 100)
     scribe.entries.append(spoil(scribe.entries.pop()))
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await states(ask) == {ALICE: (100, 0)}
     assert await ask("SELECT count(*) FROM meter.ledger") == [(0,)]
     assert [row[:2] for row in await ask(ROWS)] == [(0, "state")]
@@ -151,7 +142,7 @@ async def test_an_entry_no_table_takes_is_passed(
     scribe.allocate(ALICE, 100)
     scribe.entries.append(change(scribe.entries.pop()))
     scribe.allocate(BOB, 7)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await states(ask) == {BOB: (14, 0)}
     assert [row[:2] for row in await ask(ROWS)] == [(1, "nothing")]
 
@@ -160,11 +151,11 @@ async def test_a_hold_whose_making_is_in_quarantine_may_be_settled(ledger: Ledge
     scribe = Scribe()
     hold = scribe.reserve({ALICE: 5})
     scribe.entries = [unreadable(scribe.entries[0])]
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     scribe.commit(hold, 3)
     scribe.allocate(ALICE, 10)
     scribe.entries = scribe.since(1)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await ask("SELECT amount::int FROM meter.ledger ORDER BY entry_id") == [(-3,), (10,)]
     assert await states(ask) == known(scribe)
     assert [row[:3] for row in await ask(ROWS)] == [(0, "nothing", None), (1, "without_hold", hold)]
@@ -176,7 +167,7 @@ async def test_a_hold_lost_within_one_batch_may_be_settled(ledger: Ledger, ask: 
     scribe.entries[0] = unknown_verb(scribe.entries[0])
     scribe.allocate(BOB, 1)
     scribe.commit(hold, 3)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await states(ask) == known(scribe)
     assert [row[:3] for row in await ask(ROWS)] == [(0, "state", hold), (2, "without_hold", hold)]
 
@@ -184,7 +175,7 @@ async def test_a_hold_lost_within_one_batch_may_be_settled(ledger: Ledger, ask: 
 async def test_another_hold_the_ledger_never_saw_is_a_fork_all_the_same(ledger: Ledger, ask: Ask) -> None:
     scribe = Scribe()
     scribe.entries = [unknown_verb(scribe.allocate(ALICE, 5))]
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     never = scribe.reserve({ALICE: 5})
     scribe.release(never)
     scribe.entries = [scribe.entries[-1]._replace(position=Position(1, 1))]
@@ -203,7 +194,7 @@ async def test_bad_entries_anywhere_among_good_ones_are_found(ledger: Ledger, as
             body = chance.choice(BAD_BODIES[:5])
             bad[seq] = body.decode()
         scribe.allocate(ALICE, 1, body=body)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert {seq: body for seq, _, _, body in await ask(ROWS)} == bad
     assert await ask("SELECT count(*), sum(amount) FROM meter.ledger") == [(300, Decimal(300))]
     assert await states(ask) == {ALICE: (300, 0)}
@@ -223,9 +214,9 @@ async def test_an_entry_in_quarantine_told_again_is_known_and_told_otherwise_is_
 ) -> None:
     scribe = Scribe()
     scribe.entries = [unreadable(scribe.allocate(ALICE, 1))]
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     await ask("UPDATE meter.shards SET seq = -1 WHERE shard = %s", scribe.shard)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert len(await ask(ROWS)) == 1
     await ask("UPDATE meter.shards SET seq = -1 WHERE shard = %s", scribe.shard)
     scribe.entries[0] = scribe.entries[0]._replace(body=b"other")
@@ -245,11 +236,11 @@ async def test_a_gap_beside_a_poison_entry_is_still_a_gap(ledger: Ledger, ask: A
 async def test_a_month_that_was_dropped_is_no_entrys_fault(ledger: Ledger, ask: Ask) -> None:
     scribe = Scribe()
     scribe.allocate(ALICE, 1)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     await ask("DROP TABLE meter.ledger_2025_11")
     scribe.allocate(ALICE, 1)
     scribe.entries = scribe.since(1)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     assert await ask(ROWS) == []
     assert await ask("SELECT count(*) FROM meter.ledger") == [(1,)]
 
@@ -264,7 +255,7 @@ async def test_a_database_that_takes_nothing_puts_nothing_into_quarantine(ledger
     finally:
         await ask("ALTER TABLE meter.elsewhere RENAME TO accounts")
     assert await ask(ROWS) == []
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
 
 
 async def test_reconcile_shows_what_an_unreadable_entry_left_out(
@@ -273,7 +264,7 @@ async def test_reconcile_shows_what_an_unreadable_entry_left_out(
     scribe = Scribe()
     scribe.entries = [unreadable(scribe.allocate(ALICE, 100))]
     audit = scribe.audit(ALICE)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     found = await queries.audits(scribe.namespace, scribe.shard, audit.position)
     assert found
     assert {mismatch.issue_type for mismatch in found} == {"balance_mismatch"}
@@ -286,7 +277,7 @@ async def test_operators_see_what_is_in_quarantine_and_say_what_they_did(
     scribe = Scribe()
     for body in (b"{", b"["):
         scribe.allocate(ALICE, 1, body=body)
-    await post_all(ledger, scribe)
+    await post(ledger, scribe)
     desk = Quarantine(database)
     first, second = Place(scribe.shard, 1, 0), Place(scribe.shard, 1, 1)
     assert [str(found.place) for found in await desk.page(resolved=False, limit=10)] == [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
-from scribe import ALICE, BOB, Ask, Scribe, namespace_in, renew
+from scribe import ALICE, BOB, Ask, Scribe, namespace_in, post, renew
 
 from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError, MeterValidationError
@@ -23,12 +23,6 @@ FOUND = "SELECT epoch, seq, first_epoch, first_seq, state FROM meter.duplicates 
 @pytest.fixture
 def answers(database: Database) -> Answers:
     return Answers(database)
-
-
-async def post(ledger: Ledger, scribe: Scribe, since: int = 0) -> None:
-    """Post what was written from a sequence on."""
-    batch = scribe.since(since)
-    assert await ledger.post({scribe.shard: batch}) == {scribe.shard: batch[-1].position}
 
 
 def movement(scribe: Scribe, key: str, fingerprint: str = "f", amount: int = 5) -> Entry:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
+import redis
 
 from gateway.app import running_flusher
 from gateway.domain.decisions import Done
@@ -131,6 +132,12 @@ async def frozen(lease: Lease) -> AsyncIterator[None]:
         yield
     finally:
         lease._turn = turn  # type: ignore[method-assign]
+
+
+def ask_redis(server: RedisServer, *words: object) -> Any:
+    """Ask a Redis something that no gateway would."""
+    with closing(redis.Redis.from_url(server.url, decode_responses=True)) as client:
+        return client.execute_command(*words)
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:

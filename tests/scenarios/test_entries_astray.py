@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from gates import NAMESPACE, SHARD, Site
+from gates import NAMESPACE, SHARD, Site, ask_redis
 from servers_under_test import provider_names
 
 from gateway.app import running_flusher
@@ -33,11 +30,6 @@ def site(postgres: RunningServers, tmp_path: Path) -> Iterator[Site]:
     server: RedisServer = start_redis(provider_names()[max(provider_names())], tmp_path / "redis")
     yield Site(server, postgres.database_url)
     server.stop()
-
-
-def ask_redis(server: RedisServer, *words: object) -> Any:
-    with contextlib.closing(redis.Redis.from_url(server.url, decode_responses=True)) as client:
-        return client.execute_command(*words)
 
 
 async def test_a_journal_that_lost_an_entry_is_found_and_not_waited_for(site: Site) -> None:

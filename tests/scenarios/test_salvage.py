@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import redis
-from gates import ALICE, NAMESPACE, SHARD, Gate, Site, frozen, until
+from gates import ALICE, NAMESPACE, SHARD, Gate, Site, ask_redis, frozen, until
 from psycopg import sql
 from servers_under_test import provider_names
 
@@ -53,11 +52,6 @@ async def created(server_url: str, template: str = "template1") -> str:
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
     return server_url.replace("/quotagate?", f"/{name}?")
-
-
-def ask_redis(server: RedisServer, *words: object) -> object:
-    with contextlib.closing(redis.Redis.from_url(server.url, decode_responses=True)) as client:
-        return client.execute_command(*words)
 
 
 async def test_the_start_of_a_second_gateway_disturbs_nobody(site: Site) -> None:

@@ -17,6 +17,7 @@ from commands import Command, Run
 from gateway.admin.routes import ADMIN_ROUTES
 from gateway.api.examples import EXAMPLES
 from gateway.api.routes import ROUTES
+from gateway.client import MeterClient
 from gateway.servers import RunningServers
 
 PEPPER = "0123456789abcdef0123456789abcdef"
@@ -29,6 +30,7 @@ class Tenant:
     """Someone with a key."""
 
     def __init__(self, url: str, key: str) -> None:
+        self.key = key
         self.key_id = key.split("_")[1]
         self._client = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
@@ -198,6 +200,15 @@ def test_an_operator_releases_a_hold_and_the_audit_says_who_and_why(town: Town) 
         "stuck",
     )
     assert event["details"]["key_id"] == operator.key_id
+    theirs = acme.ask("GET", "/v1/audit-events")[1]["events"]
+    assert [one["action"] for one in theirs] == ["release_hold", "create_key"]
+    assert theirs[0]["details"] == event["details"] | {
+        "actor_id": "ops@example",
+        "target": held["reservation_id"],
+        "reason": "stuck",
+    }
+    with MeterClient(url, acme.key) as client:
+        assert client.get_audit_events() == theirs
     for listed in ("audit", "keys"):  # no database knows a name with this character
         status, problem = operator.ask("GET", f"/admin/v1/{listed}?namespace=t-held%00")
         assert (status, problem["code"]) == (422, "VAL_NAMESPACE_INVALID_CHARS")

@@ -27,7 +27,7 @@ async def states(desk: Desk, account: str, at: Word = "") -> dict[str, LimitStat
 
 
 async def used(desk: Desk, account: str = A, name: str = "m") -> int:
-    return (await states(desk, account))[name].used_at(desk.now)
+    return (await states(desk, account))[name].standing(desk.now)[0]
 
 
 async def kept_uncounted(desk: Desk, hold_id: str) -> str | None:

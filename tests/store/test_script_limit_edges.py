@@ -185,19 +185,19 @@ class TestSetAgain:
     async def test_the_part_of_one_that_has_flowed_out_is_kept(self, full: Desk) -> None:
         await set_limit(full, A, per_minute(50))
         state = (await states(full, A))["m"]
-        assert (state.used_at(full.now), state.free_in_ms(full.now)) == (100, 119_800)
+        assert state.standing(full.now) == (100, 119_800)
 
     async def test_in_another_window_it_counts_as_used(self, full: Desk) -> None:
         await set_limit(full, A, Limit("m", "amount", 50, 120_000, shadow=False))
         state = (await states(full, A))["m"]
-        assert (state.used_at(full.now), state.free_in_ms(full.now)) == (100, 240_000)
+        assert state.standing(full.now) == (100, 240_000)
 
     async def test_and_whole(self, rich: Desk) -> None:
         await set_limit(rich, A, per_minute(1))
         rich.now += 1
         await rich.consume(A, 1)
         await set_limit(rich, A, Limit("m", "amount", 1, 120_000, shadow=False))
-        assert (await states(rich, A))["m"].free_in_ms(rich.now) == 120_000
+        assert (await states(rich, A))["m"].standing(rich.now) == (1, 120_000)
 
     @pytest.mark.parametrize(("shadow", "shadowed"), [(True, 1), (False, 0)])
     async def test_a_shadow_remembers_what_it_would_have_refused(

@@ -44,7 +44,7 @@ async def test_the_largest_numbers_stay_exact(desk: Desk, window_ms: int, limit:
         else:
             assert reply[8] == str(rate.wait_ms(amount, desk.now))
         state = (await states(desk, A))["m"]
-        assert state.used_at(desk.now) == -(-rate.used // 1)
+        assert state.standing(desk.now)[0] == -(-rate.used // 1)
 
 
 async def test_a_debt_beyond_all_time_is_no_number(desk: Desk) -> None:
@@ -149,7 +149,7 @@ async def _walk(
             grant[1] = actual
             rate.give_back(size - actual, created_ms, desk.now)
         state = (await states(desk, A))["m"]
-        assert state.used_at(desk.now) == -(-rate.used // 1)
+        assert state.standing(desk.now)[0] == -(-rate.used // 1)
         assert 0 <= rate.used <= limit
     await link.close()
     for start, (first_ms, _) in enumerate(granted):

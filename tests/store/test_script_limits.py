@@ -162,7 +162,7 @@ async def test_many_windows_are_kept_at_once(limited: Desk) -> None:
     await limited.reserve("a", [(A, 100)])
     limited.now += MINUTE_MS
     assert short(await limited.reserve("b", [(A, 60)]))[10] == "a:d"
-    assert {name: s.used_at(limited.now) for name, s in (await states(limited, A)).items()} == {
+    assert {name: s.standing(limited.now)[0] for name, s in (await states(limited, A)).items()} == {
         "m": 0,
         "d": 100,
         "mo": 1,
@@ -223,7 +223,7 @@ async def test_a_limit_that_is_changed_keeps_what_is_used(limited: Desk) -> None
     limited.now += 30_000
     await set_limit(limited, A, per_minute(200))
     state = (await states(limited, A))["m"]
-    assert (state.limit.limit, state.used_at(limited.now)) == (200, 50)
+    assert (state.limit.limit, state.standing(limited.now)[0]) == (200, 50)
     await set_limit(limited, A, per_minute(200, "requests"))
     assert await used(limited) == 0, "it counts something else now"
 

@@ -121,6 +121,12 @@ async def test_a_stale_epoch_is_learnt_anew() -> None:
     assert calls.keys(127).epoch == "1"
 
 
+async def test_a_shard_that_stays_closed_is_told_by_its_number() -> None:
+    with pytest.raises(MeterUnavailableError, match=r"^shard 62 is closed while Redis recovers$") as told:
+        await run(calls_over(ScriptedLink(["STALE", "7"])))
+    assert told.value.code == "recovering"
+
+
 async def test_one_fence_serves_all_who_need_it() -> None:
     errors = [UnfencedError("NOSCRIPT")] * 20
     link = ScriptedLink(*errors, DONE)

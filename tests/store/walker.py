@@ -421,7 +421,7 @@ def _seen(text: str, now_ms: int, *, passing: bool) -> tuple[Seen, ...]:
 
 
 def _seen_state(state: LimitState, now_ms: int) -> Seen:
-    return Seen(*state.limit, state.used_at(now_ms), state.shadowed, state.passed_by)
+    return Seen(*state.limit, state.standing(now_ms)[0], state.shadowed, state.passed_by)
 
 
 def _plain(change: tuple[str, Change]) -> tuple[Any, ...]:
