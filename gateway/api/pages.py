@@ -1,15 +1,17 @@
-"""Our pages of HTML, each filled with the style and the tools that all of them share. None is served here."""
+"""Our pages of HTML, put together from the files that they name. None is served here."""
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
-_SHARED = {b"{{style}}": "page.css", b"{{tools}}": "page.js"}
+_PART = re.compile(rb"\{\{([\w.]+)/([\w.]+)\}\}")
 
 
 def filled(room: str, name: str) -> bytes:
-    """Give the page of a room; it says where style and tools go."""
-    page = files(room).joinpath(name).read_bytes()
-    for place, shared in _SHARED.items():
-        page = page.replace(place, files("gateway.api").joinpath(shared).read_bytes().rstrip())
-    return page
+    """Give a page of a room; where it says ``{{room/file}}`` stands that file."""
+    return _PART.sub(lambda part: _file(part[1].decode(), part[2].decode()).rstrip(), _file(room, name))
+
+
+def _file(room: str, name: str) -> bytes:
+    return files(room).joinpath(name).read_bytes()

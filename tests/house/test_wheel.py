@@ -44,6 +44,8 @@ def shipped(pattern: str) -> set[str]:
         "persistence/**/*.py",
         "lua/__init__.py",
         "gateway/**/*.html",
+        "gateway/**/*.css",
+        "gateway/**/*.js",
         "gateway/py.typed",
     ],
 )

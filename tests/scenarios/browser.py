@@ -22,7 +22,7 @@ _ANSWER_S = 60.0
 _UNTIL = """new Promise((found, missed) => {
   const end = Date.now() + %d;
   (function look() {
-    const value = (() => { %s })();
+    const value = document.body && (() => { %s })();
     if (value) found(value);
     else if (Date.now() > end) missed(new Error("not seen: " + document.body.innerText.slice(0, 2000)));
     else setTimeout(look, 10);

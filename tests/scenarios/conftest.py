@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from browser import Browser
 from commands import Command, Run
+from page_house import House
 
 from gateway.servers import (
     RunningServers,
@@ -62,3 +65,27 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server = start_redis(redis_providers()[0], tmp_path / "redis")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def house(servers: RunningServers, gateway_url: str) -> Iterator[House]:
+    """A gateway that asks for keys; the session's own posts what this one journals."""
+    del gateway_url
+    with closing(House(servers)) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def opened_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all tests of a file."""
+    with closing(Browser(tmp_path_factory.mktemp("browser"))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(opened_browser: Browser) -> Iterator[Browser]:
+    """A browser that remembers nothing of the test before."""
+    opened_browser.complaints.clear()
+    yield opened_browser
+    opened_browser.run("try { sessionStorage.clear(); } catch { /* there was no page */ }")
+    opened_browser.open("about:blank")

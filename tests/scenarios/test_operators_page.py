@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 
 import httpx2
-import msgspec
 import pytest
 from browser import PROGRAM, Browser
-from commands import Run
-
-from gateway.servers import RunningServers
+from page_house import House, sign_in
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
 
-PEPPER = "0123456789abcdef0123456789abcdef"
 WORDS = {"user_id": "zoë <b>", "event_type": "llm_call", "unit": "usd"}
-
-
-class House:
-    """A gateway, and who may do all there."""
-
-    def __init__(self, run: Run, servers: RunningServers) -> None:
-        environ = {
-            "REDIS_URL": servers.redis_url,
-            "DATABASE_URL": servers.database_url,
-            "KEY_PEPPER": PEPPER,
-        }
-        scopes = [word for scope in ("read", "spend", "allocate", "admin") for word in ("--scope", scope)]
-        made = run("keys", "create", "--namespace", "page", *scopes, **environ, LOG_LEVEL="error")
-        assert made.process.stdout is not None
-        self.key = made.process.stdout.read().strip()
-        self.url = run("serve", "--port", "0", "--no-flusher", **environ).url()
-        self.client = httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"})
-
-    def post(self, path: str, **body: object) -> dict[str, object]:
-        content = msgspec.json.Encoder(decimal_format="number").encode(body)
-        answer = self.client.post(path, content=content, headers={"Content-Type": "application/json"})
-        assert answer.status_code == 200, answer.text
-        told: dict[str, object] = answer.json()
-        return told
-
-
-@pytest.fixture
-def house(run: Run, servers: RunningServers, gateway_url: str) -> Iterator[House]:
-    """The session's gateway posts what this one journals."""
-    del gateway_url
-    built = House(run, servers)
-    with closing(built.client):
-        yield built
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with closing(Browser(tmp_path / "browser")) as opened:
-        yield opened
-
-
-def sign_in(browser: Browser, key: str) -> None:
-    browser.until("return document.querySelector('input[type=password]')")
-    browser.run(f"document.querySelector('input[type=password]').value = {key!r}")
-    browser.press("Sign in", within="form")
 
 
 def test_an_operator_signs_in_looks_acts_and_signs_out(house: House, browser: Browser) -> None:
@@ -93,11 +41,11 @@ def test_an_operator_signs_in_looks_acts_and_signs_out(house: House, browser: Br
     browser.see(str(hold))
     browser.press("Release")
     browser.press("Release", within="dialog")  # without a reason the browser itself asks for one
-    assert house.client.get(f"/v1/reservations/{hold}").json()["status"] == "active"
+    assert house.get(f"/v1/reservations/{hold}")["status"] == "active"
     browser.fill("reason", "its caller is gone")
     browser.press("Release", within="dialog")
     browser.see("There is no such hold.")
-    assert house.client.get(f"/v1/reservations/{hold}").json()["status"] == "released"
+    assert house.get(f"/v1/reservations/{hold}")["status"] == "released"
     browser.press("Audit")
     browser.see("its caller is gone")
 
