@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
 
@@ -15,13 +16,14 @@ from gateway.servers import RunningServers
 
 PEPPER = "0123456789abcdef0123456789abcdef"
 SINGLE = "qg+0123456789/abcdef=="  # of characters that an address would not take as they stand
-NAMESPACE = "page"
 
 
 class House:
     """A gateway; a key of one namespace that may do all there, and one that may do all everywhere."""
 
     def __init__(self, servers: RunningServers) -> None:
+        # Everything of the session is on the same databases, and the page lists all that a namespace has.
+        self.namespace = f"page-{token_hex(4)}"
         environ = {
             "QUOTAGATE_REDIS_URL": servers.redis_url,
             "QUOTAGATE_DATABASE_URL": servers.database_url,
@@ -38,20 +40,20 @@ class House:
         )
         self.url = self.gateway.url()
         self.client = httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.everywhere}"})
-        self.key = str(self.post("/admin/v1/keys", namespace=NAMESPACE, scopes=list(SCOPES))["key"])
+        self.key = str(self.post("/admin/v1/keys", namespace=self.namespace, scopes=list(SCOPES))["key"])
 
-    def post(self, path: str, at: str = NAMESPACE, **body: object) -> dict[str, Any]:
+    def post(self, path: str, at: str = "", **body: object) -> dict[str, Any]:
         """Do something in a namespace; give what is answered."""
         content = msgspec.json.Encoder(decimal_format="number").encode(body)
-        headers = {"Content-Type": "application/json", "X-Namespace": quote(at)}
+        headers = {"Content-Type": "application/json", "X-Namespace": quote(at or self.namespace)}
         answer = self.client.post(path, content=content, headers=headers)
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told
 
-    def get(self, path: str, at: str = NAMESPACE, **query: str) -> dict[str, Any]:
+    def get(self, path: str, at: str = "", **query: str) -> dict[str, Any]:
         """Look at something in a namespace."""
-        answer = self.client.get(path, params=query, headers={"X-Namespace": quote(at)})
+        answer = self.client.get(path, params=query, headers={"X-Namespace": quote(at or self.namespace)})
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told

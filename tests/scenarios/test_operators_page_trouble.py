@@ -94,7 +94,7 @@ def test_an_act_is_done_where_it_was_asked_for(house: House, browser: Browser) -
 
 def test_nothing_happens_twice_and_no_outcome_goes_unsaid(house: House, browser: Browser) -> None:
     house.post("/v1/allocations", amount=10, **WORDS)
-    before = balance(house, "page")
+    before = balance(house, house.namespace)
     opened(browser, house, house.key, account_hash(**WORDS))
     browser.press("Adjust")
     browser.fill("amount", "-1.5")
@@ -110,7 +110,7 @@ def test_nothing_happens_twice_and_no_outcome_goes_unsaid(house: House, browser:
     browser.press("Close", within="dialog")
     assert browser.run("document.querySelector('dialog[open] h3').innerText").startswith("Allocate")
     browser.press("Cancel", within="dialog")
-    assert balance(house, "page") == before - Decimal("1.5")
+    assert balance(house, house.namespace) == before - Decimal("1.5")
 
     browser.press("Keys")
     browser.press("Make a key")
@@ -154,7 +154,7 @@ def test_who_may_not_look_can_sign_out_and_leaves_nothing(house: House, browser:
     browser.see("this key belongs to another namespace")
     choose(browser, "")
     browser.see("Newest first.")
-    assert browser.run("document.querySelector('nav input').placeholder") == "page"
+    assert browser.run("document.querySelector('nav input').placeholder") == house.namespace
     browser.run(HOLD)
     browser.press("Sign out")
     assert (
