@@ -11,18 +11,9 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from gateway_answers import HELD, POSTED
 
 from gateway.errors import MeterValidationError
-
-POSTED = {"balance": 10, "entry_id": 7}
-HELD = {
-    "granted": True,
-    "reservation_id": "rsv_0_a",
-    "balance": 10,
-    "available": 6,
-    "expires_at": "2026-03-01T12:05:00.000Z",
-    "entry_id": None,
-}
 
 
 class _Kind(str, Enum):  # noqa: UP042 - a text that does not show itself as the text it is
