@@ -1,4 +1,4 @@
-"""HTTP and a page for operators, under /admin: keys, tenants, holds, audit. No callers' verb is served here."""
+"""HTTP and a page for operators, under /admin: keys, tenants, holds, audit. No verb of callers is here."""
 
 from __future__ import annotations
 
