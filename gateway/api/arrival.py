@@ -92,11 +92,6 @@ class BoundedArrival(PlainProtocol):
         self._begun += 1
         self._steps += 1
 
-    def _came_whole(self) -> None:
-        """Take note of a request that the parser has not seen."""
-        self._begins()
-        self._arriving = False
-
     def _wait(self) -> None:
         self._patience = self.loop.call_later(self.arrival_s, self._lose_patience, self._begun)
 

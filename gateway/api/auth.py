@@ -50,6 +50,13 @@ class Authenticator(Protocol):
 
     needs_key: bool
 
+    def recognise(self, headers: Headers) -> Caller | None:
+        """Give the caller where nobody has to be asked, as ``identify`` would; None where somebody has to.
+
+        Raises as ``identify``.
+        """
+        ...
+
     async def identify(self, headers: Headers) -> Caller:
         """Give the caller.
 
@@ -70,6 +77,10 @@ class NoKeys:
         self._good: set[bytes | None] = {None}
 
     async def identify(self, headers: Headers) -> Caller:
+        """Give the caller."""
+        return self.recognise(headers)
+
+    def recognise(self, headers: Headers) -> Caller:
         """Give the caller; a web page of another host, sent by the user's own browser, is none.
 
         Such a page may bear a name of its own host that leads here: then the Host header gives it away.
@@ -100,6 +111,10 @@ class SingleKey:
         self._caller = Caller(namespace, ALL_SCOPES, SETTING)
 
     async def identify(self, headers: Headers) -> Caller:
+        """Give the caller whose key it is."""
+        return self.recognise(headers)
+
+    def recognise(self, headers: Headers) -> Caller:
         """Give the caller whose key it is."""
         if not self.fits(bearer_of(headers)):
             raise MeterAuthError("this key is not known", "unauthorized")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from msgspec import json
@@ -39,6 +39,7 @@ class Gate:
         self, meters: Meters, authenticator: Authenticator, max_body_bytes: int, host: str = "localhost"
     ) -> None:
         self.meters = meters
+        self.recognise = authenticator.recognise
         self.identify = authenticator.identify
         self.needs_key = authenticator.needs_key
         self.max_body_bytes = max_body_bytes
@@ -87,18 +88,18 @@ class Endpoint:
         """Answer a POST without a query that is here whole; give the request's id and the answer."""
         request_id = self._gate.request_id_of(headers)
         try:
-            caller = await self._identified(headers, pairs)
+            caller = self._recognised(headers, pairs) or await self._gate.identify(headers)
             meter = self._meter(caller, headers)
             check_media(headers)
             request = self._read(body)
             if b"idempotency-key" in headers:
                 self._use_key(headers, request)
-            return request_id, Reply(200, _JSON_ONLY, await self._called(meter, request, hold_id))
+            return request_id, Reply(200, _JSON_ONLY, _encode(await self._called(meter, request, hold_id)))
         except Exception as error:  # noqa: BLE001 - here every error becomes an answer
             return request_id, reply_to(error, request_id, "POST", self.route.path)
 
     async def _answer(self, headers: Headers, scope: Scope, receive: Receive, hold_id: str | None) -> bytes:
-        caller = await self._identified(headers, scope["headers"])
+        caller = self._recognised(headers, scope["headers"]) or await self._gate.identify(headers)
         meter = self._meter(caller, headers)
         if self._has_body:
             request = self._read(await body_of(headers, receive, self._gate.max_body_bytes))
@@ -108,30 +109,27 @@ class Endpoint:
                 self._use_key(headers, request)
         else:
             request = self._read(scope["query_string"])
-        return await self._called(meter, request, hold_id)
+        return _encode(await self._called(meter, request, hold_id))
 
-    async def _identified(self, headers: Headers, pairs: Pairs) -> Caller:
-        """Give the caller, if this route is for it."""
+    def _recognised(self, headers: Headers, pairs: Pairs) -> Caller | None:
+        """Give the caller; None where somebody has to be asked. Headers must not contradict themselves."""
         if len(headers) != len(pairs):
             refuse_repeated(pairs)
-        caller = await self._gate.identify(headers)
+        return self._gate.recognise(headers)
+
+    def _meter(self, caller: Caller, headers: Headers) -> Meter:
+        """Give the meter for a caller of this route, with what its headers say for every call."""
         if not self._scopes <= caller.scopes:
             needed = ", ".join(sorted(self._scopes - caller.scopes))
             raise MeterAuthError(f"this key may not do this: it lacks {needed}", "forbidden", 403)
-        return caller
-
-    def _meter(self, caller: Caller, headers: Headers) -> Meter:
-        """Give the meter that the caller asks, with what its headers say for every call."""
         meter = self._gate.meters(caller.namespace, actor_of(headers))
         if b"durability" in headers:
             meter = meter.with_durability(durability_of(headers[b"durability"]))
         return meter
 
-    async def _called(self, meter: Meter, request: Any, hold_id: str | None) -> bytes:
-        """Ask the meter, and give its answer as JSON."""
-        if hold_id is None:
-            return _encode(await self._call(meter, request))
-        return _encode(await self._call(meter, hold_id, request))
+    def _called(self, meter: Meter, request: Any, hold_id: str | None) -> Awaitable[Any]:
+        """Ask the meter."""
+        return self._call(meter, request) if hold_id is None else self._call(meter, hold_id, request)
 
     def _use_key(self, headers: Headers, request: Any) -> None:
         """Put the header's idempotency key into the request."""

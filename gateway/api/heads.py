@@ -17,6 +17,7 @@ from gateway.api.headers import Headers
 _START = b"POST /"
 _TARGET = len(_START) - 1
 _VERSION = b" HTTP/1.1"
+_END = b"\r\n\r\n"
 _KEY = b"idempotency-key"
 # A line with a key of nothing that a parser would drop or refuse.
 _KEY_LINE = re.compile(rb"\r\n[Ii]dempotency-[Kk]ey: ([!-~]+)(?=\r\n|\Z)")
@@ -34,12 +35,8 @@ class Head(NamedTuple):
     body_bytes: int
 
 
-class Known(NamedTuple):
-    """A request that is here whole, under a head that is known."""
-
-    target: bytes
-    head: Head
-    body: bytes
+# A request that is here whole, under a head that is known: its target, that head, its body.
+Known = tuple[bytes, Head, bytes]
 
 
 class KnownHeads:
@@ -50,13 +47,16 @@ class KnownHeads:
         self._seen: set[int] = set()
 
     def read(self, data: bytes) -> Known | None:
-        """Read a request; None when it is not, from the first byte to the last, one whose head is known."""
-        target_end, head_end = _places(data)
-        lines = data[target_end + len(_VERSION) : head_end]
+        """Read a request; None when it is not, from the first byte to the last, one whose head is known.
+
+        Its target is whatever stands before the version: it is for the caller to know it.
+        """
+        start, _, rest = data.partition(_VERSION)
+        lines, end, body = rest.partition(_END)
         head = self._known.get(lines) or self._keyed(lines)
-        if head is None or not head_end or len(data) != head_end + 4 + head.body_bytes:
+        if head is None or not end or len(body) != head.body_bytes or not start.startswith(_START):
             return None
-        return Known(data[_TARGET:target_end], head, data[head_end + 4 :])
+        return start[_TARGET:], head, body
 
     def learn(self, lines: bytes, headers: Headers, pairs: Pairs, body_bytes: int) -> None:
         """Take note of how the parser read the header lines of a request that was answered well."""
@@ -92,25 +92,16 @@ class KnownHeads:
             self._seen.add(mark)
 
 
-def header_lines(data: bytes, body: bytes) -> bytes:
+def header_lines(data: bytes, target: bytes, body: bytes) -> bytes:
     """Give the header lines of a request that is the whole of ``data``; b"" where they are not plain.
 
-    Where it saw the head end elsewhere, as a parser may with odd ends of lines, its body is another.
+    Where its target or its body are others than the parser said, as may be with odd ends of lines, the parser
+    saw its head begin or end elsewhere.
     """
-    target_end, head_end = _places(data)
-    if not head_end or data[head_end + 4 :] != body:
-        return b""
-    return data[target_end + len(_VERSION) : head_end]
-
-
-def _places(data: bytes) -> tuple[int, int]:
-    """Find where target and head end of a POST that begins with the first byte; 0 for all else."""
-    line_end = data.find(b"\r\n")
-    target_end = line_end - len(_VERSION)
-    head_end = data.find(b"\r\n\r\n", line_end)
-    if head_end < 0 or not data.startswith(_START) or data[target_end:line_end] != _VERSION:
-        return 0, 0
-    return target_end, head_end
+    start, _, rest = data.partition(_VERSION)
+    lines, end, after = rest.partition(_END)
+    is_plain = start == b"POST " + target and lines.startswith(b"\r\n") and end and after == body
+    return lines if is_plain else b""
 
 
 def _make_room(kept: dict[bytes, Head] | set[int], most: int) -> None:

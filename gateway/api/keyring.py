@@ -80,13 +80,21 @@ class KeyRing:
             MeterAuthError: no key, or one that is good for nothing (401), or not for this namespace (403).
             MeterUnavailableError: nobody can say now whether it is good.
         """
+        known = self.recognise(headers)
+        if known is not None:
+            return known
+        found = await self._verified(bearer_of(headers))
+        return _caller(found.caller, headers.get(b"x-namespace"))
+
+    def recognise(self, headers: Headers) -> Caller | None:
+        """Give the caller whose key was verified before and is remembered; None for all others."""
         shown = bearer_of(headers)
         found = self._found.get(shown[ID_PLACE])
-        if found is None or not hmac.compare_digest(found.shown, shown) or self._clock() >= found.until:
-            if self._single is not None and self._single.fits(shown):
-                return self._single.caller(headers)
-            found = await self._verified(shown)
-        return _caller(found.caller, headers.get(b"x-namespace"))
+        if found is not None and hmac.compare_digest(found.shown, shown) and self._clock() < found.until:
+            return _caller(found.caller, headers.get(b"x-namespace"))
+        if self._single is not None and self._single.fits(shown):
+            return self._single.caller(headers)
+        return None
 
     async def refresh(self) -> None:
         """Read again what is remembered; what is not good any more is forgotten at once.

@@ -48,12 +48,14 @@ class LaneRequest:
         "task",
     )
 
-    def __init__(self, endpoint: Endpoint, hold_id: str | None, headers: Headers, pairs: Pairs) -> None:
+    def __init__(
+        self, endpoint: Endpoint, hold_id: str | None, headers: Headers, pairs: Pairs, body: bytes = b""
+    ) -> None:
         self.endpoint = endpoint
         self.hold_id = hold_id
         self.headers = headers
         self.pairs = pairs
-        self.body = b""
+        self.body = body
         self.lines = b""
         self.keep_alive = True
         self.response_complete = False
@@ -99,13 +101,14 @@ class HttpProtocol(BoundedArrival):
             super().data_received(data)
         elif (request := self._known_request(data)) is not None:
             self.cycle = cast("Any", request)
-            self._came_whole()
+            self._begun += 1
+            self._idle_since = None
             self._start(request)
         else:
             super().data_received(data)
             after = cast("object", self.cycle)
             if isinstance(after, LaneRequest) and after is not before and not self._arriving:
-                after.lines = header_lines(data, after.body)
+                after.lines = header_lines(data, self.url, after.body)
 
     def eof_received(self) -> None:
         """Say what is to be said to a client that ends its side: the connection is closed after this."""
@@ -163,12 +166,14 @@ class HttpProtocol(BoundedArrival):
 
     def _known_request(self, data: bytes) -> LaneRequest | None:
         known = self._heads.read(data)
-        found = self._lane.posted_to(known.target) if known is not None else None
-        if known is None or found is None:
+        if known is None:
             return None
-        request = LaneRequest(*found, known.head.headers, known.head.pairs)
-        request.body = known.body
-        return request
+        target, head, body = known
+        found = self._lane.posted_to(target)
+        if found is None:
+            return None
+        endpoint, hold_id = found
+        return LaneRequest(endpoint, hold_id, head.headers, head.pairs, body)
 
     def _plain_request(self) -> LaneRequest | None:
         parser = self.parser

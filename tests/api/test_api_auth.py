@@ -83,6 +83,9 @@ async def test_a_key_without_the_scope_may_not(make_gateway: Any, route: Any) ->
     class Narrow:
         needs_key = True
 
+        def recognise(self, _headers: Any) -> None:
+            """Leave it to ``identify``."""
+
         async def identify(self, _headers: Any) -> Caller:
             return Caller("default", frozenset({"read", "spend", "allocate", "admin"} - route.scopes))
 
@@ -117,6 +120,9 @@ async def test_without_keys_a_page_of_another_host_may_not_spend(
 async def test_an_authenticator_may_refuse_in_its_own_words(make_gateway: Any) -> None:
     class Closed:
         needs_key = True
+
+        def recognise(self, _headers: Any) -> None:
+            """Leave it to ``identify``."""
 
         async def identify(self, _headers: Any) -> Caller:
             raise MeterAuthError("this key was revoked", "revoked")
