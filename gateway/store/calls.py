@@ -25,7 +25,7 @@ from gateway.store.kept import EXPIRED, Kept
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
-from gateway.store.replies import Reply, read_position
+from gateway.store.replies import MADE, Reply, read_position
 from gateway.store.rolling import ROLLED, FirstPeriod, roll, rolled
 from gateway.store.scripts import Script
 
@@ -34,7 +34,6 @@ _log = structlog.get_logger("quotagate.store")
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN", "DUE"})
-MADE = frozenset({"DONE", "REPLAYED"})  # the answers that name an entry of the verb's own
 
 
 Vet = Callable[[ShardKeys], Awaitable[Reply | None]]

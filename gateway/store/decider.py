@@ -19,13 +19,14 @@ from gateway.domain.names import key_text, namespace_text, shard_of
 from gateway.protocols import Call
 from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
-from gateway.store.calls import MADE, Calls
+from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.limiter import Limiter
 from gateway.store.period_calls import PeriodCalls
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
+    MADE,
     Reply,
     read_checked,
     read_denied,
@@ -213,26 +214,20 @@ class RedisDecider(Limiter, PeriodCalls):
     def _change(
         self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
     ) -> Coroutine[Any, Any, Reply]:
-        if call.durability != JOURNAL:
+        name, key, fingerprint, body, durability = call
+        if durability != JOURNAL:
             return self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
-        namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
+        namespace, shard = namespace_text(name), shard_of(name)
         if self._backlog.is_at_bound(shard):
             return self._change_unless_behind(verb, call, hold_id, *args, repeatable=repeatable)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
-        seen, vet = "", None
-        if call.key:
-            seen = f"{namespace}:{key_text(call.key)}"
-            vet = partial(self._answers.find, shard, (call.namespace, call.key), call.fingerprint)
-        return self._calls.run(
-            verb,
-            shard,
-            hold,
-            seen,
-            (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
-            repeatable=repeatable or bool(seen),
-            vet=vet,
-            body=call.body,
-        )
+        if not key:
+            words = (namespace, "", self._seen_ms, *args)
+            return self._calls.run(verb, shard, hold, "", words, repeatable=repeatable, body=body)
+        words = (namespace, fingerprint, self._seen_ms, *args)
+        seen = f"{namespace}:{key_text(key)}"
+        vet = partial(self._answers.find, shard, (name, key), fingerprint)
+        return self._calls.run(verb, shard, hold, seen, words, repeatable=True, vet=vet, body=body)
 
 
 def _words(amounts: Sequence[int]) -> Sequence[Word]:

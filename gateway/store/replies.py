@@ -12,6 +12,8 @@ from gateway.domain.limits import AMOUNT, read_limits
 from gateway.domain.names import parse_namespace
 from gateway.store.refusals import refusal
 
+MADE = frozenset({"DONE", "REPLAYED"})  # the answers that name an entry of the verb's own
+
 # The fingerprint of a call that undoes a duplicate; those of callers are hexadecimal digits.
 UNDO = "duplicate"
 
@@ -39,7 +41,8 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     more word. The key is fingerprint and encoded key, or "" for a call without one.
     """
     verb, at_ms, namespace, hold_id, expires_ms, late, *words = head.split(" ")
-    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
+    # Nearly every entry has one leg and no limits.
+    legs, limits = ((_read_leg(words),), "") if len(words) == _LEG_WORDS else _read_legs(words)
     keyed, undoes = _read_key(key, head) if key else (None, None)
     told = (
         read_position(identifier),
@@ -49,7 +52,7 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         "" if hold_id == "-" else hold_id,
         int(expires_ms),
         late == "1",
-        (_read_leg(words),) if len(words) == _LEG_WORDS else _read_legs(words),
+        legs,
         body,
         keyed,
         undoes,
@@ -60,10 +63,10 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
 
 def read_done(reply: Reply, body: bytes, verb: str = "") -> Done:
     """Read DONE and REPLAYED. Raises what any other answer says (see ``refusal``)."""
-    replayed = reply[0] == "REPLAYED"
-    if not replayed and reply[0] != "DONE":
+    word = reply[0]
+    if word not in MADE:
         raise refusal(reply, verb)
-    return _made(Done, (read_entry(reply[2], reply[3], body), replayed))
+    return _made(Done, (read_entry(reply[2], reply[3], body), word == "REPLAYED"))
 
 
 def read_denied(reply: Reply) -> Denied:
@@ -147,8 +150,10 @@ def _read_key(key: str, head: str) -> tuple[Keyed | None, Position | None]:
     return Keyed(unquote(name) if "%" in name else name, fingerprint, head), None
 
 
-def _read_legs(words: list[str]) -> tuple[LegState, ...]:
-    return tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(0, len(words), _LEG_WORDS))
+def _read_legs(words: list[str]) -> tuple[tuple[LegState, ...], str]:
+    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
+    legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(0, len(words), _LEG_WORDS))
+    return legs, limits
 
 
 def _read_leg(words: list[str]) -> LegState:
