@@ -182,7 +182,9 @@ class Calls:
                 attempts.stale(shard)
                 await self.open()
                 continue
-            names = _names(keys, hold, seen)
+            names = (*keys.common, keys.hold_prefix + hold) if hold else keys.common
+            if seen:
+                names = (*names, keys.seen_prefix + seen)
             if vet is not None and (known := await vet(keys)) is not None:
                 return known
             try:
@@ -240,15 +242,6 @@ class Calls:
             raise MeterUnavailableError(f"Redis did not answer ({error}): {detail}") from error
         elif not isinstance(error, LinkLostError):
             raise MeterUnavailableError(f"Redis did not decide: {error}") from error
-
-
-def _names(keys: ShardKeys, hold: str, seen: str) -> list[str]:
-    names = [*keys.common]
-    if hold:
-        names.append(keys.hold_prefix + hold)
-    if seen:
-        names.append(keys.seen_prefix + seen)
-    return names
 
 
 class _Attempts:

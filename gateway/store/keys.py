@@ -44,7 +44,7 @@ class ShardKeys:
         self.journal = root + "journal"
         self.prefix = f"{root}{epoch}:"
         self.due = self.prefix + "due"
-        self.common = (self.meta, self.journal, self.due)
+        self.common: tuple[str, ...] = (self.meta, self.journal, self.due)
         self.hold_prefix = self.prefix + "hold:"
         self.seen_prefix = self.prefix + "seen:"
 
