@@ -82,9 +82,9 @@ def sound_account(user_id: object, event_type: object, unit: object, resource: o
 def _sound_account(user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
     """Give the text of a sound account. What raises ValueError is not remembered, such as long names."""
     parts = (user_id, event_type, unit, resource)
-    if not {*map(type, parts)} <= {str, NoneType} or account_errors(*parts):
+    if not {*map(type, parts)} <= {str, NoneType}:
         raise ValueError
-    if sum(map(len, filter(None, parts))) > _REMEMBERED_CHARS:
+    if sum(map(len, filter(None, parts))) > _REMEMBERED_CHARS or account_errors(*parts):
         raise ValueError
     return account_text(*parts)
 
