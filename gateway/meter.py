@@ -15,12 +15,12 @@ from gateway.domain import decisions
 from gateway.domain.answers import Discrepancy, Reconciled, Reconciliations
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.durability import JOURNAL, Durability
-from gateway.domain.names import ACTOR_MAX_BYTES, namespace_error, shard_of
+from gateway.domain.names import ACTOR_MAX_BYTES, KEY_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError
-from gateway.protocols import NOBODY, Actor, Call, Extras
+from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Extras
 from gateway.reconcile.matching import behind
-from gateway.verbs.arguments import Arguments
+from gateway.verbs.arguments import Arguments, body_of, fingerprint_of
 from gateway.verbs.base import Backend
 from gateway.verbs.batch import run_batch
 from gateway.verbs.credits import CreditVerbs
@@ -44,7 +44,7 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
     and come out as ``Decimal``. A denial is an answer.
     """
 
-    __slots__ = ("_actor", "_backend", "_decider", "_durability", "namespace")
+    __slots__ = ("_actor", "_backend", "_decider", "_durability", "_observer", "namespace")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
         self.namespace = namespace
         self._backend = backend
         self._decider = backend.decider
+        self._observer = backend.observer
         self._actor = actor
         self._durability = backend.durability
         if durability is not None:
@@ -145,18 +146,26 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
         durability: str | None,
     ) -> Call:
         level = self._durability if durability is None else read.durability(durability)
-        return read.call(self.namespace, self._actor, key, parameters, extras, level)
+        if key is not None:
+            read.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
+        read.done()
+        # Most calls have no key and nobody who acts.
+        fingerprint = "" if key is None else fingerprint_of(parameters, extras)
+        plain = extras is NO_EXTRAS and self._actor is NOBODY
+        body = b"" if plain else body_of(self._actor, extras)
+        # A tuple of names is made by a Python function of its own, which takes as long again.
+        return tuple.__new__(Call, (self.namespace, key, fingerprint, body, level))
 
     async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer:
         started = time.perf_counter()
         try:
             answer = await decision
         except MeterError as error:
-            self._backend.observer.operation(verb, error.code, time.perf_counter() - started)
+            self._observer.operation(verb, error.code, time.perf_counter() - started)
             raise
-        self._backend.observer.operation(verb, _result_of(answer), time.perf_counter() - started)
+        self._observer.operation(verb, _result_of(answer), time.perf_counter() - started)
         if isinstance(answer, Denied) or (isinstance(answer, Done) and answer.entry.limits):
-            note_refusals(self._backend.observer, verb, answer)
+            note_refusals(self._observer, verb, answer)
         return answer
 
     async def _wait_for_ledger(self) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from functools import lru_cache
 
 _MOMENTS_PER_S = 4096
 _CHANCE_DIGITS = 13  # 52 bits; with the 11 of the moment they are 24, as the id of a hold has
@@ -27,7 +28,13 @@ def nonce_hex() -> str:
         chances = [digits[i : i + _CHANCE_DIGITS] for i in range(0, len(digits), _CHANCE_DIGITS)]
         chance = chances.pop()
         _stock.extend(chances)
-    return f"{int(time.time() * _MOMENTS_PER_S):011x}{chance}"
+    return _moment_hex(int(time.time() * _MOMENTS_PER_S)) + chance
+
+
+@lru_cache(maxsize=1)
+def _moment_hex(moment: int) -> str:
+    """Write a moment; under load several ids are made in one."""
+    return f"{moment:011x}"
 
 
 # A child would draw the same stock as its parent.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import zlib
 from functools import lru_cache
-from typing import NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from gateway.domain.fields import FieldError
@@ -71,20 +72,21 @@ def _sound_kind(event_type: str, unit: str) -> bool:
 
 def sound_account(user_id: object, event_type: object, unit: object, resource: object) -> str | None:
     """Give at little cost the text of an account that is known to be sound; None says nothing."""
-    if type(user_id) is not str or type(event_type) is not str or type(unit) is not str:
+    try:
+        return _sound_account(user_id, event_type, unit, resource)
+    except (TypeError, ValueError):  # a list, for one, cannot be looked up
         return None
-    if resource is not None and type(resource) is not str:
-        return None
-    if len(user_id) + len(event_type) + len(unit) + len(resource or "") > _REMEMBERED_CHARS:
-        return None
-    return _sound_account(user_id, event_type, unit, resource)
 
 
 @lru_cache(maxsize=65536)
-def _sound_account(user_id: str, event_type: str, unit: str, resource: str | None) -> str | None:
-    if account_errors(user_id, event_type, unit, resource):
-        return None
-    return account_text(user_id, event_type, unit, resource)
+def _sound_account(user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
+    """Give the text of a sound account. What raises ValueError is not remembered, such as long names."""
+    parts = (user_id, event_type, unit, resource)
+    if not {*map(type, parts)} <= {str, NoneType}:
+        raise ValueError
+    if sum(map(len, filter(None, parts))) > _REMEMBERED_CHARS or account_errors(*parts):
+        raise ValueError
+    return account_text(*parts)
 
 
 def parse_account(text: str) -> Account:

@@ -11,7 +11,6 @@ from gateway.errors import MeterUnavailableError
 from gateway.store.calls import Calls
 
 _RETRY_AFTER_S = 1.0
-_ENTRY_BYTES = 48  # what an entry takes in the stream beside its own words
 
 
 class Backlog:
@@ -32,9 +31,7 @@ class Backlog:
 
     def is_full(self, shard: int, entries: int) -> bool:
         """Say whether so many unposted entries of the shard are at one of the bounds."""
-        mean = self._kept.mean_bytes[shard]
-        size = entries * (mean + _ENTRY_BYTES) if mean else 0
-        return entries >= self._max_entries or size >= self._max_bytes
+        return entries >= self._max_entries or entries * self._kept.entry_bytes[shard] >= self._max_bytes
 
     async def check(self, shard: int) -> None:
         """Ask how long the journal is now; raise MeterUnavailableError (``ledger_backlog``) at a bound."""

@@ -13,6 +13,8 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+import structlog
+
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
@@ -23,14 +25,15 @@ from gateway.store.kept import EXPIRED, Kept
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
 from gateway.store.pipeline import Link, Word
-from gateway.store.replies import Reply, read_position
+from gateway.store.replies import MADE, Reply, read_position
 from gateway.store.rolling import ROLLED, FirstPeriod, roll, rolled
 from gateway.store.scripts import Script
+
+_log = structlog.get_logger("quotagate.store")
 
 _FAULTS = 3  # lost links, unfenced servers and stale epochs that one call lives through
 _LOADS = 16  # each brings in what one script found absent; a load that came too late is made again
 _NOT_YET = frozenset({"LOAD", "STALE", "AGAIN", "DUE"})
-MADE = frozenset({"DONE", "REPLAYED"})  # the answers that name an entry of the verb's own
 
 
 Vet = Callable[[ShardKeys], Awaitable[Reply | None]]
@@ -92,6 +95,15 @@ class Calls:
             if self._keys[shard].epoch != str(epoch):
                 self._keys[shard] = ShardKeys(shard, epoch)
             self.kept.reopen(shard, closings[shard])
+
+    async def _renew_epoch(self) -> None:
+        """Let the fence give a new epoch where one is full; the call at hand is already booked."""
+        self.kept.epoch_full = False
+        try:
+            await self.open()
+        except MeterUnavailableError as error:
+            self.kept.epoch_full = True
+            _log.warning("epoch_not_renewed", reason=error.message)
 
     def suspect(self) -> None:
         """Let no call go on before a fence has looked: the link reaches another run of a server now."""
@@ -162,15 +174,17 @@ class Calls:
 
         Raises MeterUnavailableError.
         """
-        sha = self._shas[verb]
-        attempts, closing = _Attempts(), self.kept.closing
+        sha, kept = self._shas[verb], self.kept
+        attempts, closing = _Attempts(), kept.closing
         while True:
             keys = self._keys[shard]
             if self._runs_met != self._runs_fenced or closing[shard] is not None:
                 attempts.stale(shard)
                 await self.open()
                 continue
-            names = _names(keys, hold, seen)
+            names = (*keys.common, keys.hold_prefix + hold) if hold else keys.common
+            if seen:
+                names = (*names, keys.seen_prefix + seen)
             if vet is not None and (known := await vet(keys)) is not None:
                 return known
             try:
@@ -186,7 +200,9 @@ class Calls:
                 attempts.overtaken(shard, made=word == "DONE" and not repeatable)
                 continue
             if word in MADE:
-                self.kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
+                kept.note(shard, reply, body, f"{args[1]!s} {seen.partition(':')[2]}" if seen else "")
+                if kept.epoch_full:
+                    await self._renew_epoch()
                 return reply
             self._note_beside(shard, reply)
             if word not in _NOT_YET:
@@ -228,23 +244,11 @@ class Calls:
             raise MeterUnavailableError(f"Redis did not decide: {error}") from error
 
 
-def _names(keys: ShardKeys, hold: str, seen: str) -> list[str]:
-    names = [keys.meta, keys.journal, keys.due]
-    if hold:
-        names.append(keys.hold_prefix + hold)
-    if seen:
-        names.append(keys.seen_prefix + seen)
-    return names
-
-
 class _Attempts:
     """How often one call has been made in vain, and for which reason; ends it when that is too often."""
 
-    __slots__ = ("_faults", "_loads")
-
-    def __init__(self) -> None:
-        self._faults = 0
-        self._loads = 0
+    _faults = 0
+    _loads = 0
 
     def failed(self, error: StoreError) -> None:
         """Count an attempt that a fault of the link or the server ended."""

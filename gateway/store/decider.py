@@ -5,28 +5,28 @@ Implements ``protocols.Decider``. How a call is repeated until it is final lives
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
-
-import structlog
+from typing import Any
 
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
 from gateway.domain.holds import ALLOW, OVERAGES, Hold, Shared, hold_overage
-from gateway.domain.names import key_text, namespace_text, parse_account, shard_of
-from gateway.errors import MeterConflictError, MeterUnavailableError, MeterValidationError
+from gateway.domain.names import key_text, namespace_text, shard_of
 from gateway.protocols import Call
 from gateway.store.assurance import Assurance
 from gateway.store.backlog import Backlog
-from gateway.store.calls import MADE, Calls
+from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.limiter import Limiter
 from gateway.store.period_calls import PeriodCalls
 from gateway.store.pipeline import Word
 from gateway.store.posted import PostedWatch
 from gateway.store.replies import (
+    MADE,
     Reply,
     read_checked,
     read_denied,
@@ -39,11 +39,7 @@ from gateway.store.replies import (
 )
 from gateway.store.witness import Witness
 
-_log = structlog.get_logger("quotagate.store")
-
 _SWEEP_ACCOUNTS = 100
-_LIST_FIELDS = {"commit": "actuals", "extend": "amounts"}
-_AMOUNT_FIELDS = {"commit": "actual_amount", "open_period": "allocation"}
 
 
 class RedisDecider(Limiter, PeriodCalls):
@@ -107,13 +103,14 @@ class RedisDecider(Limiter, PeriodCalls):
         self, call: Call, hold_id: str, ttl_ms: int, legs: Sequence[tuple[str, int]]
     ) -> Done | Denied:
         """Hold an amount on each account, on all or none."""
-        flat = [word for leg in legs for word in leg]
+        flat: Iterable[Word] = chain.from_iterable(legs)
         reply = await self._change("reserve", call, hold_id, hold_id, ttl_ms, call.body, *flat)
         return read_denied(reply) if reply[0] == "DENIED" else read_done(reply, call.body)
 
     async def check(self, namespace: str, legs: Sequence[tuple[str, int]]) -> Checked:
         """Decide what reserve would, and hold nothing."""
-        reply = await self._read("check", namespace, *(word for leg in legs for word in leg))
+        flat: Iterable[Word] = chain.from_iterable(legs)
+        reply = await self._read("check", namespace, *flat)
         return read_checked(reply, len(legs))
 
     async def commit(self, call: Call, hold_id: str, actuals: Sequence[int]) -> Done | Settled | Overrun:
@@ -122,7 +119,7 @@ class RedisDecider(Limiter, PeriodCalls):
         reply = await self._change("commit", call, hold_id, hold_id, policy, call.body, *_words(actuals))
         if reply[0] == "OVERAGE":
             return read_overrun(reply)
-        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
+        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body, "commit")
 
     async def release(self, call: Call, hold_id: str) -> Done | Settled:
         """Drop the hold."""
@@ -136,7 +133,7 @@ class RedisDecider(Limiter, PeriodCalls):
         reply = await self._change("extend", call, hold_id, hold_id, ttl_ms, call.body, *_words(added))
         if reply[0] == "DENIED":
             return read_denied(reply)
-        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body)
+        return read_settled(reply) if reply[0] == "SETTLED" else read_done(reply, call.body, "extend")
 
     async def standing(self, namespace: str, account: str) -> Standing:
         """Read one account."""
@@ -191,15 +188,6 @@ class RedisDecider(Limiter, PeriodCalls):
         shard = shard_of(namespace)
         await self._assurance.reach(level, shard, await self._calls.head(shard), keyed=True)
 
-    async def _renew_epoch(self) -> None:
-        """Let the fence give a new epoch where one is full; the call at hand is already booked."""
-        self._calls.kept.epoch_full = False
-        try:
-            await self._calls.open()
-        except MeterUnavailableError as error:
-            self._calls.kept.epoch_full = True
-            _log.warning("epoch_not_renewed", reason=error.message)
-
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply:
         words = (namespace_text(namespace), *args)
         return await self._calls.run(verb, shard_of(namespace), "", "", words, repeatable=True)
@@ -216,55 +204,30 @@ class RedisDecider(Limiter, PeriodCalls):
             await self._assurance.reach(call.durability, shard_of(call.namespace), position, keyed=keyed)
         return reply
 
-    async def _change(
-        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
+    async def _change_unless_behind(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool
     ) -> Reply:
-        if call.durability != JOURNAL:
-            return await self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
-        namespace, shard = namespace_text(call.namespace), shard_of(call.namespace)
+        """Change if the ledger turns out not to be too far behind the journal."""
+        await self._backlog.check(shard_of(call.namespace))
+        return await self._change(verb, call, hold_id, *args, repeatable=repeatable)
+
+    def _change(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
+    ) -> Coroutine[Any, Any, Reply]:
+        name, key, fingerprint, body, durability = call
+        if durability != JOURNAL:
+            return self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
+        namespace, shard = namespace_text(name), shard_of(name)
         if self._backlog.is_at_bound(shard):
-            await self._backlog.check(shard)
+            return self._change_unless_behind(verb, call, hold_id, *args, repeatable=repeatable)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
-        seen, vet = "", None
-        if call.key:
-            seen = f"{namespace}:{key_text(call.key)}"
-            vet = partial(self._answers.find, shard, (call.namespace, call.key), call.fingerprint)
-        reply = await self._calls.run(
-            verb,
-            shard,
-            hold,
-            seen,
-            (namespace, call.fingerprint if call.key else "", self._seen_ms, *args),
-            repeatable=repeatable or bool(seen),
-            vet=vet,
-            body=call.body,
-        )
-        if reply[0] == "DONE":
-            if self._calls.kept.epoch_full:
-                await self._renew_epoch()
-        elif reply[0] == "MISMATCH":
-            raise MeterConflictError("the idempotency key came before with other parameters")
-        elif reply[0] == "OVERFLOW":
-            raise overflow(_AMOUNT_FIELDS.get(verb, "amount"), reply[2])
-        elif reply[0] == "UNIT":
-            raise _untold(_LIST_FIELDS[verb], int(reply[2]) - 1, reply[3])
-        return reply
-
-
-def overflow(field: str, account: str) -> MeterValidationError:
-    """Make the error for a sum that would leave the range of exact numbers."""
-    unit = parse_account(account).unit
-    return MeterValidationError.one(
-        field, "VAL_OUT_OF_RANGE", f"would take the account beyond the largest exact amount in {unit}"
-    )
-
-
-def _untold(field: str, leg: int, account: str) -> MeterValidationError:
-    """Make the error for a leg whose amount nobody can know from the first leg's."""
-    unit = parse_account(account).unit
-    return MeterValidationError.one(
-        field, "VAL_LEG_UNTOLD", f"must say the amount of leg {leg}, which is counted in {unit}"
-    )
+        if not key:
+            words = (namespace, "", self._seen_ms, *args)
+            return self._calls.run(verb, shard, hold, "", words, repeatable=repeatable, body=body)
+        words = (namespace, fingerprint, self._seen_ms, *args)
+        seen = f"{namespace}:{key_text(key)}"
+        vet = partial(self._answers.find, shard, (name, key), fingerprint)
+        return self._calls.run(verb, shard, hold, seen, words, repeatable=True, vet=vet, body=body)
 
 
 def _words(amounts: Sequence[int]) -> Sequence[Word]:

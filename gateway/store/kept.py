@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from gateway.domain.entries import SEQ_FULL, KeptEntry, Position
 from gateway.domain.names import SHARDS
 from gateway.store.replies import Reply
 
 EXPIRED = "EXPIRED"  # the last word of an answer when holds expired beside what was asked
-_PLAIN = 4  # the words of an answer before the entries of those
 _NOTHING = -1
 _AVERAGED = 64  # how many entries a mean looks back on
+_OVERHEAD = 48  # the bytes that an entry takes in the stream beside its own words
 
-_Row = tuple[int, str, bytes, str]
+_Row = tuple[int, str, bytes, str, int]  # as in KeptEntry, and how long its words are
+_length_of = itemgetter(4)
 Closing = tuple[str, int]  # the epoch, as in keys, and the number of the closing
 
 
@@ -39,7 +41,7 @@ class _Shard:
 
     def sorted(self) -> list[KeptEntry]:
         rows = {row[0]: row for row in self.repeats.values()} | {row[0]: row for row in self.entries}
-        return [KeptEntry(*rows[seq]) for seq in sorted(rows)]
+        return [KeptEntry(*rows[seq][:-1]) for seq in sorted(rows)]
 
 
 class Kept:
@@ -48,14 +50,14 @@ class Kept:
     Attributes:
         closing: for each shard the closing that is under way, None for most.
         unposted: how many entries of each shard the ledger did not have when it was last heard of.
-        mean_bytes: how long the words of an entry of each shard were lately.
+        entry_bytes: what an entry of each shard has lately taken of the stream, 0.0 where none is known.
         epoch_full: whether a shard has used up the sequences of its epoch and must be given a new one.
     """
 
     def __init__(self, *, max_entries: int = 250_000, max_bytes: int = 1 << 27) -> None:
         self.closing: list[Closing | None] = [None] * SHARDS
         self.unposted = [0] * SHARDS
-        self.mean_bytes = [0.0] * SHARDS
+        self.entry_bytes = [0.0] * SHARDS
         self.epoch_full = False
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -69,8 +71,8 @@ class Kept:
 
         ``key`` is the entry's: fingerprint and encoded key, or "" for a call without one.
         """
-        _, posted, identifier, head = reply[:_PLAIN]
-        epoch, _, seq_text = identifier.partition("-")
+        posted, head = reply[1], reply[3]
+        epoch, _, seq_text = reply[2].partition("-")
         kept = self._shards[shard]
         if kept.epoch != epoch:
             kept = self._begin(shard, epoch)
@@ -79,16 +81,17 @@ class Kept:
         seq = int(seq_text)
         if seq > kept.seq:
             kept.seq = seq
-            kept.entries.append((seq, head, body, key))
-            self._count += 1
             size = len(head) + len(body) + len(key)
+            kept.entries.append((seq, head, body, key, size))
+            self._count += 1
             self._bytes += size
-            mean = self.mean_bytes[shard] or size
-            self.mean_bytes[shard] = mean + (size - mean) / _AVERAGED
+            taken = size + _OVERHEAD
+            mean = self.entry_bytes[shard] or taken
+            self.entry_bytes[shard] = mean + (taken - mean) / _AVERAGED
             if seq >= SEQ_FULL:
                 self.epoch_full = True
         elif seq > kept.posted:
-            self._repeat(kept, (seq, head, body, key))
+            self._repeat(kept, seq, head, body, key)
         self.unposted[shard] = kept.seq - kept.posted
         if reply[-1] == EXPIRED:
             self.note_expired(shard, reply)
@@ -112,7 +115,7 @@ class Kept:
             kept = self._begin(shard, epoch)
         for seq, (head, body) in enumerate(entries, start=int(last_text) - len(entries) + 1):
             if seq > kept.posted:
-                self._repeat(kept, (seq, head, body, ""))
+                self._repeat(kept, seq, head, body)
         kept.seq = max(kept.seq, int(last_text))
 
     def is_full(self) -> bool:
@@ -173,25 +176,22 @@ class Kept:
         self.unposted[shard] = 0
         return self._shards[shard]
 
-    def _repeat(self, kept: _Shard, row: _Row) -> None:
-        if row[0] not in kept.repeats:
-            kept.repeats[row[0]] = row
+    def _repeat(self, kept: _Shard, seq: int, head: str, body: bytes, key: str = "") -> None:
+        if seq not in kept.repeats:
+            size = len(head) + len(body) + len(key)
+            kept.repeats[seq] = (seq, head, body, key, size)
             self._count += 1
-            self._bytes += _size(row)
+            self._bytes += size
 
     def _advance(self, kept: _Shard, posted_text: str) -> None:
-        kept.posted_text, kept.posted = posted_text, max(kept.posted, int(posted_text))
-        gone = []
-        while kept.entries and kept.entries[0][0] <= kept.posted:
-            gone.append(kept.entries.popleft())
+        entries, posted, gone = kept.entries, max(kept.posted, int(posted_text)), []
+        kept.posted_text, kept.posted = posted_text, posted
+        while entries and entries[0][0] <= posted:
+            gone.append(entries.popleft())
         if kept.repeats:
-            gone += [kept.repeats.pop(seq) for seq in list(kept.repeats) if seq <= kept.posted]
+            gone += [kept.repeats.pop(seq) for seq in list(kept.repeats) if seq <= posted]
         self._uncount(gone)
 
     def _uncount(self, gone: Sequence[_Row]) -> None:
         self._count -= len(gone)
-        self._bytes -= sum(map(_size, gone))
-
-
-def _size(row: _Row) -> int:
-    return len(row[1]) + len(row[2]) + len(row[3])
+        self._bytes -= sum(map(_length_of, gone))

@@ -33,9 +33,9 @@ _STATE_KEY = re.compile(rf"qg{SCHEMA}:\{{([0-9]{{3}})\}}:([0-9]+):(acct|holds|ho
 
 
 class ShardKeys:
-    """The keys of one shard in one epoch."""
+    """The keys of one shard in one epoch; ``common`` are those that every script is given."""
 
-    __slots__ = ("due", "epoch", "hold_prefix", "journal", "meta", "prefix", "seen_prefix")
+    __slots__ = ("common", "due", "epoch", "hold_prefix", "journal", "meta", "prefix", "seen_prefix")
 
     def __init__(self, shard: int, epoch: int) -> None:
         root = f"qg{SCHEMA}:{{{shard:03d}}}:"
@@ -44,6 +44,7 @@ class ShardKeys:
         self.journal = root + "journal"
         self.prefix = f"{root}{epoch}:"
         self.due = self.prefix + "due"
+        self.common: tuple[str, ...] = (self.meta, self.journal, self.due)
         self.hold_prefix = self.prefix + "hold:"
         self.seen_prefix = self.prefix + "seen:"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -10,7 +12,7 @@ from gateway.domain.limits import LIMITS_MAX, Limit, Standings, limit_name, read
 from gateway.errors import MeterValidationError
 from gateway.protocols import NO_EXTRAS, Call, Extras
 from gateway.store.pipeline import Word
-from gateway.store.replies import Reply
+from gateway.store.replies import Reply, read_done
 
 _read_extras = msgspec.json.Decoder(Extras).decode
 
@@ -41,10 +43,13 @@ class Limiter(ABC):
         if reply[0] == "FULL":
             detail = f"would be more than the {LIMITS_MAX} limits that an account may have"
             raise MeterValidationError.one("name", "VAL_TOO_MANY_LIMITS", detail)
-        return reply[0] != "NOTHING"
+        if reply[0] == "NOTHING":
+            return False
+        read_done(reply, body)
+        return True
 
     @abstractmethod
-    async def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Reply: ...
+    def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Coroutine[Any, Any, Reply]: ...
 
     @abstractmethod
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply: ...

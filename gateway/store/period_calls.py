@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from datetime import date
+from typing import Any
 
 import msgspec
 
@@ -27,9 +29,9 @@ class PeriodCalls(PeriodDecider, ABC):
     _answers: FirstAnswers
 
     @abstractmethod
-    async def _change(
+    def _change(
         self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
-    ) -> Reply: ...
+    ) -> Coroutine[Any, Any, Reply]: ...
 
     async def set_period(self, call: Call, account: str, terms: PeriodTerms) -> Done:
         """Set the terms of an account, which begins to exist with them."""
@@ -68,7 +70,7 @@ class PeriodCalls(PeriodDecider, ABC):
                 detail = "is required, and more than zero: the account has none of its own"
                 raise MeterValidationError.one("allocation", "VAL_ALLOCATION_REQUIRED", detail)
             if reply[0] != "UNSURE":
-                return read_done(reply, call.body)
+                return read_done(reply, call.body, f"{kind}_period")
             first = await self._answers.period(call.namespace, account, kind, day)
             if first is not None:
                 return Done(first, replayed=True)

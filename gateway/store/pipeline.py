@@ -96,19 +96,17 @@ class _Wire(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (reply := next_reply()) is not False:
-                self._settle(next_waiting(), reply)
+                future = next_waiting()
                 self._answered += 1
+                if future.done():  # the caller was cancelled; the server has acted all the same
+                    continue
+                if isinstance(reply, hiredis.ReplyError):
+                    future.set_exception(_error_of(str(reply)))
+                else:
+                    future.set_result(reply)
         except (hiredis.ProtocolError, IndexError) as error:
             self.fail(f"what answers is no Redis: {error!r}")
         self._count()
-
-    def _settle(self, future: asyncio.Future[Any], reply: Any) -> None:
-        if future.done():  # the caller was cancelled; the server has acted all the same
-            return
-        if isinstance(reply, hiredis.ReplyError):
-            future.set_exception(_error_of(str(reply)))
-        else:
-            future.set_result(reply)
 
     def _count(self) -> None:
         """Tell of every batch that is answered whole by now."""

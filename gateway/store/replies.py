@@ -10,12 +10,14 @@ from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.holds import ACTIVE, COMMITTED, Hold, HoldLeg
 from gateway.domain.limits import AMOUNT, read_limits
 from gateway.domain.names import parse_namespace
+from gateway.store.refusals import refusal
+
+MADE = frozenset({"DONE", "REPLAYED"})  # the answers that name an entry of the verb's own
 
 # The fingerprint of a call that undoes a duplicate; those of callers are hexadecimal digits.
 UNDO = "duplicate"
 
 _LEG_WORDS = 6
-_HEAD_WORDS = 6
 _DENIED_WORDS = 11
 _FITS_WORDS = 2
 
@@ -38,9 +40,9 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     late, then for each leg account, amount, held, hold, balance and reserved, and where limits changed one
     more word. The key is fingerprint and encoded key, or "" for a call without one.
     """
-    words = head.split(" ")
-    verb, at_ms, namespace, hold_id, expires_ms, late = words[:_HEAD_WORDS]
-    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
+    verb, at_ms, namespace, hold_id, expires_ms, late, *words = head.split(" ")
+    # Nearly every entry has one leg and no limits.
+    legs, limits = ((_read_leg(words),), "") if len(words) == _LEG_WORDS else _read_legs(words)
     keyed, undoes = _read_key(key, head) if key else (None, None)
     told = (
         read_position(identifier),
@@ -50,7 +52,7 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         "" if hold_id == "-" else hold_id,
         int(expires_ms),
         late == "1",
-        _read_legs(words),
+        legs,
         body,
         keyed,
         undoes,
@@ -59,9 +61,12 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     return _made(Entry, told)
 
 
-def read_done(reply: Reply, body: bytes) -> Done:
-    """Read DONE and REPLAYED."""
-    return Done(read_entry(reply[2], reply[3], body), reply[0] == "REPLAYED")
+def read_done(reply: Reply, body: bytes, verb: str = "") -> Done:
+    """Read DONE and REPLAYED. Raises what any other answer says (see ``refusal``)."""
+    word = reply[0]
+    if word not in MADE:
+        raise refusal(reply, verb)
+    return _made(Done, (read_entry(reply[2], reply[3], body), word == "REPLAYED"))
 
 
 def read_denied(reply: Reply) -> Denied:
@@ -145,10 +150,10 @@ def _read_key(key: str, head: str) -> tuple[Keyed | None, Position | None]:
     return Keyed(unquote(name) if "%" in name else name, fingerprint, head), None
 
 
-def _read_legs(words: list[str]) -> tuple[LegState, ...]:
-    if len(words) == _HEAD_WORDS + _LEG_WORDS:  # nearly every entry
-        return (_read_leg(words[_HEAD_WORDS:]),)
-    return tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(_HEAD_WORDS, len(words), _LEG_WORDS))
+def _read_legs(words: list[str]) -> tuple[tuple[LegState, ...], str]:
+    limits = words.pop() if len(words) % _LEG_WORDS == 1 else ""
+    legs = tuple(_read_leg(words[i : i + _LEG_WORDS]) for i in range(0, len(words), _LEG_WORDS))
+    return legs, limits
 
 
 def _read_leg(words: list[str]) -> LegState:

@@ -10,9 +10,9 @@ from gateway.domain.entries import Entry, Position, entry_id
 from gateway.domain.names import namespace_text, shard_of
 from gateway.protocols import ITSELF, Duplicate, Extras
 from gateway.store.calls import Calls
-from gateway.store.decider import overflow
 from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Word
+from gateway.store.refusals import overflow
 from gateway.store.replies import UNDO, Reply, read_entry, read_position
 
 _REASON = "duplicate"

@@ -23,7 +23,6 @@ from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
 from gateway.domain.names import (
     ACTOR_MAX_BYTES,
     EVENT_TYPE_MAX_CHARS,
-    KEY_MAX_BYTES,
     RESOURCE_MAX_BYTES,
     UNIT_MAX_CHARS,
     USER_ID_MAX_BYTES,
@@ -34,7 +33,7 @@ from gateway.domain.names import (
 )
 from gateway.domain.times import MAX_MS, Recorded, unix_ms
 from gateway.errors import MeterValidationError
-from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Call, Extras
+from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Extras
 
 METADATA_MAX_BYTES = 16 * 1024
 METADATA_MAX_DEPTH = 32
@@ -62,10 +61,7 @@ class _RecordedExtras(Extras, frozen=True):
 class Arguments:
     """The arguments of one call, checked one after the other; ``done`` raises for all that was wrong."""
 
-    __slots__ = ("_errors",)
-
-    def __init__(self) -> None:
-        self._errors: list[FieldError] = []
+    _errors: tuple[FieldError, ...] = ()
 
     def done(self) -> None:
         """Raise MeterValidationError naming every bad field, if there is one."""
@@ -79,7 +75,7 @@ class Arguments:
 
     def fail(self, field: str, code: str, detail: str) -> None:
         """Note a fault."""
-        self._errors.append(FieldError(field, code, detail))
+        self._errors += (FieldError(field, code, detail),)
 
     def take(self, place: str, part: Arguments) -> bool:
         """Take over the faults of a part, each with the place of that; say whether there are any."""
@@ -91,7 +87,7 @@ class Arguments:
         """Check a required name."""
         error = name_error(field, value, max_chars=max_chars, max_bytes=max_bytes)
         if error is not None:
-            self._errors.append(error)
+            self._errors += (error,)
 
     def kind(self, event_type: object, unit: object) -> int:
         """Check event type and unit; give the unit's scale."""
@@ -120,7 +116,7 @@ class Arguments:
             return 0
         scaled = to_scaled(field, value, scale)
         if isinstance(scaled, FieldError):
-            self._errors.append(scaled)
+            self._errors += (scaled,)
             return 0
         return scaled
 
@@ -268,31 +264,15 @@ class Arguments:
         self.fail("durability", "VAL_DURABILITY_INVALID", LEVELS_TEXT)
         return JOURNAL
 
-    def call(
-        self,
-        namespace: str,
-        actor: Actor,
-        key: object,
-        parameters: Sequence[object],
-        extras: Extras,
-        durability: str = JOURNAL,
-    ) -> Call:
-        """Check the idempotency key and put together what goes with every verb."""
-        if key is not None:
-            self.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
-        self.done()
-        text = key if isinstance(key, str) else None
-        fingerprint = _fingerprint(parameters, extras) if text else ""
-        return Call(namespace, text, fingerprint, _body(actor, extras), durability)
 
-
-def _body(actor: Actor, extras: Extras) -> bytes:
-    if actor == NOBODY and (extras is NO_EXTRAS or extras == NO_EXTRAS):
+def body_of(actor: Actor, extras: Extras) -> bytes:
+    """Give what no script looks at as the JSON that an entry carries."""
+    if actor == NOBODY and extras == NO_EXTRAS:
         return b""
     return _encode(msgspec.structs.replace(extras, **actor._asdict()))
 
 
-def _fingerprint(parameters: Sequence[object], extras: Extras) -> str:
+def fingerprint_of(parameters: Sequence[object], extras: Extras) -> str:
     """Stand for a verb and its parameters. Who acts is not part of it: a retry may come from elsewhere."""
     if isinstance(extras, _RecordedExtras):
         extras = msgspec.structs.replace(extras, event_time_ms=None)

@@ -14,6 +14,8 @@ from gateway.verbs.arguments import Arguments
 
 LegWords = Mapping[str, Any]
 Also = Sequence[LegWords] | None
+# The legs that are asked for: account and scaled amount of each, and the scale of each one's unit.
+Asked = tuple[tuple[tuple[str, int], ...], tuple[int, ...]]
 
 _ACCOUNT = ("user_id", "event_type", "unit", "resource")
 _LEG = frozenset({*_ACCOUNT, "amount"})
@@ -22,13 +24,6 @@ _TOLD = _LEG | {"leg"}
 _PLAIN_MAX = MAX_SCALED // 10**DEFAULT_SCALE
 # The amount of a first leg of which has been said what is wrong with it.
 _WRONG = object()
-
-
-class Asked(NamedTuple):
-    """The legs that are asked for: account and scaled amount of each, and its unit's scale."""
-
-    legs: tuple[tuple[str, int], ...]
-    scales: tuple[int, ...]
 
 
 def read_legs(
@@ -44,7 +39,7 @@ def read_legs(
     account, scaled, scale = _usual(user_id, event_type, amount, unit, resource) or _checked(
         read, user_id, event_type, amount, unit, resource
     )
-    asked = Asked(((account, scaled),), (scale,))
+    asked = ((account, scaled),), (scale,)
     if also is None:
         return asked
     first = _First(user_id, event_type, unit, resource, amount if scaled > 0 else _WRONG)
@@ -91,7 +86,8 @@ def _with(read: Arguments, asked: Asked, first: _First, also: object) -> Asked:
     if len(also) >= MAX_LEGS:
         read.fail("also", "VAL_ALSO_TOO_LONG", f"must name at most {MAX_LEGS - 1} legs beside the first")
         return asked
-    legs, scales, known = list(asked.legs), list(asked.scales), [asked.legs[0][0]]
+    legs, scales = list(asked[0]), list(asked[1])
+    known = [legs[0][0]]
     for index, leg in enumerate(also):
         account, amount, scale = _leg(read, index, first, leg)
         if account and account in known:
@@ -100,7 +96,7 @@ def _with(read: Arguments, asked: Asked, first: _First, also: object) -> Asked:
         known.append(account)
         legs.append((account, amount))
         scales.append(scale)
-    return Asked(tuple(legs), tuple(scales))
+    return tuple(legs), tuple(scales)
 
 
 def _leg(read: Arguments, index: int, first: _First, leg: object) -> tuple[str, int, int]:

@@ -86,20 +86,20 @@ def reserved(decision: Done | Denied, scale: int) -> Reserved:
             "entry_id": None,
         }
         return cast("Reserved", {**refused, **said, **_refusing(decision)})
-    legs = decision.entry.legs
-    leg = legs[0]
+    entry = decision.entry
+    leg = entry.legs[0]
     answer: Reserved = {
         "granted": True,
-        "reservation_id": decision.entry.hold_id,
+        "reservation_id": entry.hold_id,
         "balance": to_decimal(leg.balance, scale),
         "available": to_decimal(leg.balance - leg.reserved, scale),
-        "expires_at": _expiry(decision.entry.expires_ms),
+        "expires_at": _expiry(entry.expires_ms),
         "entry_id": None,
     }
-    if len(legs) > 1:
-        answer["legs"] = standing_legs(legs)
-    if decision.entry.limits:
-        answer["limits"] = leg_limits(decision.entry)
+    if len(entry.legs) > 1:
+        answer["legs"] = standing_legs(entry.legs)
+    if entry.limits:
+        answer["limits"] = leg_limits(entry)
     return answer
 
 

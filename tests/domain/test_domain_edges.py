@@ -116,8 +116,9 @@ def test_what_is_known_to_be_sound_at_little_cost() -> None:
     assert sound_account("alice", "e", "t", None) == account_text("alice", "e", "t", None)
     assert sound_account("alice", "e", "t", "r") == account_text("alice", "e", "t", "r")
     assert sound_account("a" * 199, "e", "t", "r" * 199) == account_text("a" * 199, "e", "t", "r" * 199)
+    assert sound_account(None, "e", "t", None) == account_text(None, "e", "t", None)
     unsure = [
-        (None, None),
+        (["a"], None),
         (5, None),
         ("a", 5),
         ("a" * 200, "r" * 199),
