@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -30,6 +32,7 @@ _log = structlog.get_logger("quotagate.flusher")
 # Reading is shared out among this many busy shards at most, so that one read stays within a bound of
 # memory and yet a lone busy shard fills its batches.
 _SHARES = 8
+_position = attrgetter("position")
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -221,13 +224,13 @@ class Flusher:
         fresh: Batches = {}
         for shard, entries in found.items():
             mark = self._posted[shard]
-            old = [entry for entry in entries if entry.position <= mark]
-            new = entries[len(old) :]
-            if old and old[-1].position.epoch == mark.epoch:
-                covered[shard] = old
-            if new:
-                epoch = new[0].position.epoch
-                fresh[shard] = [entry for entry in new if entry.position.epoch == epoch]
+            # They come in the order of the stream.
+            first = bisect_right(entries, mark, key=_position)
+            if first and entries[first - 1].position.epoch == mark.epoch:
+                covered[shard] = entries[:first]
+            if first < len(entries):
+                next_epoch = Position(entries[first].position.epoch + 1, -1)
+                fresh[shard] = entries[first : bisect_right(entries, next_epoch, key=_position)]
         await self._note(covered)
         return fresh
 

@@ -232,7 +232,7 @@ async def _write(
     posting = Posting()
     waiting = iter(entries)
     while turn := list(islice(waiting, LINES_PER_TURN)):
-        posting.add(stored(entry, names) for entry in turn)
+        posting.add([stored(entry, names) for entry in turn])
         await asyncio.sleep(0)
     if careful:
         await drop_posted(connection, posting)

@@ -69,10 +69,12 @@ def stored(entry: Entry, names: dict[Named, str]) -> Entry:
 
     ``names`` takes in each long name by the namespace's key and its own.
     """
-    if len(entry.namespace) * _UTF8_MAX_BYTES <= NAMESPACE_MAX_BYTES and all(
-        len(leg.account) <= PART_MAX_CHARS for leg in entry.legs
-    ):
-        return entry
+    if len(entry.namespace) * _UTF8_MAX_BYTES <= NAMESPACE_MAX_BYTES:
+        for leg in entry.legs:
+            if len(leg.account) > PART_MAX_CHARS:
+                break
+        else:  # nearly every entry
+            return entry
     long: dict[str, str] = {}
     namespace = namespace_key(entry.namespace)
     if namespace != entry.namespace:

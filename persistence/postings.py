@@ -51,16 +51,15 @@ _ENTRY_TYPES = {
 _VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
 
-# What the rows of accounts and of usage say, in their order, by the names of upsert_accounts and add_usage.
-ACCOUNT_COLUMNS = (
-    *("namespaces", "accounts", "user_ids", "event_types", "units", "resources", "scales", "balances"),
-    *("reserved", "epochs", "seqs", "created", "updated", "limits"),
-)
+# What rows of accounts and of usage say, in their order, by the names of their statements' parameters.
+STATE_COLUMNS = ("namespaces", "accounts", "balances", "reserved", "epochs", "seqs", "updated", "limits")
+ACCOUNT_COLUMNS = (*STATE_COLUMNS, "user_ids", "event_types", "units", "resources", "scales", "created")
 USAGE_COLUMNS = ("namespaces", "accounts", "hours", "entry_types", "totals", "counts")
 
 Key = tuple[str, str]
 
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
+_NO_LIMITS = element(None)
 # What a hold of a closed period gives back lapses with no body: whoever settled it did not ask for that.
 _LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
@@ -115,24 +114,26 @@ class Posting:
         """Take in the entries that follow. Raises EntryRefusedError for one that makes no sense."""
         accounts = self._accounts
         for entry in entries:
-            verb = entry.verb
-            if entry.hold_id:
-                (self.made if verb == "reserve" else self.changed)[entry.namespace, entry.hold_id] = entry
+            verb, namespace = entry.verb, entry.namespace
+            books = verb in _ENTRY_TYPES
+            if hold_id := entry.hold_id:
+                (self.made if verb == "reserve" else self.changed)[namespace, hold_id] = entry
             for leg in entry.legs:
-                key = (entry.namespace, leg.account)
+                key = namespace, leg.account
                 before = accounts.get(key)
                 accounts[key] = (before[0] if before else entry.at_ms, entry, leg)
-                if leg.amount and verb not in _ENTRY_TYPES:
+                if leg.amount and not books:
                     raise _refused(entry, f"changes a balance, which {verb} never does")
             if entry.limits:
                 self._keep_limits(entry)
-            if verb in _ENTRY_TYPES:
+            if books:
                 self._book(entry)
-            if verb in PERIOD_VERBS:
-                self._add_period(entry)
-            elif verb == "extend":
+            if verb == "extend":
                 self._add_extension(entry)
-            self._add_key(entry)
+            elif verb in PERIOD_VERBS:
+                self._add_period(entry)
+            if entry.keyed is not None or entry.undoes is not None:
+                self._add_key(entry)
 
     def add_fitted(self, entry: Entry, fitted: Iterable[Entry]) -> None:
         """Take in what is booked for an entry, perhaps nothing: a repeat of its call finds its answer."""
@@ -153,7 +154,7 @@ class Posting:
 
     def _keep_limits(self, entry: Entry) -> None:
         for index, text in _limits(entry).items():
-            self._limits[entry.namespace, entry.legs[index].account] = text
+            self._limits[entry.namespace, entry.legs[index].account] = element(text)
 
     def _add_period(self, entry: Entry) -> None:
         try:
@@ -202,23 +203,33 @@ class Posting:
             if entry.verb == REPAIR:
                 yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
 
-    def account_rows(self) -> Iterator[tuple[str, ...]]:
-        """Give the last state of each account touched: ``ACCOUNT_COLUMNS``."""
-        for key, (first_ms, entry, leg) in self._accounts.items():
+    @property
+    def accounts(self) -> int:
+        """How many accounts are touched."""
+        return len(self._accounts)
+
+    def state_rows(self) -> Iterator[tuple[str, ...]]:
+        """Give the last state of each account touched: ``STATE_COLUMNS``."""
+        for key, (_, entry, leg) in self._accounts.items():
             namespace, account = key
             epoch, seq = entry.position
             yield (
                 namespace_element(namespace),
-                *account_elements(account),
-                str(scale_of_account(account)),
+                account_elements(account)[0],
                 str(leg.balance),
                 str(leg.reserved),
                 str(epoch),
                 str(seq),
-                time_field(first_ms),
                 time_field(entry.at_ms),
-                element(self._limits.get(key)),
+                self._limits.get(key, _NO_LIMITS),
             )
+
+    def account_rows(self) -> Iterator[tuple[str, ...]]:
+        """Give the whole row of each account touched, as a new one has it: ``ACCOUNT_COLUMNS``."""
+        touched = zip(self._accounts.items(), self.state_rows(), strict=True)
+        for ((_, account), (first_ms, _, _)), state in touched:
+            scale, created = str(scale_of_account(account)), time_field(first_ms)
+            yield *state, *account_elements(account)[1:], scale, created
 
     def answer_lines(self) -> Iterator[str]:
         """Give what is kept of the calls with keys."""
@@ -235,28 +246,31 @@ class Posting:
             last = self.changed.get(key, made)
             if last.verb in SETTLING:
                 continue
-            hold = _hold_field(made)
+            hold = _hold_field(*key)
             made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
-            seen = _seen_fields(made)
+            limits = _limits(made) if made.limits else {}
             for index, leg in enumerate(last.legs):
+                seen = made.legs[index]
                 yield (
                     f"{hold}\t{index}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\t"
-                    f"{seen[index]}\n"
+                    f"{seen.balance}\t{seen.reserved}\t{limits.get(index, NULL)}\n"
                 )
 
     def settled_hold_lines(self) -> Iterator[str]:
         """Give the legs of the holds that were made and settled in this run."""
-        for key, made in self.made.items():
-            last = self.changed.get(key, made)
-            if last.verb not in SETTLING:
+        for key, last in self.changed.items():
+            made = self.made.get(key)
+            if made is None or last.verb not in SETTLING:
                 continue
-            hold, (status, change_fields) = _hold_field(made), _change_fields(last)
+            hold, (status, change_fields) = _hold_field(*key), _change_fields(last)
             made_fields = f"{time_field(made.at_ms)}\t{json_field(made.body)}"
-            seen = _seen_fields(made)
+            limits = _limits(made) if made.limits else {}
             for index, leg in enumerate(last.legs):
+                seen = made.legs[index]
                 yield (
                     f"{hold}\t{index}\t{status}\t{leg.hold}\t{_consumed_field(last, leg)}\t{change_fields}\t"
-                    f"{owner_fields(leg.account)}\t{made_fields}\t{seen[index]}\n"
+                    f"{owner_fields(leg.account)}\t{made_fields}\t"
+                    f"{seen.balance}\t{seen.reserved}\t{limits.get(index, NULL)}\n"
                 )
 
     def hold_change_lines(self) -> Iterator[str]:
@@ -264,7 +278,7 @@ class Posting:
         for key, last in self.changed.items():
             if key in self.made:
                 continue
-            hold, (status, change_fields) = _hold_field(last), _change_fields(last)
+            hold, (status, change_fields) = _hold_field(*key), _change_fields(last)
             for index, leg in enumerate(last.legs):
                 yield (
                     f"{hold}\t{index}\t{status}\t{leg.hold}\t{_consumed_field(last, leg)}\t{change_fields}\n"
@@ -273,9 +287,9 @@ class Posting:
     def extension_lines(self) -> Iterator[str]:
         """Give the new lines of ``meter.hold_extensions``."""
         for (_, identifier), (entry, index) in self.extended.items():
-            leg = entry.legs[index]
+            leg, hold = entry.legs[index], _hold_field(entry.namespace, entry.hold_id)
             yield (
-                f"{_hold_field(entry)}\t{index}\t{identifier}\t{account_field(leg.account)}\t"
+                f"{hold}\t{index}\t{identifier}\t{account_field(leg.account)}\t"
                 f"{time_field(entry.at_ms)}\t{leg.held}\n"
             )
 
@@ -316,19 +330,9 @@ def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
             raise _refused(entry, f"has the verb {entry.verb!r}: {entry.body!r}", shard)
 
 
-def _hold_field(entry: Entry) -> str:
+def _hold_field(namespace: str, hold_id: str) -> str:
     """Give namespace and hold_id."""
-    return f"{namespace_field(entry.namespace)}\t{field(entry.hold_id)}"
-
-
-def _seen_fields(made: Entry) -> list[str]:
-    """Give seen_balance, seen_reserved and seen_limits of each leg."""
-    if not made.limits:
-        return [f"{leg.balance}\t{leg.reserved}\t{NULL}" for leg in made.legs]
-    limits = _limits(made)
-    return [
-        f"{leg.balance}\t{leg.reserved}\t{limits.get(index, NULL)}" for index, leg in enumerate(made.legs)
-    ]
+    return f"{namespace_field(namespace)}\t{field(hold_id)}"
 
 
 def _change_fields(last: Entry) -> tuple[str, str]:

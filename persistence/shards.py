@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from gateway.domain.entries import Entry, Position
 from gateway.seams.shards import ShardRow
@@ -13,6 +14,7 @@ from persistence.statements import statement
 _ROWS = statement("shard_rows")
 _LOCK = statement("lock_shards")
 _ADVANCE = statement("advance_shards")
+_position = attrgetter("position")
 
 
 async def shard_rows(connection: Connection) -> Sequence[ShardRow]:
@@ -49,17 +51,14 @@ def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> boo
     Raises JournalEpochError when batch and row are of different epochs, JournalGapError when a sequence
     between them or inside the batch is missing.
     """
-    first = batch[0].position
-    for place, entry in enumerate(batch):
-        if entry.position.epoch != watermark.epoch:
-            raise JournalEpochError(
-                shard,
-                f"the journal is in epoch {entry.position.epoch}, the ledger in epoch {watermark.epoch}",
-            )
-        if entry.position.seq != first.seq + place:
-            raise _gap(shard, Position(watermark.epoch, first.seq + place), entry.position)
+    first, ours = batch[0].position, watermark.epoch
+    for expected, (epoch, seq) in enumerate(map(_position, batch), first.seq):
+        if epoch != ours:
+            raise JournalEpochError(shard, f"the journal is in epoch {epoch}, the ledger in epoch {ours}")
+        if seq != expected:
+            raise _gap(shard, Position(epoch, expected), Position(epoch, seq))
     if first.seq > watermark.seq + 1:
-        raise _gap(shard, Position(watermark.epoch, watermark.seq + 1), first)
+        raise _gap(shard, Position(ours, watermark.seq + 1), first)
     return first.seq == watermark.seq + 1
 
 

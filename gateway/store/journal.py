@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import starmap
 
 from gateway.domain.entries import Entry, Position
 from gateway.domain.names import SHARDS, namespace_text
@@ -54,7 +55,7 @@ class RedisJournal:
         block: tuple[Word, ...] = ("BLOCK", block_ms) if block_ms else ()
         starts = map(stream_id_before_next, after.values())
         reply = await ask(self._reading, "XREAD", "COUNT", limit, *block, "STREAMS", *streams, *starts)
-        return {_SHARD_OF[key]: [_entry(*row) for row in rows] for key, rows in reply or ()}
+        return {_SHARD_OF[key]: list(starmap(_entry, rows)) for key, rows in reply or ()}
 
     async def posted(self, shard: int, upto: Position, settled: SettledHolds = NO_HOLDS) -> bool:
         """Let settled holds leave, write the watermark to the shard's meta, trim. Safe to repeat.

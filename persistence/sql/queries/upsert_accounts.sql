@@ -1,3 +1,4 @@
+-- Accounts whose row says the same already, as update_accounts has left it, are not written again.
 INSERT INTO meter.accounts (
     namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, last_epoch, last_seq,
     created_at, updated_at, limits
@@ -16,3 +17,4 @@ SET balance = excluded.balance,
     last_seq = excluded.last_seq,
     updated_at = excluded.updated_at,
     limits = coalesce(excluded.limits, accounts.limits)
+WHERE (accounts.last_epoch, accounts.last_seq) <> (excluded.last_epoch, excluded.last_seq)
