@@ -20,19 +20,21 @@ _HELP = """Measure Quotagate beside its own ceiling and beside what else one wou
 
 Everything runs on this machine, on servers of its own that are gone afterwards: the scripts
 alone, the Meter in process, HTTP, a bare ASGI echo; the `limits` library and row locks in
-Postgres as peers. What is compared is measured side by side, so read the ratios; absolute
-figures say as much about the machine. Closed loops find what each can do, open loops what a
+Postgres as peers. What is compared takes turns of a quarter of a second, so read the ratios;
+absolute figures say as much about the machine. Closed loops find what each can do, open loops what a
 caller waits at half of that.
 
 Other work on the machine shows in every figure: the load is printed with the result.
 
-python -m loadtest takes about a minute, for one round; with --full it takes about fifteen, for five rounds
-and figures to keep.
+python -m loadtest takes about three minutes, for one round; with --full it takes about twenty, for five
+rounds and figures to keep.
 """
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="One round, about a minute. The default.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One round, about three minutes. The default.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Five longer rounds, for figures to keep.")] = False,
     tiny: Annotated[
         bool, typer.Option("--tiny", help="Only see whether everything runs.", hidden=True)

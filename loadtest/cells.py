@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from loadtest.durability import LEVELS
@@ -39,22 +40,36 @@ class Cell(NamedTuple):
         return self._replace(subject=subject)
 
 
-def cells_of(sizes: Sizes) -> Iterator[Cell]:
-    """Yield every cell of a round: what is compared side by side, open loops after their closed ones."""
+def groups_of(sizes: Sizes) -> Iterator[tuple[Cell, ...]]:
+    """Yield the cells of a round in groups of what is compared; open loops come after their closed ones."""
     all_four = (SCRIPTS, METER, ECHO, HTTP)
     for accounts in (1, sizes.accounts):
         for clients in sizes.clients:
-            yield from (Cell(who, RESERVE, accounts, clients) for who in all_four)
+            yield tuple(Cell(who, RESERVE, accounts, clients) for who in all_four)
             if clients in sizes.open_clients:
-                yield from (Cell(who, RESERVE, accounts, clients, OPEN) for who in all_four)
+                yield tuple(Cell(who, RESERVE, accounts, clients, OPEN) for who in all_four)
     for clients in sizes.clients:
-        yield from (Cell(who, RESERVE, 1, clients, keyed=True) for who in (SCRIPTS, METER, HTTP))
+        yield tuple(Cell(who, RESERVE, 1, clients, keyed=True) for who in (SCRIPTS, METER, HTTP))
     for accounts in (1, sizes.accounts):
         for clients in sizes.peer_clients:
-            yield from (Cell(who, CHECK, accounts, clients) for who in (LIMITS, METER))
-            yield from (Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))
-    for label in LEVELS:
-        yield Cell(METER, DURABLE, sizes.accounts, sizes.durable_clients, durability=label)
-    for legs, limits in PARTS_OF:
-        for who in (METER, HTTP):
-            yield Cell(who, PARTS, sizes.accounts, sizes.durable_clients, legs=legs, limits=limits)
+            yield tuple(Cell(who, CHECK, accounts, clients) for who in (LIMITS, METER))
+            yield tuple(Cell(who, PAIR, accounts, clients) for who in (POSTGRES, POSTGRES_RELAXED, METER))
+    many, clients = sizes.accounts, sizes.durable_clients
+    yield tuple(Cell(METER, DURABLE, many, clients, durability=label) for label in LEVELS)
+    for who in (METER, HTTP):
+        yield tuple(Cell(who, PARTS, many, clients, legs=legs, limits=limits) for legs, limits in PARTS_OF)
+
+
+def cells_of(sizes: Sizes) -> Iterator[Cell]:
+    """Yield every cell of a round."""
+    return chain.from_iterable(groups_of(sizes))
+
+
+def turns_of(group: Sequence[Cell], sizes: Sizes) -> int:
+    """Give how many turns the cells of a group take in one round.
+
+    Closed loops take short ones, for what disturbs a machine comes and goes within a second. An open loop is
+    compared with nothing, and durability has to wait for disks.
+    """
+    first = group[0]
+    return sizes.turns if first.loop == CLOSED and first.verb != DURABLE else 1

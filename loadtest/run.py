@@ -6,7 +6,9 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,7 +30,8 @@ from loadtest.cells import (
     RESERVE,
     SCRIPTS,
     Cell,
-    cells_of,
+    groups_of,
+    turns_of,
 )
 from loadtest.durability import LEVELS, is_there, prepared
 from loadtest.layers import layer_times
@@ -41,12 +44,13 @@ OPEN_SHARE = 0.5
 
 _VERBS = {RESERVE: "reserve", CHECK: "check", PAIR: "pair", DURABLE: "reserve", PARTS: "reserve"}
 _SCRIPT_CONNECTIONS = 4
+_SEEDS = 10_000  # more than there are measurements in a round
 
 Tell = Callable[[str], None]
 
 
 class Sample(NamedTuple):
-    """One cell in one round.
+    """One cell in one turn of one round.
 
     Attributes:
         figures: what the loop found.
@@ -64,7 +68,7 @@ class Sample(NamedTuple):
 
 
 class Results(NamedTuple):
-    """All of a run. Lists have one member per round."""
+    """All of a run. Lists have one member per round, those of samples one per turn of each."""
 
     servers: dict[str, str]
     scripts: dict[str, list[ScriptTimes]]
@@ -107,32 +111,49 @@ def _bare_servers() -> Iterator[Mapping[str, Bare]]:
 
 def _round(scene: Scene, sizes: Sizes, results: Results, number: int, tell: Tell) -> None:
     results.servers.update(decides=scene.redis_name, remembers=scene.database_name)
-    capacity: dict[Cell, float] = {}
-    cells = [cell for cell in cells_of(sizes) if is_there(scene, cell.durability)]
-    for index, cell in enumerate(cells):
-        place = f"round {number + 1} of {sizes.rounds}, {index + 1} of {len(cells)}"
-        tell(f"{place}: {cell.subject} {cell.verb}")
-        offered = None
-        if cell.loop == OPEN:
-            offered = max(1.0, OPEN_SHARE * capacity[cell._replace(loop=CLOSED)])
-        with prepared(scene, cell.durability):
-            sample = _measure(scene, cell, sizes, offered, seed=number * len(cells) + index)
-        capacity[cell] = sample.figures.rate
-        results.samples[cell].append(sample)
+    seeds = count(number * _SEEDS)
+    groups = [[cell for cell in group if is_there(scene, cell.durability)] for group in groups_of(sizes)]
+    for index, group in enumerate(groups):
+        place = f"round {number + 1} of {sizes.rounds}, {index + 1} of {len(groups)}"
+        funded: dict[Cell, int] = {}
+        for turn in range(turns_of(group, sizes)):
+            for cell in group:
+                tell(f"{place}, turn {turn + 1}: {cell.subject} {cell.verb}")
+                if turn == 0 or cell.keyed:  # a key is new only to a namespace that has not met it
+                    funded[cell] = next(seeds)
+                    _fund(scene, cell, funded[cell])
+                offered = _offered(results, cell) if cell.loop == OPEN else None
+                with prepared(scene, cell.durability):
+                    sample = _measure(scene, cell, sizes, offered, funded[cell])
+                results.samples[cell].append(sample)
+
+
+def _fund(scene: Scene, cell: Cell, seed: int) -> None:
+    """Make the accounts of a cell, in a namespace that nobody has used before."""
+    if cell.subject in {SCRIPTS, METER, HTTP}:
+        accounts = {"accounts": cell.accounts, "legs": cell.legs, "limits": cell.limits}
+        scene.workers["meter"].do(verb="fund", namespace=_namespace(seed), **accounts)
+        scene.drained(_namespace(seed))
+
+
+def _namespace(seed: int) -> str:
+    return f"load-{seed}"
+
+
+def _offered(results: Results, cell: Cell) -> float:
+    """Give the arrivals per second of an open loop, by what its closed loop did."""
+    closed = results.samples[cell._replace(loop=CLOSED)]
+    return max(1.0, OPEN_SHARE * median(sample.figures.rate for sample in closed))
 
 
 def _measure(scene: Scene, cell: Cell, sizes: Sizes, offered: float | None, seed: int) -> Sample:
-    """Measure one cell on accounts that nobody has used before."""
+    """Measure one turn of a cell on its accounts."""
     seconds = sizes.seconds if offered is None else sizes.open_seconds
     if cell.verb == DURABLE:
         seconds = sizes.durable_seconds
     window = Window(cell.clients, sizes.warm_seconds, seconds, offered)
-    namespace = f"load-{seed}"
+    namespace = _namespace(seed)
     job = {"window": window, "seed": seed, "accounts": cell.accounts, "keyed": cell.keyed}
-    fund = {"namespace": f"load-{seed}", "accounts": cell.accounts, "legs": cell.legs, "limits": cell.limits}
-    if cell.subject in {SCRIPTS, METER, HTTP}:
-        scene.workers["meter"].do(verb="fund", **fund)
-        scene.drained(namespace)
     before = scene.spent()
     figures = msgspec.convert(_LOADS[cell.subject](scene, cell, job | {"namespace": namespace}), Figures)
     lag = scene.lag(namespace)

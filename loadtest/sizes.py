@@ -10,7 +10,8 @@ class Sizes(NamedTuple):
 
     Attributes:
         rounds: how often everything is measured, each time on fresh servers; figures are medians over rounds.
-        seconds: how long one closed loop is counted.
+        turns: how often the closed loops that are compared take turns in a round.
+        seconds: how long one turn of a closed loop is counted.
         open_seconds: how long the arrivals of one open loop are counted.
         warm_seconds: how long each loop runs before it is counted.
         clients: numbers of clients, ascending.
@@ -26,6 +27,7 @@ class Sizes(NamedTuple):
     """
 
     rounds: int
+    turns: int
     seconds: float
     open_seconds: float
     warm_seconds: float
@@ -43,17 +45,21 @@ class Sizes(NamedTuple):
 
 QUICK = Sizes(
     rounds=1,
-    seconds=0.4,
+    turns=4,
+    seconds=0.25,
     open_seconds=0.5,
     warm_seconds=0.1,
     open_clients=(32,),
     peer_clients=(32,),
     memory=20_000,
 )
-FULL = Sizes(rounds=5, seconds=1.2, open_seconds=1.5, warm_seconds=0.2, batches=60, layer_calls=20_000)
+FULL = Sizes(
+    rounds=5, turns=5, seconds=0.3, open_seconds=1.5, warm_seconds=0.1, batches=60, layer_calls=20_000
+)
 # Sees whether everything still runs; its figures mean nothing.
 TINY = Sizes(
     rounds=1,
+    turns=2,
     seconds=0.05,
     open_seconds=0.05,
     warm_seconds=0.005,

@@ -1,4 +1,4 @@
-"""Puts samples together: medians over rounds, ratios of what stood side by side. Prints nothing."""
+"""Puts samples together: medians over turns, ratios of what stood side by side. Prints nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUIET = 0.1
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """One cell over all rounds: medians, but the sum of faults and the greatest lag."""
+    """One cell over all its turns: medians, but the sum of faults and the greatest lag."""
 
     subject: str
     verb: str
@@ -69,7 +69,7 @@ class Summary(msgspec.Struct, kw_only=True):
         return next((row for row in self.rows if row.cell == cell), None)
 
     def ratio(self, cell: Cell, base: Cell) -> float | None:
-        """Give the rate of one cell as a share of another's: the median of the rounds' own ratios."""
+        """Give the rate of one cell as a share of another's: the median of the turns' own ratios."""
         upper, lower = self.find(cell), self.find(base)
         if upper is None or lower is None:
             return None

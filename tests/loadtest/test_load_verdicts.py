@@ -62,7 +62,7 @@ def judged(made: Results) -> dict[str, Any]:
     return {verdict.target: (verdict.found, verdict.kept) for verdict in verdicts(summary(made, {}))}
 
 
-def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+def test_a_ratio_is_the_median_of_the_turns_ratios() -> None:
     found: Summary = summary(results(good()), {})
     cell = Cell(HTTP, RESERVE, 1, 32)
     assert found.ratio(cell, cell.beside(ECHO)) == 0.45
