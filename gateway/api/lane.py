@@ -160,12 +160,12 @@ class HttpProtocol(BoundedArrival):
         known = self._heads.read(data)
         if known is None:
             return None
-        target, head, body = known
+        target, (headers, pairs, _), body = known
         found = self._lane.posted_to(target)
         if found is None:
             return None
         endpoint, hold_id = found
-        return LaneRequest(endpoint, hold_id, head.headers, head.pairs, body)
+        return LaneRequest(endpoint, hold_id, headers, pairs, body)
 
     def _plain_request(self) -> LaneRequest | None:
         parser = self.parser
@@ -248,14 +248,13 @@ def _is_short(headers: Headers, max_bytes: int) -> bool:
 def written(answer: Reply, request_id: bytes, *, close: bool) -> bytes:
     """Give an answer as it stands on the wire."""
     status, headers, body = answer
-    head = _head(status, headers, close)
-    return b"".join((head, b"%d" % len(body), b"\r\nx-request-id: ", request_id, b"\r\n\r\n", body))
+    return b"".join((_head(status, headers, len(body), close), request_id, b"\r\n\r\n", body))
 
 
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[Header, ...], close: bool) -> bytes:
-    """Give the part of an answer that many have in common, up to the number of its content-length."""
+@lru_cache(maxsize=1024)
+def _head(status: int, headers: tuple[Header, ...], body_bytes: int, close: bool) -> bytes:
+    """Give the part of an answer that many have in common, up to its request's id."""
     lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
     if close:
         lines.append(b"connection: close\r\n")
-    return b"".join(lines) + b"content-length: "
+    return b"%bcontent-length: %d\r\nx-request-id: " % (b"".join(lines), body_bytes)
