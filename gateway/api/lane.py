@@ -160,12 +160,12 @@ class HttpProtocol(BoundedArrival):
         known = self._heads.read(data)
         if known is None:
             return None
-        target, (headers, pairs, _), body = known
+        target, head, body = known
         found = self._lane.posted_to(target)
         if found is None:
             return None
         endpoint, hold_id = found
-        return LaneRequest(endpoint, hold_id, headers, pairs, body)
+        return LaneRequest(endpoint, hold_id, head.headers, head.pairs, body)
 
     def _plain_request(self) -> LaneRequest | None:
         parser = self.parser
