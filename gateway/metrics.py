@@ -43,6 +43,15 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def take_in(self, other: Histogram) -> None:
+        """Count what the other, of the same bounds, has counted."""
+        self._counts = [mine + its for mine, its in zip(self._counts, other._counts, strict=True)]
+        self._sum += other._sum
+
+    def count(self) -> int:
+        """Give how many observations were counted."""
+        return sum(self._counts)
+
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
         """Add what was counted, under these labels."""
         buckets: list[tuple[str, float]] = []
@@ -51,6 +60,10 @@ class Histogram:
             total += count
             buckets.append((bound, total))
         family.add_metric(labels, buckets, self._sum)
+
+
+def _durations() -> Histogram:
+    return Histogram(_SECONDS)
 
 
 class Metrics(Collector):
@@ -65,8 +78,7 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._results: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
+        self._operations: defaultdict[tuple[str, str], Histogram] = defaultdict(_durations)
         self._scripts = Histogram(_SECONDS)
         self._batches = Histogram(_CALLS)
         self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -83,8 +95,7 @@ class Metrics(Collector):
 
     def operation(self, verb: str, result: str, seconds: float) -> None:
         """Count one call of the meter."""
-        self._results[verb, result] += 1
-        self._durations[verb].observe(seconds)
+        self._operations[verb, result].observe(seconds)
 
     def refused(self, verb: str, reason: str, count: int = 1, *, shadow: bool = False) -> None:
         """Count what was refused, or what shadow limits would have refused."""
@@ -125,12 +136,14 @@ class Metrics(Collector):
         results = CounterMetricFamily(
             "quotagate_operations", "Calls of the meter, by verb and result", labels=("verb", "result")
         )
-        for labels, count in self._results.items():
-            results.add_metric(labels, count)
+        by_verb: defaultdict[str, Histogram] = defaultdict(_durations)
+        for (verb, result), histogram in self._operations.items():
+            results.add_metric((verb, result), histogram.count())
+            by_verb[verb].take_in(histogram)
         durations = HistogramMetricFamily(
             "quotagate_operation_duration_seconds", "Time of a call of the meter, by verb", labels=("verb",)
         )
-        for verb, histogram in self._durations.items():
+        for verb, histogram in by_verb.items():
             histogram.add_to(durations, (verb,))
         calls = CounterMetricFamily("quotagate_script_calls", "Script calls sent to Redis", self._calls)
         scripts = HistogramMetricFamily(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.domain.entries import Position
@@ -35,7 +36,12 @@ def test_operations_are_counted_by_verb_and_result() -> None:
     assert seen[name, (("result", "granted"), ("verb", "reserve"))] == 2
     assert seen[name, (("result", "denied"), ("verb", "reserve"))] == 1
     assert seen[name, (("result", "granted"), ("verb", "commit"))] == 1
-    assert seen["quotagate_operation_duration_seconds_count", (("verb", "reserve"),)] == 3
+    seconds = "quotagate_operation_duration_seconds"
+    assert seen[f"{seconds}_count", (("verb", "reserve"),)] == 3
+    assert seen[f"{seconds}_sum", (("verb", "reserve"),)] == pytest.approx(0.006)
+    assert seen[f"{seconds}_bucket", (("le", "0.0025"), ("verb", "reserve"))] == 3
+    assert seen[f"{seconds}_bucket", (("le", "0.001"), ("verb", "reserve"))] == 0
+    assert seen[f"{seconds}_count", (("verb", "commit"),)] == 1
 
 
 def test_buckets_are_cumulative_and_their_bounds_included() -> None:

@@ -30,7 +30,7 @@ def check_media(headers: Headers) -> None:
             "the body must be sent as it is, without a Content-Encoding", "unsupported_media_type", 415
         )
     media = headers.get(b"content-type")
-    if media is not None and media != b"application/json" and not _is_json(media):
+    if media != b"application/json" and media is not None and not _is_json(media):
         raise MeterValidationError(
             "the body must be application/json in UTF-8", "unsupported_media_type", 415
         )

@@ -154,7 +154,7 @@ class RequestIds:
     """Names requests: by the caller's X-Request-Id if it can be repeated as it stands, else by an own id."""
 
     def __init__(self) -> None:
-        self._prefix = token_hex(6).encode()
+        self._prefix = token_hex(6).encode() + b"-"
         self._numbers = count(1)
 
     def of(self, headers: Headers) -> bytes:
@@ -162,4 +162,4 @@ class RequestIds:
         given = headers.get(b"x-request-id")
         if given is not None and _VISIBLE.fullmatch(given):
             return given
-        return b"%s-%x" % (self._prefix, next(self._numbers))
+        return self._prefix + b"%x" % next(self._numbers)

@@ -9,7 +9,7 @@ time, and the first request of a connection go to the parser. What is refused is
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from gateway.api.endpoint import Pairs
 from gateway.api.headers import Headers
@@ -27,7 +27,8 @@ _MAX_KNOWN = 1024
 _MAX_SEEN = 4096
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """The header lines of a request as the parser read them, and the length they give its body."""
 
     headers: Headers

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -34,19 +34,13 @@ class LaneRequest:
 
     Attributes:
         lines: its header lines, where they may be learnt from its answer; else b"".
+        task: serves it.
     """
 
-    __slots__ = (
-        "body",
-        "endpoint",
-        "headers",
-        "hold_id",
-        "keep_alive",
-        "lines",
-        "pairs",
-        "response_complete",
-        "task",
-    )
+    lines = b""
+    keep_alive = True
+    response_complete = False
+    task: asyncio.Task[None]
 
     def __init__(
         self, endpoint: Endpoint, hold_id: str | None, headers: Headers, pairs: Pairs, body: bytes = b""
@@ -56,14 +50,12 @@ class LaneRequest:
         self.headers = headers
         self.pairs = pairs
         self.body = body
-        self.lines = b""
-        self.keep_alive = True
-        self.response_complete = False
-        self.task: asyncio.Task[None] | None = None
 
 
 class HttpProtocol(BoundedArrival):
     """One connection: give it to ``uvicorn.Config`` as ``http``, with its lane bound."""
+
+    cycle: Any  # uvicorn's own, or a LaneRequest
 
     def __init__(
         self,
@@ -88,25 +80,25 @@ class HttpProtocol(BoundedArrival):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: what is on the lane runs to its end, and nobody is answered."""
-        if isinstance(cast("object", self.cycle), LaneRequest):
-            self.cycle = cast("Any", None)  # as before the first request
+        if isinstance(self.cycle, LaneRequest):
+            self.cycle = None  # as before the first request
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request, or of several; or a whole one whose head is known."""
-        before = cast("object", self.cycle)
         if self._arriving or not self._is_free():
             super().data_received(data)
         elif (request := self._known_request(data)) is not None:
-            self.cycle = cast("Any", request)
+            self.cycle = request
             self._begun += 1
             self._idle_since = None
             self._start(request)
         else:
+            before = self.cycle
             super().data_received(data)
-            after = cast("object", self.cycle)
+            after = self.cycle
             if isinstance(after, LaneRequest) and after is not before and not self._arriving:
                 after.lines = header_lines(data, self.url, after.body)
 
@@ -129,7 +121,7 @@ class HttpProtocol(BoundedArrival):
         """Choose the way."""
         self._request = self._plain_request()
         if self._request is not None:
-            self.cycle = cast("Any", self._request)
+            self.cycle = self._request
             return
         url, headers = self.url, self.headers
         super(BoundedArrival, self).on_message_begin()  # it has begun already
@@ -189,13 +181,14 @@ class HttpProtocol(BoundedArrival):
 
     async def _serve(self, request: LaneRequest) -> None:
         try:
-            headers, pairs, body = request.headers, request.pairs, request.body
-            request_id, answer = await request.endpoint.posted(headers, pairs, body, request.hold_id)
+            request_id, answer = await request.endpoint.posted(
+                request.headers, request.pairs, request.body, request.hold_id
+            )
             if request.lines and answer.status == _OK:
-                self._heads.learn(request.lines, headers, pairs, len(body))
+                self._heads.learn(request.lines, request.headers, request.pairs, len(request.body))
             self._send(request, request_id, answer)
         finally:
-            self.tasks.discard(cast("asyncio.Task[None]", request.task))
+            self.tasks.discard(request.task)
 
     def _send(self, request: LaneRequest, request_id: bytes, answer: Reply) -> None:
         request.response_complete = True
@@ -255,14 +248,13 @@ def _is_short(headers: Headers, max_bytes: int) -> bool:
 def written(answer: Reply, request_id: bytes, *, close: bool) -> bytes:
     """Give an answer as it stands on the wire."""
     status, headers, body = answer
-    head = _head(status, headers, close)
-    return b"".join((head, b"%d" % len(body), b"\r\nx-request-id: ", request_id, b"\r\n\r\n", body))
+    return b"".join((_head(status, headers, len(body), close), request_id, b"\r\n\r\n", body))
 
 
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[Header, ...], close: bool) -> bytes:
-    """Give the part of an answer that many have in common, up to the number of its content-length."""
+@lru_cache(maxsize=1024)
+def _head(status: int, headers: tuple[Header, ...], body_bytes: int, close: bool) -> bytes:
+    """Give the part of an answer that many have in common, up to its request's id."""
     lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
     if close:
         lines.append(b"connection: close\r\n")
-    return b"".join(lines) + b"content-length: "
+    return b"%bcontent-length: %d\r\nx-request-id: " % (b"".join(lines), body_bytes)

@@ -19,10 +19,11 @@ class Outbox:
 
     def put(self, transport: asyncio.Transport, data: bytes) -> None:
         """Send this soon."""
-        if not self._waiting:
+        waiting = self._waiting
+        if not waiting:
             asyncio.get_running_loop().call_soon(self.send)
-        self._waiting.append((transport, data))
-        if len(self._waiting) >= _ENOUGH:
+        waiting.append((transport, data))
+        if len(waiting) >= _ENOUGH:
             self.send()
 
     def send(self) -> None:

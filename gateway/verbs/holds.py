@@ -51,7 +51,8 @@ class HoldVerbs(Verbs):
         legs, scales = read_legs(read, user_id, event_type, amount, unit, resource, also)
         ttl_ms = read.ttl_ms(ttl_seconds)
         extras = read.extras(metadata)
-        what: tuple[object, ...] = ("reserve", *legs[0], ttl_ms)
+        account, held = legs[0]
+        what: tuple[object, ...] = ("reserve", account, held, ttl_ms)
         if also or overage != ALLOW:
             what = (*what, legs[1:], read_overage(read, overage))
         call = self._call(read, idempotency_key, what, extras, durability)

@@ -87,17 +87,18 @@ def reserved(decision: Done | Denied, scale: int) -> Reserved:
         }
         return cast("Reserved", {**refused, **said, **_refusing(decision)})
     entry = decision.entry
-    leg = entry.legs[0]
+    legs = entry.legs
+    balance = legs[0].balance
     answer: Reserved = {
         "granted": True,
         "reservation_id": entry.hold_id,
-        "balance": to_decimal(leg.balance, scale),
-        "available": to_decimal(leg.balance - leg.reserved, scale),
+        "balance": to_decimal(balance, scale),
+        "available": to_decimal(balance - legs[0].reserved, scale),
         "expires_at": _expiry(entry.expires_ms),
         "entry_id": None,
     }
-    if len(entry.legs) > 1:
-        answer["legs"] = standing_legs(entry.legs)
+    if len(legs) > 1:
+        answer["legs"] = standing_legs(legs)
     if entry.limits:
         answer["limits"] = leg_limits(entry)
     return answer
