@@ -66,10 +66,13 @@ def cells_of(sizes: Sizes) -> Iterator[Cell]:
 
 
 def turns_of(group: Sequence[Cell], sizes: Sizes) -> int:
-    """Give how many turns the cells of a group take in one round.
+    """Give how many turns the cells of a group take in one round: most where a share has a bound to keep.
 
     Closed loops take short ones, for what disturbs a machine comes and goes within a second. An open loop is
     compared with nothing, and durability has to wait for disks.
     """
     first = group[0]
-    return sizes.turns if first.loop == CLOSED and first.verb != DURABLE else 1
+    if first.loop == OPEN or first.verb == DURABLE:
+        return 1
+    is_judged = first.verb in {RESERVE, PARTS} and not first.keyed
+    return sizes.turns if is_judged else sizes.turns // 4

@@ -10,7 +10,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         rounds: how often everything is measured, each time on fresh servers; figures are medians over rounds.
-        turns: how often the closed loops that are compared take turns in a round.
+        turns: how often the closed loops that are judged take turns in a round; others do a quarter as often.
         seconds: how long one turn of a closed loop is counted.
         open_seconds: how long the arrivals of one open loop are counted.
         warm_seconds: how long each loop runs before it is counted.
@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
 
 QUICK = Sizes(
     rounds=1,
-    turns=4,
+    turns=8,
     seconds=0.25,
     open_seconds=0.5,
     warm_seconds=0.1,
@@ -54,12 +54,12 @@ QUICK = Sizes(
     memory=20_000,
 )
 FULL = Sizes(
-    rounds=5, turns=5, seconds=0.3, open_seconds=1.5, warm_seconds=0.1, batches=60, layer_calls=20_000
+    rounds=5, turns=8, seconds=0.4, open_seconds=1.5, warm_seconds=0.1, batches=60, layer_calls=20_000
 )
 # Sees whether everything still runs; its figures mean nothing.
 TINY = Sizes(
     rounds=1,
-    turns=2,
+    turns=4,
     seconds=0.05,
     open_seconds=0.05,
     warm_seconds=0.005,

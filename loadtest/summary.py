@@ -69,10 +69,15 @@ class Summary(msgspec.Struct, kw_only=True):
         return next((row for row in self.rows if row.cell == cell), None)
 
     def ratio(self, cell: Cell, base: Cell) -> float | None:
-        """Give the rate of one cell as a share of another's: the median of the turns' own ratios."""
+        """Give the rate of one cell as a share of another's: the median of the turns' own ratios.
+
+        Cells of different groups did not take turns with each other: theirs is the ratio of their medians.
+        """
         upper, lower = self.find(cell), self.find(base)
         if upper is None or lower is None:
             return None
+        if len(upper.rates) != len(lower.rates):
+            return upper.rate / lower.rate if lower.rate else None
         shares = [rate / other for rate, other in zip(upper.rates, lower.rates, strict=True) if other]
         return median(shares) if shares else None
 

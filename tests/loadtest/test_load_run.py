@@ -13,7 +13,7 @@ from gateway.running import serving
 from gateway.servers import redis_providers
 from gateway.settings import Settings
 from loadtest import echo
-from loadtest.cells import CLOSED, DURABLE, OPEN, Cell, cells_of
+from loadtest.cells import CLOSED, PARTS, RESERVE, Cell, cells_of
 from loadtest.sizes import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,9 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
     assert {cell.durability.partition(",")[0] for cell in lacking} <= {"fsync"}  # not every Redis can
     assert measured == [cell for cell in cells_of(TINY) if cell not in lacking]
     assert [row for row in run["rows"] if row["faults"]] == []
-    turns = {(row["loop"], row["verb"] == DURABLE): len(row["rates"]) for row in run["rows"]}
-    assert turns == {(CLOSED, False): TINY.turns, (CLOSED, True): 1, (OPEN, False): 1}
+    turns = {(row["loop"], row["verb"], row["keyed"]): len(row["rates"]) for row in run["rows"]}
+    assert turns.pop((CLOSED, RESERVE, False)) == turns.pop((CLOSED, PARTS, False)) == TINY.turns
+    assert set(turns.values()) == {1}
     servers = {provider.name for provider in redis_providers()}
     assert {row["server"] for row in run["scripts"]} == set(run["memory"]) == servers
     assert all(us > 0 for us in run["layers_us"].values())

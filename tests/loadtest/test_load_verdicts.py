@@ -69,6 +69,12 @@ def test_a_ratio_is_the_median_of_the_turns_ratios() -> None:
     assert found.ratio(cell, cell.beside(METER)) is None
 
 
+def test_what_took_no_turns_with_each_other_is_compared_by_medians() -> None:
+    found = summary(results({(ECHO, 1, 32): [100.0, 50.0, 80.0], (HTTP, 1, 32): [10.0, 30.0]}), {})
+    cell = Cell(HTTP, RESERVE, 1, 32)
+    assert found.ratio(cell, cell.beside(ECHO)) == 0.25
+
+
 def test_figures_are_medians_and_faults_are_added_up() -> None:
     row = summary(results(good(), faults=2), {}).find(Cell(HTTP, RESERVE, 1, 32))
     assert row is not None
