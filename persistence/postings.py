@@ -51,15 +51,16 @@ _ENTRY_TYPES = {
 _VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
 
-# What rows of accounts and of usage say, in their order, by the names of their statements' parameters.
-STATE_COLUMNS = ("namespaces", "accounts", "balances", "reserved", "epochs", "seqs", "updated", "limits")
-ACCOUNT_COLUMNS = (*STATE_COLUMNS, "user_ids", "event_types", "units", "resources", "scales", "created")
+# What the rows of accounts and of usage say, in their order, by the names of upsert_accounts and add_usage.
+ACCOUNT_COLUMNS = (
+    *("namespaces", "accounts", "user_ids", "event_types", "units", "resources", "scales", "balances"),
+    *("reserved", "epochs", "seqs", "created", "updated", "limits"),
+)
 USAGE_COLUMNS = ("namespaces", "accounts", "hours", "entry_types", "totals", "counts")
 
 Key = tuple[str, str]
 
 _NO_EXTRA_FIELDS = "\t".join([NULL] * 6)
-_NO_LIMITS = element(None)
 # What a hold of a closed period gives back lapses with no body: whoever settled it did not ask for that.
 _LAPSED = Extras(actor_id=ITSELF.actor_id, reason="carry_over_limit")
 _decode_extras = msgspec.json.Decoder(Extras).decode
@@ -154,7 +155,7 @@ class Posting:
 
     def _keep_limits(self, entry: Entry) -> None:
         for index, text in _limits(entry).items():
-            self._limits[entry.namespace, entry.legs[index].account] = element(text)
+            self._limits[entry.namespace, entry.legs[index].account] = text
 
     def _add_period(self, entry: Entry) -> None:
         try:
@@ -203,33 +204,23 @@ class Posting:
             if entry.verb == REPAIR:
                 yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
 
-    @property
-    def accounts(self) -> int:
-        """How many accounts are touched."""
-        return len(self._accounts)
-
-    def state_rows(self) -> Iterator[tuple[str, ...]]:
-        """Give the last state of each account touched: ``STATE_COLUMNS``."""
-        for key, (_, entry, leg) in self._accounts.items():
+    def account_rows(self) -> Iterator[tuple[str, ...]]:
+        """Give the last state of each account touched: ``ACCOUNT_COLUMNS``."""
+        for key, (first_ms, entry, leg) in self._accounts.items():
             namespace, account = key
             epoch, seq = entry.position
             yield (
                 namespace_element(namespace),
-                account_elements(account)[0],
+                *account_elements(account),
+                str(scale_of_account(account)),
                 str(leg.balance),
                 str(leg.reserved),
                 str(epoch),
                 str(seq),
+                time_field(first_ms),
                 time_field(entry.at_ms),
-                self._limits.get(key, _NO_LIMITS),
+                element(self._limits.get(key)),
             )
-
-    def account_rows(self) -> Iterator[tuple[str, ...]]:
-        """Give the whole row of each account touched, as a new one has it: ``ACCOUNT_COLUMNS``."""
-        touched = zip(self._accounts.items(), self.state_rows(), strict=True)
-        for ((_, account), (first_ms, _, _)), state in touched:
-            scale, created = str(scale_of_account(account)), time_field(first_ms)
-            yield *state, *account_elements(account)[1:], scale, created
 
     def answer_lines(self) -> Iterator[str]:
         """Give what is kept of the calls with keys."""

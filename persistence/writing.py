@@ -16,7 +16,7 @@ from persistence.errors import HoldMisfitError
 from persistence.inserting import LINES_PER_TURN, copy_lines, empty_new_rows, insert_lines, prepare_inserting
 from persistence.names import Named, shard_of_key
 from persistence.period_postings import PeriodPosting
-from persistence.postings import ACCOUNT_COLUMNS, STATE_COLUMNS, USAGE_COLUMNS, Posting
+from persistence.postings import ACCOUNT_COLUMNS, USAGE_COLUMNS, Posting
 from persistence.statements import statement
 
 _CREATE_STAGING = statement("create_staging")
@@ -31,7 +31,6 @@ _COPY_STAGED_PERIOD_DAYS = b"COPY staged_period_days FROM STDIN"
 _STAGE_PERIODS = statement("stage_periods")
 _STAGE_PERIOD_DAYS = statement("stage_period_days")
 _CLEAR = statement("clear_staging")
-_UPDATE_ACCOUNTS = statement("update_accounts")
 _UPSERT_ACCOUNTS = statement("upsert_accounts")
 _ADD_USAGE = statement("add_usage")
 _CHANGE_PERIODS = statement("change_periods")
@@ -61,7 +60,7 @@ async def write(connection: Connection, posting: Posting) -> None:
     await insert_lines(connection, _COPY_SETTLED_HOLDS, posting.settled_hold_lines())
     await _change_holds(connection, posting)
     await insert_lines(connection, _COPY_EXTENSIONS, posting.extension_lines())
-    await _change_accounts(connection, posting)
+    await apply_rows(connection, _UPSERT_ACCOUNTS, ACCOUNT_COLUMNS, posting.account_rows())
     await apply_rows(connection, _ADD_USAGE, USAGE_COLUMNS, posting.usage_rows())
     if posting.periods:
         await _change_periods(connection, posting.periods)
@@ -89,32 +88,11 @@ async def apply(connection: Connection, command: bytes) -> int:
 
 
 async def apply_rows(
-    connection: Connection,
-    command: bytes,
-    names: Sequence[str],
-    rows: Iterator[Sequence[str]],
-    *,
-    prepare: bool | None = None,
-) -> int:
-    """Run a statement that unnests rows, a turn of them at a time; give the sum of its row counts.
-
-    ``names`` are its columns' parameters. With ``prepare`` False it is planned afresh each time.
-    """
-    count = 0
+    connection: Connection, command: bytes, names: Sequence[str], rows: Iterator[Sequence[str]]
+) -> None:
+    """Run a statement that unnests rows, a turn of them at a time; ``names`` are its columns' parameters."""
     while turn := list(islice(rows, LINES_PER_TURN)):
-        count += (await connection.execute(command, columns(names, turn), prepare=prepare)).rowcount
-    return count
-
-
-async def _change_accounts(connection: Connection, posting: Posting) -> None:
-    """Write the state of accounts, and the rows of those that are new.
-
-    What never changes of an account is most of its row, and nearly all that are touched have theirs.
-    """
-    # A plan that was made for a few accounts would compare each row with all of them when they are many.
-    known = await apply_rows(connection, _UPDATE_ACCOUNTS, STATE_COLUMNS, posting.state_rows(), prepare=False)
-    if known < posting.accounts:
-        await apply_rows(connection, _UPSERT_ACCOUNTS, ACCOUNT_COLUMNS, posting.account_rows())
+        await connection.execute(command, columns(names, turn))
 
 
 async def _change_periods(connection: Connection, periods: PeriodPosting) -> None:

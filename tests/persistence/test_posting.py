@@ -11,7 +11,7 @@ import pytest
 from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe, post
 
 from gateway.domain.amounts import MAX_SCALED
-from gateway.domain.entries import Entry, Position, entry_id
+from gateway.domain.entries import Position, entry_id
 from gateway.domain.names import account_text
 from gateway.protocols import Extras
 from persistence.errors import JournalForkError
@@ -50,33 +50,6 @@ async def test_each_verb_books_its_kind_of_entry(ledger: Ledger, ask: Ask) -> No
         ("consumption", -30, 55, hold),
     ]
     assert await ask(ACCOUNTS) == [(ALICE, 55, 0)]
-
-
-async def test_accounts_that_are_known_and_new_ones_are_written_alike(ledger: Ledger, ask: Ask) -> None:
-    """Of so many that they travel apart: in some batches all are known, in some none, in some both."""
-    scribe = Scribe()
-    created: dict[str, int] = {}
-    last: dict[str, Entry] = {}
-    accounts = [account_text(f"u{n}", "llm_call", "usd", None) for n in range(1300)]
-    for begin, end in ((600, 700), (0, 1300), (0, 1300), (1200, 1300)):
-        since, scribe.at_ms = len(scribe.entries), scribe.at_ms + 1000
-        for account in accounts[begin:end]:
-            created.setdefault(account, scribe.at_ms)
-            last[account] = scribe.allocate(account, 5)
-        await post(ledger, scribe, since)
-    rows = await ask(
-        "SELECT account, user_id, event_type, unit, resource, scale, balance, reserved, last_epoch, "
-        "last_seq, created_at, updated_at FROM meter.accounts"
-    )
-    assert sorted(rows) == sorted(
-        (
-            *(account, account.partition(":")[0], "llm_call", "usd", None, 6),
-            *(entry.legs[0].balance, 0, *entry.position),
-            *(datetime.fromtimestamp(ms / 1000, UTC) for ms in (created[account], entry.at_ms)),
-        )
-        for account, entry in last.items()
-    )
-    assert len(rows) == len(accounts)
 
 
 async def test_an_entry_id_says_where_in_the_journal_it_was_made(ledger: Ledger, ask: Ask) -> None:

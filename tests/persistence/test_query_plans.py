@@ -11,7 +11,6 @@ from tenants import make_roles
 
 from persistence.database import Database
 from persistence.ledger import Ledger
-from persistence.postings import STATE_COLUMNS
 from persistence.statements import statement
 from persistence.writing import prepare
 
@@ -215,10 +214,6 @@ async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) ->
     for name in ("note_duplicates", "settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
         plan = await plan_of(large, statement(name), None, before=staged)
         assert whole_scans(plan) == [], f"{name}\n{plan}"
-    touched = {name: [None] * 500 for name in STATE_COLUMNS}
-    touched |= {"namespaces": ["acme"] * 500, "accounts": [ACCOUNT.format(n) for n in range(500)]}
-    plan = await plan_of(large, statement("update_accounts"), touched, before=staged)
-    assert whole_scans(plan) == [], plan
 
 
 async def test_row_level_security_costs_the_service_no_plan_and_a_tenant_no_scan(

@@ -23,7 +23,7 @@ BOUND_S = 6.0  # twice what is promised, for a busy machine
 FULL = """
     CREATE FUNCTION meter.full() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
-    CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON meter.accounts FOR EACH ROW EXECUTE FUNCTION meter.full()
+    CREATE TRIGGER slow BEFORE INSERT ON meter.accounts FOR EACH ROW EXECUTE FUNCTION meter.full()
 """
 
 

@@ -1,4 +1,3 @@
--- Accounts whose row says the same already, as update_accounts has left it, are not written again.
 INSERT INTO meter.accounts (
     namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, last_epoch, last_seq,
     created_at, updated_at, limits
@@ -17,4 +16,3 @@ SET balance = excluded.balance,
     last_seq = excluded.last_seq,
     updated_at = excluded.updated_at,
     limits = coalesce(excluded.limits, accounts.limits)
-WHERE (accounts.last_epoch, accounts.last_seq) <> (excluded.last_epoch, excluded.last_seq)
