@@ -26,14 +26,14 @@ caller waits at half of that.
 
 Other work on the machine shows in every figure: the load is printed with the result.
 
-python -m loadtest takes about three minutes, for one round; with --full it takes about twenty, for five
+python -m loadtest takes about five minutes, for one round; with --full about half an hour, for five
 rounds and figures to keep.
 """
 
 
 def main(
     quick: Annotated[
-        bool, typer.Option("--quick", help="One round, about three minutes. The default.")
+        bool, typer.Option("--quick", help="One round, about five minutes. The default.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Five longer rounds, for figures to keep.")] = False,
     tiny: Annotated[
