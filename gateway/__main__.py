@@ -6,9 +6,30 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 _INTERRUPTED = 130
+
+
+class _Unheard(io.TextIOWrapper):
+    """Writes to a stream as far as that works: a full disk or a reader that is gone ends nobody's work.
+
+    It carries what people are told beside the answer, and the log. The stream itself is of no use afterwards.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        encoding, errors = stream.encoding, stream.errors
+        super().__init__(stream.detach(), encoding, errors, line_buffering=True)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 def main() -> None:
@@ -18,6 +39,8 @@ def main() -> None:
         sys.stdout, io.TextIOWrapper
     ):  # what this terminal cannot show is no reason to show nothing
         sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Unheard(sys.stderr)
     signal.signal(signal.SIGINT, _leave)
     from gateway.cli import main as run
 

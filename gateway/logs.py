@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
-from contextlib import suppress
-from typing import TextIO, cast
 
 import structlog
 
 from gateway.settings import Settings
-
-
-class _Unfailing(io.TextIOBase):
-    """Writes to a stream as far as that works: a full disk or a dead reader of logs ends nobody's work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
 
 
 def configure_logs(settings: Settings) -> None:
@@ -46,7 +27,7 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _adopt_standard_logging(level, [*shared], renderers)

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,13 @@ def environment(**settings: str) -> dict[str, str]:
     """Give the environment of a command: this process's, with these settings of Quotagate and no others."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
     return clean | {f"QUOTAGATE_{name}": text for name, text in settings.items()}
+
+
+def free_port() -> str:
+    """Find a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
 
 
 class Command:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from commands import Run, environment
+from commands import Run, environment, free_port
 
 from gateway.client import MeterClient
 
@@ -59,3 +59,21 @@ def test_a_gateway_whose_log_nobody_reads_any_more_goes_on(data_dir: Path) -> No
     finally:
         gateway.terminate()
         gateway.wait(60)
+
+
+def test_a_gateway_that_nobody_hears_from_the_start_serves(data_dir: Path) -> None:
+    port = free_port()
+    unread, said = os.pipe()
+    os.close(unread)
+    gateway = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", "--port", port],
+        env=environment(DATA_DIR=str(data_dir)),
+        stderr=said,
+    )
+    os.close(said)
+    try:
+        with MeterClient(f"http://127.0.0.1:{port}", retries=20, timeout_s=60) as meter:
+            assert meter.allocate("alice", "llm_call", 100, "tokens")["balance"] == 100
+    finally:
+        gateway.terminate()
+        assert gateway.wait(60) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
-from commands import Command, Run
+from commands import Command, Run, free_port
 
 from gateway.admin.routes import ADMIN_ROUTES
 from gateway.api.examples import EXAMPLES
@@ -81,12 +80,6 @@ def town(run: Run, servers: RunningServers, gateway_url: str) -> Iterator[Town]:
     del gateway_url
     with closing(Town(run, servers)) as built:
         yield built
-
-
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
 
 
 SCOPES = ("--scope", "read", "--scope", "spend", "--scope", "allocate", "--scope", "admin")
