@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState, Position
@@ -19,6 +19,7 @@ from gateway.protocols import Mismatch, Reports
 from gateway.seams.reconcile import AccountCheck, Auditor, Reckoner, ToldHold
 
 HOLDS_PER_AUDIT = 200
+IDS_AT_ONCE = 20_000  # of the ledger's open holds: it goes through all of an account's each time it is asked
 BEHIND = "ledger_backlog"  # the code of a comparison for which the ledger has not come far enough
 # Words, not numbers: they are compared at the audit alone.
 _OF_TERMS = frozenset({"limit_mismatch", "period_mismatch"})
@@ -26,6 +27,10 @@ _AUDITS_AT_ONCE = 16
 _TRIES = 8
 _POLL_S = 0.005
 _POLL_MOST_S = 0.05
+
+
+# Told how many holds were just compared, it lets the next ones be compared when their time has come.
+Pace = Callable[[int], Awaitable[None]]
 
 
 class Verdict(NamedTuple):
@@ -50,13 +55,30 @@ class Verdict(NamedTuple):
 
 
 class Comparer:
-    """Compares a few accounts at a time. ``wait_s`` bounds how long an audit may wait for its posting."""
+    """Compares a few accounts at a time.
 
-    def __init__(self, auditor: Auditor, reckoner: Reckoner, reports: Reports, *, wait_s: float) -> None:
+    Args:
+        auditor: asks Redis.
+        reckoner: asks the ledger.
+        reports: what was posted, and found.
+        wait_s: how long an audit may wait for its posting.
+        pace: of holds, of which one account may have any number; None is as fast as it goes.
+    """
+
+    def __init__(
+        self,
+        auditor: Auditor,
+        reckoner: Reckoner,
+        reports: Reports,
+        *,
+        wait_s: float,
+        pace: Pace | None = None,
+    ) -> None:
         self._auditor = auditor
         self._reckoner = reckoner
         self._reports = reports
         self._wait_s = wait_s
+        self._pace = pace
 
     async def compare(self, namespace: str, accounts: Sequence[str]) -> Sequence[Verdict]:
         """Give a verdict on each account that the ledger knows. Raises MeterUnavailableError."""
@@ -111,12 +133,10 @@ class Comparer:
                 if len(page) == HOLDS_PER_AUDIT:
                     pages.append(page)
                     page = []
-            if len(pages) >= _AUDITS_AT_ONCE:
-                await self._audit_pages(namespace, pages, found)
-                pages = []
-        if page:
-            pages.append(page)
-        await self._audit_pages(namespace, pages, found)
+                if len(pages) == _AUDITS_AT_ONCE:
+                    await self._audit_pages(namespace, pages, found)
+                    pages = []
+        await self._audit_pages(namespace, [*pages, page] if page else pages, found)
         return found
 
     async def _hold_ids(self, namespace: str, account: str) -> AsyncIterator[str]:
@@ -124,8 +144,8 @@ class Comparer:
         seen: set[str] = set()
         after, more = "", True
         while more:
-            ids = await self._reckoner.open_holds(namespace, account, after, 10 * HOLDS_PER_AUDIT)
-            more = len(ids) == 10 * HOLDS_PER_AUDIT
+            ids = await self._reckoner.open_holds(namespace, account, after, IDS_AT_ONCE)
+            more = len(ids) == IDS_AT_ONCE
             after = ids[-1] if ids else after
             for hold_id in _unseen(ids, seen):
                 yield hold_id
@@ -141,11 +161,11 @@ class Comparer:
         pages: Sequence[Sequence[tuple[str, str]]],
         found: dict[str, list[tuple[ToldHold, Mismatch]]],
     ) -> None:
-        for start in range(0, len(pages), _AUDITS_AT_ONCE):
-            chunk = pages[start : start + _AUDITS_AT_ONCE]
-            for stray in await asyncio.gather(*(self._audit_page(namespace, page) for page in chunk)):
-                for hold, mismatch in stray:
-                    found.setdefault(hold.account, []).append((hold, mismatch))
+        for stray in await asyncio.gather(*(self._audit_page(namespace, page) for page in pages)):
+            for hold, mismatch in stray:
+                found.setdefault(hold.account, []).append((hold, mismatch))
+        if self._pace is not None:
+            await self._pace(sum(map(len, pages)))
 
     async def _audit_page(
         self, namespace: str, page: Sequence[tuple[str, str]]

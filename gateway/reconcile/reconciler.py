@@ -15,7 +15,7 @@ from gateway.domain.holds import ACTIVE, Hold
 from gateway.domain.names import account_text, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import NOBODY, Actor, Extras, Mismatch, Reports
-from gateway.reconcile.matching import BEHIND, Comparer, Verdict
+from gateway.reconcile.matching import BEHIND, Comparer, Pace, Verdict
 from gateway.seams.reconcile import Auditor, Reckoner, Repair, ReportRow, ToldHold
 
 Trust = Literal["ledger", "redis"]
@@ -55,13 +55,27 @@ class Part(NamedTuple):
 
 
 class Reconciler:
-    """Reconciles the namespaces of one store. ``wait_s`` bounds how long one audit waits for its posting."""
+    """Reconciles the namespaces of one store. Parameters as ``Comparer``'s; repairs know no pace."""
 
-    def __init__(self, auditor: Auditor, reckoner: Reckoner, reports: Reports, *, wait_s: float) -> None:
+    def __init__(
+        self,
+        auditor: Auditor,
+        reckoner: Reckoner,
+        reports: Reports,
+        *,
+        wait_s: float,
+        pace: Pace | None = None,
+    ) -> None:
         self._auditor = auditor
         self._reckoner = reckoner
         self._reports = reports
-        self._comparer = Comparer(auditor, reckoner, reports, wait_s=wait_s)
+        self._wait_s = wait_s
+        self._comparer = Comparer(auditor, reckoner, reports, wait_s=wait_s, pace=pace)
+        self._hurried = Comparer(auditor, reckoner, reports, wait_s=wait_s)
+
+    def paced(self, pace: Pace) -> Reconciler:
+        """Give one of the same store that compares no faster than ``pace`` lets it."""
+        return Reconciler(self._auditor, self._reckoner, self._reports, wait_s=self._wait_s, pace=pace)
 
     async def begin(self, namespace: str, orders: Orders) -> int:
         """Store that a reconcile begins; give the id of its report."""
@@ -169,7 +183,7 @@ class Reconciler:
                 return not verdict.terms
             if verdict.audit is None:
                 await self._auditor.load(namespace, verdict.account)
-            again = await self._comparer.compare(namespace, [verdict.account])
+            again = await self._hurried.compare(namespace, [verdict.account])
             if not again or not again[0].findings:
                 return not (again and again[0].terms)
             verdict = again[0]

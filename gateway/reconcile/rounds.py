@@ -20,6 +20,8 @@ _log = structlog.get_logger("quotagate.rounds")
 _TURN_S = 60.0
 # A namespace costs some statements of its own, so a small one counts as so many accounts.
 _LEAST_ACCOUNTS = 10
+# Each open hold is compared too; so many cost as much as an account.
+_HOLDS_OF_AN_ACCOUNT = 20
 
 
 class RoundObserver(Protocol):
@@ -44,7 +46,7 @@ class Rounds:
     Args:
         reconciler: compares and repairs.
         observer: is told how it goes.
-        accounts_per_second: the rate, over all namespaces.
+        accounts_per_second: the rate, over all namespaces; 20 open holds count as an account.
         interval_s: the pause before each round.
         orders: what to do with what is found.
     """
@@ -58,13 +60,14 @@ class Rounds:
         interval_s: float,
         orders: Orders,
     ) -> None:
-        self._reconciler = reconciler
+        self._reconciler = reconciler.paced(self._after_holds)
         self._observer = observer
         self._rate = accounts_per_second
         self._interval_s = interval_s
         self._orders = orders
         self._holder = nonce_hex()
         self._drifting = 0
+        self._due_s = 0.0
 
     async def run(self) -> None:
         """Walk round after round, whenever it is this process's turn, until cancelled."""
@@ -83,6 +86,7 @@ class Rounds:
         MeterUnavailableError, of the last of these, when all others have been walked.
         """
         drifting, fault = 0, None
+        self._due_s = time.monotonic()
         async for namespace in self._reconciler.namespaces():
             try:
                 found = await self._walk(namespace, drifting)
@@ -99,22 +103,31 @@ class Rounds:
 
     async def _walk(self, namespace: str, drifting: int) -> int | None:
         """Walk a namespace, after so much drift; give how much it is by then, None when the turn is over."""
-        started = time.monotonic()
         async for part in self._reconciler.walk(namespace, self._orders):
             drifting += _differing(part) - part.repaired
             self._observer.reconciled(part.checked)
             self._observer.drifting(max(drifting, self._drifting))
-            await asyncio.sleep(self._pause_s(part, started))
-            if not await self._keeps_turn():
+            if not await self._after(max(part.checked, _LEAST_ACCOUNTS)):
                 return None
-            started = time.monotonic()
         return drifting
+
+    async def _after_holds(self, holds: int) -> None:
+        # Whoever has lost the turn by now hears of it after the accounts that these holds are of.
+        await self._after(holds / _HOLDS_OF_AN_ACCOUNT)
+
+    async def _after(self, accounts: float) -> bool:
+        """Wait until so many more may have been compared; say whether it is still this process's turn."""
+        self._due_s += accounts / self._rate
+        while True:
+            left_s = self._due_s - time.monotonic()
+            await asyncio.sleep(min(max(0.0, left_s), _TURN_S))
+            keeps = await self._keeps_turn()
+            if left_s <= _TURN_S or not keeps:
+                self._due_s = max(self._due_s, time.monotonic())
+                return keeps
 
     async def _keeps_turn(self) -> bool:
         return await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s)
-
-    def _pause_s(self, part: Part, started: float) -> float:
-        return max(0.0, max(part.checked, _LEAST_ACCOUNTS) / self._rate - (time.monotonic() - started))
 
 
 def _differing(part: Part) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import Mismatch
+from gateway.reconcile.matching import Pace
 from gateway.reconcile.reconciler import ROUNDS, Orders, Part
 from gateway.reconcile.rounds import Rounds
 
@@ -38,6 +39,10 @@ class Walked:
         for part in self.parts if namespace == "b" else [Part([], 1, 0, None)]:
             yield part
 
+    def paced(self, pace: Pace) -> Walked:
+        self.pace = pace
+        return self
+
     async def take_turn(self, _holder: str, _seconds: float) -> bool:
         self.asked.set()
         if self.error:
@@ -60,6 +65,22 @@ class Told:
     def round_done(self, at_s: float) -> None:
         assert at_s > 0
         self.rounds += 1
+
+
+class FakeClock:
+    """Stands for asyncio and time: whoever sleeps wakes at once, so much later."""
+
+    def __init__(self) -> None:
+        self.now_s, self.slept = 1000.0, list[float]()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    time = monotonic
 
 
 @pytest.fixture
@@ -119,3 +140,17 @@ async def test_a_failure_ends_the_round_and_not_the_rounds(
     running.cancel()
     await asyncio.wait([running])
     assert running.cancelled()
+
+
+async def test_holds_take_their_time_and_the_turn_is_kept_meanwhile(
+    walked: Walked, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty as much as an account: one account may have any number of them."""
+    clock = FakeClock()
+    monkeypatch.setattr("gateway.reconcile.rounds.time", clock)
+    monkeypatch.setattr("gateway.reconcile.rounds.asyncio", clock)
+    made: Any = walked
+    await Rounds(made, told, accounts_per_second=1, interval_s=1, orders=ROUNDS).round()
+    clock.slept.clear()
+    await walked.pace(3_200)
+    assert (sum(clock.slept), max(clock.slept)) == (160, 60)

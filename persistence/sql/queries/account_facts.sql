@@ -4,7 +4,7 @@ FROM meter.accounts AS known
 CROSS JOIN LATERAL (
     SELECT count(*) AS holds
     FROM meter.open_holds
-    WHERE namespace = %(namespace)s AND account = %(account)s
+    WHERE namespace COLLATE "POSIX" = %(namespace)s AND account = %(account)s
 ) AS held
 LEFT JOIN meter.periods AS terms
     ON terms.namespace = %(namespace)s AND terms.account = %(account)s

@@ -6,8 +6,12 @@ WITH seen AS (
 INSERT INTO meter.audit_findings (namespace, epoch, seq, account, issue_type, expected, actual)
 SELECT %(namespace)s, %(epoch)s, %(seq)s, seen.account, finding.issue_type, finding.expected, finding.actual
 FROM seen
-LEFT JOIN meter.accounts AS known
-    ON known.namespace = %(namespace)s AND known.account = seen.account
+LEFT JOIN LATERAL (
+    SELECT balance, reserved
+    FROM meter.accounts
+    WHERE namespace = %(namespace)s AND account = seen.account
+    OFFSET 0
+) AS known ON true
 CROSS JOIN LATERAL (VALUES
     ('balance_mismatch', coalesce(known.balance, 0), seen.balance),
     ('reserved_mismatch', coalesce(known.reserved, 0), seen.reserved)

@@ -12,6 +12,10 @@ SELECT %(namespace)s, %(epoch)s, %(seq)s, told.account,
        CASE WHEN told.listed OR held.amount IS NULL THEN coalesce(told.amount, 0) ELSE 0 END,
        told.hold_id
 FROM told
-LEFT JOIN meter.open_holds AS held
-    ON held.namespace = %(namespace)s AND held.hold_id = told.hold_id AND held.account = told.account
+LEFT JOIN LATERAL (
+    SELECT account, amount
+    FROM meter.open_holds
+    WHERE namespace = %(namespace)s AND hold_id = told.hold_id
+    OFFSET 0
+) AS held ON held.account = told.account
 WHERE (told.listed, told.amount) IS DISTINCT FROM (held.amount IS NOT NULL, held.amount)

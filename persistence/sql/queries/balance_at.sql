@@ -5,7 +5,7 @@
 WITH alive AS (
     SELECT hold_id, leg, amount
     FROM meter.open_holds
-    WHERE namespace = %(namespace)s AND account = %(account)s
+    WHERE namespace COLLATE "POSIX" = %(namespace)s AND account = %(account)s
       AND created_at <= %(at)s::timestamptz AND expires_at > %(at)s::timestamptz
     UNION
     SELECT hold_id, leg, amount

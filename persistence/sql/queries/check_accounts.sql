@@ -10,8 +10,18 @@ WITH base AS (
            CASE WHEN mark.broken_id > mended.entry_id THEN mark.broken_id END AS broken_id,
            mark.broken_expected, mark.broken_actual
     FROM unnest(%(accounts)s::text[]) AS wanted (account)
-    JOIN meter.accounts AS known ON known.namespace = %(namespace)s AND known.account = wanted.account
-    LEFT JOIN meter.checkpoints AS mark ON mark.namespace = %(namespace)s AND mark.account = wanted.account
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM meter.accounts
+        WHERE namespace = %(namespace)s AND account = wanted.account
+        OFFSET 0
+    ) AS known
+    LEFT JOIN LATERAL (
+        SELECT *
+        FROM meter.checkpoints
+        WHERE namespace = %(namespace)s AND account = wanted.account
+        OFFSET 0
+    ) AS mark ON true
     CROSS JOIN LATERAL (
         SELECT coalesce(max(repair.entry_id), -1) AS entry_id
         FROM meter.repairs AS repair
@@ -75,5 +85,6 @@ FROM found
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(held.amount), 0) AS total, count(*) AS holds
     FROM meter.open_holds AS held
-    WHERE held.namespace = %(namespace)s AND held.account = found.account
+    WHERE held.namespace COLLATE "POSIX" = %(namespace)s
+      AND held.account BETWEEN found.account AND found.account -- of a range it never believes that it is all rows
 ) AS open

@@ -5,4 +5,9 @@ FROM unnest(
     %(namespaces)s::text[], %(entry_ids)s::bigint[], %(hold_ids)s::text[], %(times)s::timestamptz[],
     %(added)s::bigint[]
 ) AS told (namespace, entry_id, hold_id, extended_at, added)
-JOIN meter.hold_extensions AS known USING (namespace, entry_id)
+CROSS JOIN LATERAL (
+    SELECT hold_id, extended_at, added
+    FROM meter.hold_extensions
+    WHERE namespace = told.namespace AND entry_id = told.entry_id
+    OFFSET 0
+) AS known

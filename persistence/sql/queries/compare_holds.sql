@@ -4,5 +4,10 @@ SELECT told.namespace, told.hold_id,
 FROM unnest(
     %(namespaces)s::text[], %(hold_ids)s::text[], %(accounts)s::text[], %(created)s::timestamptz[]
 ) AS told (namespace, hold_id, account, created_at)
-JOIN meter.holds AS held USING (namespace, hold_id)
+CROSS JOIN LATERAL (
+    SELECT leg, account, created_at
+    FROM meter.holds
+    WHERE namespace = told.namespace AND hold_id = told.hold_id
+    OFFSET 0
+) AS held
 WHERE held.leg = 0

@@ -8,4 +8,9 @@ SELECT told.namespace, told.entry_id,
         told.balance_after, told.reservation_id, told.reference_id, told.actor_id, told.request_id,
         told.on_behalf_of, told.reason, told.metadata::text) AS same
 FROM told_ledger AS told
-JOIN meter.ledger AS booked USING (namespace, entry_id)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM meter.ledger
+    WHERE namespace = told.namespace AND entry_id = told.entry_id
+    OFFSET 0
+) AS booked

@@ -1,3 +1,8 @@
-SELECT first.namespace, first.key, first.fingerprint, first.epoch, first.seq, first.answer
+SELECT wanted.namespace, wanted.key, first.fingerprint, first.epoch, first.seq, first.answer
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, key)
-JOIN meter.first_answers AS first USING (namespace, key)
+CROSS JOIN LATERAL (
+    SELECT fingerprint, epoch, seq, answer
+    FROM meter.first_answers
+    WHERE namespace = wanted.namespace AND key = wanted.key
+    OFFSET 0
+) AS first

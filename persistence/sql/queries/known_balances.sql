@@ -1,3 +1,8 @@
-SELECT known.namespace, known.account, known.balance, known.reserved
+SELECT wanted.namespace, wanted.account, known.balance, known.reserved
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, account)
-JOIN meter.accounts AS known USING (namespace, account)
+CROSS JOIN LATERAL (
+    SELECT balance, reserved
+    FROM meter.accounts
+    WHERE namespace = wanted.namespace AND account = wanted.account
+    OFFSET 0
+) AS known

@@ -1,3 +1,8 @@
-SELECT known.namespace, known.account, coalesce(known.limits, '')
+SELECT wanted.namespace, wanted.account, coalesce(known.limits, '')
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, account)
-JOIN meter.accounts AS known USING (namespace, account)
+CROSS JOIN LATERAL (
+    SELECT limits
+    FROM meter.accounts
+    WHERE namespace = wanted.namespace AND account = wanted.account
+    OFFSET 0
+) AS known

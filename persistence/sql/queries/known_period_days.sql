@@ -1,4 +1,9 @@
-SELECT known.namespace, known.account, known.kind, known.day
+SELECT wanted.namespace, wanted.account, wanted.kind, wanted.day
 FROM unnest(%(namespaces)s::text[], %(accounts)s::text[], %(kinds)s::text[], %(days)s::date[])
     AS wanted (namespace, account, kind, day)
-JOIN meter.period_days AS known USING (namespace, account, kind, day)
+CROSS JOIN LATERAL (
+    SELECT
+    FROM meter.period_days
+    WHERE namespace = wanted.namespace AND account = wanted.account AND kind = wanted.kind AND day = wanted.day
+    OFFSET 0
+) AS known

@@ -1,10 +1,22 @@
-UPDATE meter.duplicates AS done_twice
-SET state = 'undone', undone_epoch = told.undone_epoch, undone_seq = told.undone_seq, undone_at = told.undone_at
+-- Every row is there and is updated.
+INSERT INTO meter.duplicates AS known (
+    namespace, epoch, seq, first_epoch, first_seq, key, answer, state, undone_epoch, undone_seq, undone_at
+)
+SELECT told.namespace, told.epoch, told.seq, done_twice.first_epoch, done_twice.first_seq, done_twice.key,
+       done_twice.answer, 'undone', told.undone_epoch, told.undone_seq, told.undone_at
 FROM unnest(
     %(namespaces)s::text[], %(epochs)s::integer[], %(seqs)s::bigint[], %(undone_epochs)s::integer[],
     %(undone_seqs)s::bigint[], %(undone_at)s::timestamptz[]
 ) AS told (namespace, epoch, seq, undone_epoch, undone_seq, undone_at)
-WHERE done_twice.namespace = told.namespace
-  AND done_twice.epoch = told.epoch
-  AND done_twice.seq = told.seq
-  AND done_twice.state = 'pending'
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM meter.duplicates
+    WHERE namespace = told.namespace AND epoch = told.epoch AND seq = told.seq
+    OFFSET 0
+) AS done_twice
+WHERE done_twice.state = 'pending'
+ON CONFLICT (namespace, epoch, seq) DO UPDATE
+SET state = excluded.state,
+    undone_epoch = excluded.undone_epoch,
+    undone_seq = excluded.undone_seq,
+    undone_at = excluded.undone_at

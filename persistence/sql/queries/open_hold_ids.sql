@@ -1,5 +1,5 @@
 SELECT hold_id
 FROM meter.open_holds
-WHERE namespace = %(namespace)s AND account = %(account)s AND hold_id > %(after)s
+WHERE namespace COLLATE "POSIX" = %(namespace)s AND account = %(account)s AND hold_id > %(after)s
 ORDER BY hold_id
 LIMIT %(limit)s

@@ -4,7 +4,7 @@ WITH page AS (
     (
         SELECT hold_id, created_at
         FROM meter.open_holds
-        WHERE cardinality(%(overdue)s::boolean[]) > 0 AND namespace = %(namespace)s
+        WHERE cardinality(%(overdue)s::boolean[]) > 0 AND namespace COLLATE "POSIX" = %(namespace)s
           AND account >= %(first)s AND account < %(beyond)s
           AND (expires_at <= %(now)s::timestamptz) = ANY (%(overdue)s::boolean[])
           AND (created_at, hold_id) < (%(before_time)s::timestamptz, %(before_id)s)
