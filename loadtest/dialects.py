@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count, cycle
+from random import Random
+from typing import TypeVar
 
 import hiredis
 
@@ -15,9 +17,13 @@ from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Word
 from gateway.store.scripts import scripts
 
+T = TypeVar("T")
+
 EVENT, UNIT = "llm_call", "tokens"
 TTL_MS = 300_000
 _SEEN_MS = 3_600_000
+
+_DRAWN = 50_000
 
 # One run's keys must not meet another's: each loop takes numbers of its own.
 _numbers = count(1)
@@ -26,6 +32,11 @@ _numbers = count(1)
 def users(number: int) -> list[str]:
     """Give the users the load is spread over."""
     return [f"user-{index}" for index in range(number)]
+
+
+def drawn(items: Sequence[T]) -> list[T]:
+    """Draw from the items at random, always the same; so many that one may go over them for ever."""
+    return Random(1).choices(items, k=_DRAWN)
 
 
 class Http:
@@ -59,11 +70,10 @@ def shared_legs(legs: int) -> list[dict[str, str]]:
 
 
 def http_requests(
-    host: str, namespace: str, accounts: int, *, keyed: bool, first: int, legs: int = 1
+    host: str, namespace: str, accounts: int, *, keyed: bool, legs: int = 1
 ) -> Callable[[], bytes]:
-    """Give a function that gives the next POST /v1/reservations, over the accounts in turn from ``first``."""
-    texts = _http_texts(host, namespace, accounts, legs, "%KEY%" if keyed else "")
-    turns = cycle(texts[first % accounts :] + texts[: first % accounts])
+    """Give a function that gives the next POST /v1/reservations, on accounts drawn at random."""
+    turns = cycle(drawn(_http_texts(host, namespace, accounts, legs, "%KEY%" if keyed else "")))
     if not keyed:
         return turns.__next__
     return lambda: next(turns).replace(b"%KEY%", b"Idempotency-Key: load-%d\r\n" % next(_numbers))
@@ -110,10 +120,10 @@ class Script:
 def reserve_calls(
     epoch: int, namespace: str, accounts: int, *, keyed: bool, shebang: bool = True
 ) -> Iterator[Sequence[Word]]:
-    """Yield reserve calls as ``gateway.store`` makes them, over the accounts in turn, for ever."""
+    """Yield reserve calls as ``gateway.store`` makes them, on accounts drawn at random, for ever."""
     keys, ns = ShardKeys(shard_of(namespace), epoch), namespace_text(namespace)
     sha = scripts(shebang=shebang)["reserve"].sha
-    texts = cycle([account_text(user, EVENT, UNIT, None) for user in users(accounts)])
+    texts = cycle(drawn([account_text(user, EVENT, UNIT, None) for user in users(accounts)]))
     names = (keys.meta, keys.journal, keys.due)
     for number in _numbers:
         hold_id = hold_id_of((0,), f"{number:024x}")

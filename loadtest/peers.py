@@ -14,6 +14,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from psycopg_pool import AsyncConnectionPool
 
+from loadtest.dialects import drawn
 from loadtest.tasks import Act
 
 _WINDOW = limits.parse("1000000000 per minute")
@@ -28,10 +29,11 @@ _SCHEMA, _RESERVE, _COMMIT = (
 def limits_checks(redis_url: str, names: Sequence[str]) -> Act:
     """Give a plain check: a hit of a moving window that never refuses."""
     url = redis_url.replace("unix://", "async+redis+unix://").replace("redis://", "async+redis://")
+    turns = drawn(names)
     limiter = MovingWindowRateLimiter(RedisStorage(url, implementation="redispy"))
 
     async def act(number: int) -> bool:
-        return await limiter.hit(_WINDOW, names[number % len(names)])
+        return await limiter.hit(_WINDOW, turns[number % len(turns)])
 
     return act
 
@@ -61,7 +63,7 @@ async def postgres_pairs(
             await connection.execute(_SCHEMA, prepare=False)
             async with connection.cursor() as cursor:
                 await cursor.executemany(_FUND, [(name,) for name in names])
-        yield _pairs_on(pool, names)
+        yield _pairs_on(pool, drawn(names))
 
 
 def _pairs_on(pool: AsyncConnectionPool, names: Sequence[str]) -> Act:

@@ -23,7 +23,17 @@ from gateway.meter import Meter
 from gateway.settings import Settings
 from loadtest import sockets, tasks
 from loadtest.bare import epoch_of
-from loadtest.dialects import EVENT, UNIT, Http, Script, http_requests, reserve_calls, shared_legs, users
+from loadtest.dialects import (
+    EVENT,
+    UNIT,
+    Http,
+    Script,
+    drawn,
+    http_requests,
+    reserve_calls,
+    shared_legs,
+    users,
+)
 from loadtest.peers import limits_checks, postgres_pairs
 from loadtest.tally import Figures, Window
 
@@ -46,16 +56,10 @@ async def raw(*_urls: str) -> AsyncIterator[Perform]:
 
 
 def _http(job: Job, clients: int) -> list[sockets.Connection]:
-    host = urlsplit(job["url"]).netloc
-    connections = []
-    for first in range(clients):
-        legs = job.get("legs", 1)
-        requests = http_requests(
-            host, job["namespace"], job["accounts"], keyed=job["keyed"], first=first, legs=legs
-        )
-        dialect = Http(requests, job["proof"].encode())
-        connections.append(sockets.Connection(sockets.address_of(job["url"]), dialect))
-    return connections
+    host, legs = urlsplit(job["url"]).netloc, job.get("legs", 1)
+    requests = http_requests(host, job["namespace"], job["accounts"], keyed=job["keyed"], legs=legs)
+    address, proof = sockets.address_of(job["url"]), job["proof"].encode()
+    return [sockets.Connection(address, Http(requests, proof)) for _ in range(clients)]
 
 
 def _scripts(job: Job, clients: int) -> list[sockets.Connection]:
@@ -83,7 +87,7 @@ async def meter(redis_url: str, database_url: str) -> AsyncIterator[Perform]:
                 return None
             made = made.with_durability(job["durability"])
             also = shared_legs(job["legs"])
-            act = _careful(_VERBS[job["verb"]](made, names, also, keyed=job["keyed"]))
+            act = _careful(_VERBS[job["verb"]](made, drawn(names), also, keyed=job["keyed"]))
             return await tasks.load(act, msgspec.convert(job["window"], Window), job["seed"])
 
         yield perform

@@ -6,6 +6,7 @@ import asyncio
 import socketserver
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -43,7 +44,7 @@ def answering(answer: Callable[[int], bytes]) -> Iterator[tuple[str, int]]:
 
 
 def http(address: tuple[str, int]) -> sockets.Connection:
-    requests = http_requests("localhost", "acme", 3, keyed=False, first=0)
+    requests = http_requests("localhost", "acme", 3, keyed=False)
     return sockets.Connection(address, Http(requests, b'"granted":true'))
 
 
@@ -126,16 +127,13 @@ def test_an_answer_of_a_script_other_than_done_is_a_fault() -> None:
     assert dialect.feed(b"*1\r\n$4\r\nDONE\r\n*1\r\n$6\r\nDENIED\r\n-NOSCRIPT no\r\n*1\r\n") == (3, 2)
 
 
-def test_http_requests_go_over_the_accounts_in_turn_and_each_has_its_key() -> None:
-    requests = http_requests("localhost", "acme", 2, keyed=True, first=1)
-    texts = [requests().decode() for _ in range(4)]
-    assert [text.split('"user_id":"')[1].split('"')[0] for text in texts] == [
-        "user-1",
-        "user-0",
-        "user-1",
-        "user-0",
-    ]
-    assert len({text.split("Idempotency-Key: ")[1].split("\r")[0] for text in texts}) == 4
+def test_http_requests_are_on_accounts_drawn_at_random_and_each_has_its_key() -> None:
+    requests = http_requests("localhost", "acme", 2, keyed=True)
+    texts = [requests().decode() for _ in range(1000)]
+    users = Counter(text.split('"user_id":"')[1].split('"')[0] for text in texts)
+    assert sorted(users) == ["user-0", "user-1"]
+    assert min(users.values()) > 400
+    assert len({text.split("Idempotency-Key: ")[1].split("\r")[0] for text in texts}) == 1000
 
 
 def test_script_calls_name_a_new_hold_each() -> None:
