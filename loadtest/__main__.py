@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -75,4 +76,6 @@ cli.command(help=_HELP)(main)
 flow(cli)
 
 if __name__ == "__main__":
+    # Told to end, it takes what it started with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli()

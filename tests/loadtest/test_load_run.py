@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
 from gateway.running import serving
@@ -48,6 +49,25 @@ def test_a_run_reports_every_cell_and_every_target(tmp_path: Path) -> None:
         "Targets",
     ):
         assert title in done.stdout
+
+
+def test_a_run_that_is_told_to_end_takes_what_it_started_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtest", "--tiny", "--results", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        started: list[psutil.Process] = []
+        while not any(map(_is_gateway, started)):
+            assert run.poll() is None
+            started = psutil.Process(run.pid).children(recursive=True)
+        run.terminate()
+        assert run.wait(60) != 0
+    assert psutil.wait_procs(started, timeout=30)[1] == []
+
+
+def _is_gateway(process: psutil.Process) -> bool:
+    try:
+        return "serve" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_echo_is_served_on_the_settings_of_the_gateway() -> None:
