@@ -8,24 +8,22 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 _INTERRUPTED = 130
 
 
-class _Unheard(io.TextIOWrapper):
-    """Writes to a stream as far as that works: a full disk or a reader that is gone ends nobody's work.
+class _Unheard(io.BufferedWriter):
+    """Writes as far as that works: a full disk or a reader that is gone ends nobody's work.
 
-    It carries what people are told beside the answer, and the log. The stream itself is of no use afterwards.
+    It carries what people are told beside the answer, and the log. Bytes, not text: with some encodings the
+    command line writes by a text layer of its own.
     """
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        encoding, errors = stream.encoding, stream.errors
-        super().__init__(stream.detach(), encoding, errors, line_buffering=True)
-
-    def write(self, text: str) -> int:
+    def write(self, data: Any) -> int:  # whatever has a buffer: typing has no name for that in 3.11
         with suppress(OSError):
-            super().write(text)
-        return len(text)
+            super().write(data)
+        return len(data)
 
     def flush(self) -> None:
         with suppress(OSError):
@@ -40,7 +38,7 @@ def main() -> None:
     ):  # what this terminal cannot show is no reason to show nothing
         sys.stdout.reconfigure(errors="replace")
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _Unheard(sys.stderr)
+        sys.stderr = _unheard(sys.stderr)
     signal.signal(signal.SIGINT, _leave)
     from gateway.cli import main as run
 
@@ -55,7 +53,12 @@ def _open_closed_streams() -> None:
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
-            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _unheard(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    binary = _Unheard(io.FileIO(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(binary, stream.encoding, stream.errors, line_buffering=True)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -164,7 +164,7 @@ class Comparer:
         for stray in await asyncio.gather(*(self._audit_page(namespace, page) for page in pages)):
             for hold, mismatch in stray:
                 found.setdefault(hold.account, []).append((hold, mismatch))
-        if self._pace is not None:
+        if self._pace is not None and pages:
             await self._pace(sum(map(len, pages)))
 
     async def _audit_page(

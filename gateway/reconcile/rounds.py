@@ -18,6 +18,7 @@ from gateway.reconcile.reconciler import Orders, Part, Reconciler
 _log = structlog.get_logger("quotagate.rounds")
 
 _TURN_S = 60.0
+_RENEWED_S = _TURN_S / 2  # while it waits: what is compared between two waits takes its time too
 # A namespace costs some statements of its own, so a small one counts as so many accounts.
 _LEAST_ACCOUNTS = 10
 # Each open hold is compared too; so many cost as much as an account.
@@ -120,9 +121,9 @@ class Rounds:
         self._due_s += accounts / self._rate
         while True:
             left_s = self._due_s - time.monotonic()
-            await asyncio.sleep(min(max(0.0, left_s), _TURN_S))
+            await asyncio.sleep(min(max(0.0, left_s), _RENEWED_S))
             keeps = await self._keeps_turn()
-            if left_s <= _TURN_S or not keeps:
+            if left_s <= _RENEWED_S or not keeps:
                 self._due_s = max(self._due_s, time.monotonic())
                 return keeps
 

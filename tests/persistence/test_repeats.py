@@ -127,6 +127,18 @@ async def test_the_entry_that_undoes_it_ends_it(ledger: Ledger, answers: Answers
     assert await ask("SELECT sum(amount) FROM meter.ledger") == [(5,)]
 
 
+async def test_what_two_entries_of_one_posting_undo_is_marked_once(ledger: Ledger, ask: Ask) -> None:
+    """One gateway undid it in its own epoch and stood still, another in the next: both are salvaged."""
+    scribe = Scribe()
+    movement(scribe, "k")
+    duplicate = movement(scribe, "k")
+    await post(ledger, scribe)
+    scribe.undo(duplicate)
+    scribe.undo(duplicate)
+    await post(ledger, scribe, 2)
+    assert await ask("SELECT state, undone_epoch, undone_seq FROM meter.duplicates") == [("undone", 1, 2)]
+
+
 async def test_posting_again_notes_nothing_again(ledger: Ledger, ask: Ask) -> None:
     """Only a watermark that was set back by hand leads here."""
     scribe = Scribe()

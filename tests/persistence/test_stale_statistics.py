@@ -33,6 +33,8 @@ INSERT INTO meter.duplicates
 SELECT '%b', 1, n, 1, 0, 'k', 'answer', 'pending', now() FROM generate_series(1, %d) AS n;
 INSERT INTO meter.hold_extensions (namespace, entry_id, hold_id, leg, account, extended_at, added)
 SELECT '%b', n, 'o' || n, 0, 'u7:llm_call:tokens:', now(), 1 FROM generate_series(1, %d) AS n;
+INSERT INTO meter.periods (namespace, account, due_at)
+SELECT '%b', format('u%%s:llm_call:tokens:', n), now() FROM generate_series(1, %d) AS n;
 """
 # What is told of holds and answers of the namespace that nobody has counted.
 STAGED = b"""
@@ -42,6 +44,11 @@ SELECT 'acme', %b || n, 0, %b, 1, now(), now(), true FROM generate_series(1, %d)
 STAGED_ANSWERS = (
     b"; INSERT INTO staged_answers SELECT 'acme', 'k' || n, 'f', 1, n, 'a' FROM generate_series(1, %d) AS n"
     % TOLD
+)
+STAGED_PERIODS = (
+    b"; INSERT INTO staged_periods (namespace, account, has_due, has_closing, has_running, has_terms)"
+    b" SELECT 'acme', format('u%%s:llm_call:tokens:', n), false, false, false, false"
+    b" FROM generate_series(1, %d) AS n" % TOLD
 )
 NAMES = ["acme"] * TOLD
 OPEN = [f"o{n}" for n in range(1, TOLD + 1)]
@@ -64,6 +71,7 @@ CASES: list[tuple[str, dict[str, Any] | None, bytes]] = [
         None,
         statement("stage_answers") + STAGED_ANSWERS,
     ),
+    ("change_periods", None, statement("stage_periods") + STAGED_PERIODS),
     ("check_accounts", {"namespace": "acme", "accounts": ACCOUNTS[7:], "limit": 1000, "keep": 200}, b""),
     ("audit_accounts", PLACE | {"seen": AUDITED}, b""),
     ("audit_holds", PLACE | {"told": AUDITED_HOLDS}, b""),
@@ -116,7 +124,7 @@ CASES: list[tuple[str, dict[str, Any] | None, bytes]] = [
 
 
 def fill(namespace: bytes, rows: int) -> bytes:
-    return FILL % ((namespace, rows) * 6)
+    return FILL % ((namespace, rows) * 7)
 
 
 # What it may have heard last: of another namespace alone, or of next to nothing in a table that was emptied.
@@ -125,7 +133,7 @@ EMPTIED = (
     fill(b"acme", ROWS)
     + b"""
 UPDATE pg_class SET reltuples = 1, relpages = pg_relation_size(oid) / 8192
-WHERE oid = ANY ('{meter.open_holds, meter.first_answers, meter.duplicates}'::regclass[])
+WHERE oid = ANY ('{meter.open_holds, meter.first_answers, meter.duplicates, meter.periods}'::regclass[])
 """
 )
 NOTHING = fill(b"acme", ROWS)

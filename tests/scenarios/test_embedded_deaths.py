@@ -61,13 +61,14 @@ def test_a_gateway_whose_log_nobody_reads_any_more_goes_on(data_dir: Path) -> No
         gateway.wait(60)
 
 
-def test_a_gateway_that_nobody_hears_from_the_start_serves(data_dir: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # in which the command line writes by another way
+def test_a_gateway_that_nobody_hears_from_the_start_serves(data_dir: Path, encoding: str) -> None:
     port = free_port()
     unread, said = os.pipe()
     os.close(unread)
     gateway = subprocess.Popen(
         [sys.executable, "-m", "gateway", "serve", "--port", port],
-        env=environment(DATA_DIR=str(data_dir)),
+        env=environment(DATA_DIR=str(data_dir)) | {"PYTHONIOENCODING": encoding},
         stderr=said,
     )
     os.close(said)

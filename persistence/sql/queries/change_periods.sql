@@ -16,7 +16,12 @@ SELECT told.namespace, told.account,
        CASE WHEN told.has_terms THEN told.every ELSE before.every END,
        CASE WHEN told.has_terms THEN told.time_zone ELSE before.time_zone END
 FROM staged_periods AS told
-LEFT JOIN meter.periods AS before USING (namespace, account)
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM meter.periods
+    WHERE namespace = told.namespace AND account = told.account
+    OFFSET 0
+) AS before ON true
 ON CONFLICT (namespace, account) DO UPDATE
 SET due_at = excluded.due_at,
     closed_at = excluded.closed_at,
