@@ -19,7 +19,7 @@ from gateway.protocols import Mismatch, Reports
 from gateway.seams.reconcile import AccountCheck, Auditor, Reckoner, ToldHold
 
 HOLDS_PER_AUDIT = 200
-IDS_AT_ONCE = 20_000  # of the ledger's open holds: it goes through all of an account's each time it is asked
+_IDS_AT_ONCE = 20_000  # of the ledger's open holds: it goes through all of an account's each time it is asked
 BEHIND = "ledger_backlog"  # the code of a comparison for which the ledger has not come far enough
 # Words, not numbers: they are compared at the audit alone.
 _OF_TERMS = frozenset({"limit_mismatch", "period_mismatch"})
@@ -62,23 +62,20 @@ class Comparer:
         reckoner: asks the ledger.
         reports: what was posted, and found.
         wait_s: how long an audit may wait for its posting.
-        pace: of holds, of which one account may have any number; None is as fast as it goes.
     """
 
-    def __init__(
-        self,
-        auditor: Auditor,
-        reckoner: Reckoner,
-        reports: Reports,
-        *,
-        wait_s: float,
-        pace: Pace | None = None,
-    ) -> None:
+    def __init__(self, auditor: Auditor, reckoner: Reckoner, reports: Reports, *, wait_s: float) -> None:
         self._auditor = auditor
         self._reckoner = reckoner
         self._reports = reports
         self._wait_s = wait_s
-        self._pace = pace
+        self._pace: Pace | None = None
+
+    def paced(self, pace: Pace) -> Comparer:
+        """Give one like it that goes through holds, of which an account may have any number, at a pace."""
+        paced = Comparer(self._auditor, self._reckoner, self._reports, wait_s=self._wait_s)
+        paced._pace = pace
+        return paced
 
     async def compare(self, namespace: str, accounts: Sequence[str]) -> Sequence[Verdict]:
         """Give a verdict on each account that the ledger knows. Raises MeterUnavailableError."""
@@ -144,8 +141,8 @@ class Comparer:
         seen: set[str] = set()
         after, more = "", True
         while more:
-            ids = await self._reckoner.open_holds(namespace, account, after, IDS_AT_ONCE)
-            more = len(ids) == IDS_AT_ONCE
+            ids = await self._reckoner.open_holds(namespace, account, after, _IDS_AT_ONCE)
+            more = len(ids) == _IDS_AT_ONCE
             after = ids[-1] if ids else after
             for hold_id in _unseen(ids, seen):
                 yield hold_id

@@ -55,27 +55,20 @@ class Part(NamedTuple):
 
 
 class Reconciler:
-    """Reconciles the namespaces of one store. Parameters as ``Comparer``'s; repairs know no pace."""
+    """Reconciles the namespaces of one store. ``wait_s`` bounds how long one audit waits for its posting."""
 
-    def __init__(
-        self,
-        auditor: Auditor,
-        reckoner: Reckoner,
-        reports: Reports,
-        *,
-        wait_s: float,
-        pace: Pace | None = None,
-    ) -> None:
+    def __init__(self, auditor: Auditor, reckoner: Reckoner, reports: Reports, *, wait_s: float) -> None:
         self._auditor = auditor
         self._reckoner = reckoner
         self._reports = reports
         self._wait_s = wait_s
-        self._comparer = Comparer(auditor, reckoner, reports, wait_s=wait_s, pace=pace)
-        self._hurried = Comparer(auditor, reckoner, reports, wait_s=wait_s)
+        self._comparer = self._hurried = Comparer(auditor, reckoner, reports, wait_s=wait_s)
 
     def paced(self, pace: Pace) -> Reconciler:
-        """Give one of the same store that compares no faster than ``pace`` lets it."""
-        return Reconciler(self._auditor, self._reckoner, self._reports, wait_s=self._wait_s, pace=pace)
+        """Give one of the same store that compares no faster than ``pace`` lets it; repairs know no pace."""
+        paced = Reconciler(self._auditor, self._reckoner, self._reports, wait_s=self._wait_s)
+        paced._comparer = self._hurried.paced(pace)
+        return paced
 
     async def begin(self, namespace: str, orders: Orders) -> int:
         """Store that a reconcile begins; give the id of its report."""

@@ -187,5 +187,6 @@ async def test_whoever_has_no_holds_waits_for_none(script: Script) -> None:
         paced.append(holds)
 
     script.answers |= {"audit": None, "check": {}}
-    assert await Comparer(script, script, script, wait_s=1, pace=pace).compare("acme", ["u:e:tokens:"]) == []
+    comparer = Comparer(script, script, script, wait_s=1).paced(pace)
+    assert await comparer.compare("acme", ["u:e:tokens:"]) == []
     assert paced == []
