@@ -18,13 +18,16 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from gateway.errors import MeterUnavailableError
 
 # A role, a database or the environment may say otherwise. Dates in another form cannot be read, and who waits
-# for a lock in another isolation fails in the end.
+# for a lock in another isolation fails in the end. What was committed without waiting for the disk is lost
+# with Postgres's memory when Redis has let go of it.
 _SESSION = """
 SELECT set_config('statement_timeout', %s, false),
        set_config('timezone', 'UTC', false),
        set_config('datestyle', 'ISO, YMD', false),
        set_config('intervalstyle', 'postgres', false),
-       set_config('default_transaction_isolation', 'read committed', false)
+       set_config('default_transaction_isolation', 'read committed', false),
+       set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
+FROM current_setting('synchronous_commit') AS setting
 """
 _CHECK_S = 1.0  # for an empty statement, before a connection is lent
 _POSTING_S = 30.0

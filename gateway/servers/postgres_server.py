@@ -38,7 +38,7 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] ",
     "unix_socket_permissions": "0700",
 }
-_NO_FSYNC = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_NO_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 _NO_OTHER_WAY = {
     "hostaddr": "",
     "requirepeer": "",

@@ -313,6 +313,24 @@ async def test_the_surroundings_do_not_decide_how_dates_are_written(
         await database.close()
 
 
+@pytest.mark.parametrize(
+    ("surroundings", "ours"),
+    [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")],
+)
+async def test_commits_wait_for_the_disk_wherever_nobody_asked_for_more(
+    database_url: str, surroundings: str, ours: str
+) -> None:
+    """Redis forgets an entry once the ledger says that it has it: it must have it through a crash."""
+    database = Database(make_conninfo(database_url, options=f"-c synchronous_commit={surroundings}"))
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            cursor = await connection.execute("SHOW synchronous_commit")
+            assert await cursor.fetchall() == [(ours,)]
+    finally:
+        await database.close()
+
+
 async def test_a_database_that_is_away_is_unavailable() -> None:
     database = Database("host=/nonexistent dbname=none", timeout_s=0.1)
     await database.open()
