@@ -78,7 +78,7 @@ def read_denied(reply: Reply) -> Denied:
         account,
         int(balance),
         int(reserved),
-        int(available),
+        int(available) if available else int(balance) - int(reserved),
         int(needed),
         int(wait_ms) if wait_ms else None,
         reason,

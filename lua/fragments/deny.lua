@@ -2,7 +2,8 @@
 -- is not of the balance also has reason, limit (as accounts have it), available and helps_ms (when that has enough
 -- again, or nil).
 -- ANSWERS: DENIED posted leg account balance reserved available needed wait_ms reason limit; wait_ms is '' when
---          waiting does not help
+--          waiting does not help, and available where it is balance less reserved: of a debt that may be beyond
+--          what a number here says exactly
 -- USES: guard accounts expiry decide
 if short and not answer then
   local AGES_MS, DAY_MS, LEAP_MS = 10000000000000, 86400000, 7200000
@@ -42,6 +43,6 @@ if short and not answer then
   end
   local account = first.account
   answer = {'DENIED', posted, text(first.leg), account.name, account.balance_text, account.reserved_text,
-    text(first.available or account.balance - account.reserved), text(first.needed), wait_ms and text(wait_ms) or '',
+    first.available and text(first.available) or '', text(first.needed), wait_ms and text(wait_ms) or '',
     first.reason or 'balance', first.limit or ''}
 end

@@ -90,3 +90,19 @@ async def test_answers_are_decimals_without_idle_zeros(meter: Any) -> None:
     assert str((await meter.allocate("ann", "x", "997.5", "usd"))["balance"]) == "1000"
     balance = await meter.get_balance("ann", "x", "usd")
     assert all(type(balance[part]) is Decimal for part in ("balance", "reserved", "available"))
+
+
+async def test_what_is_available_of_a_debt_beside_a_hold_is_exact(meter: Any) -> None:
+    await meter.allocate("ann", "x", 100, "tokens")
+    hold = await meter.reserve("ann", "x", 100, "tokens")
+    await meter.consume("ann", "x", MOST, "tokens")
+    await meter.consume("ann", "x", 100, "tokens")
+    exact = {"balance": -MOST, "available": -MOST - 100}
+    denials = (
+        await meter.consume("ann", "x", 1, "tokens", check_balance=True),
+        await meter.reserve("ann", "x", 1, "tokens"),
+        await meter.check("ann", "x", 1, "tokens"),
+        await meter.get_balance("ann", "x", "tokens"),
+    )
+    assert [{word: answer[word] for word in exact} for answer in denials] == [exact] * 4
+    assert (await meter.extend(hold["reservation_id"], amount=1))["available"] == exact["available"]

@@ -33,7 +33,7 @@ async def test_what_fits_is_told_with_how_each_account_stands(rich: Desk) -> Non
 
 async def test_a_leg_that_lacks_balance_is_named(rich: Desk) -> None:
     reply = await check(rich, (A, 1), (B, 1001))
-    assert reply[2:8] == ["2", B, "1000", "0", "1000", "1001"]
+    assert reply[2:8] == ["2", B, "1000", "0", "", "1001"]
     assert reply[11:] == ["1000", "0", "1000", "0"]
 
 

@@ -157,6 +157,6 @@ class TestOpening:
 
 async def test_the_time_of_a_hold_is_told_when_something_is_denied(held: Desk) -> None:
     reply = await held.reserve("more", [(A, LARGEST)])
-    assert reply == ["DENIED", "-1", "1", A, "100", "10", "90", str(LARGEST), "", "balance", ""]
+    assert reply == ["DENIED", "-1", "1", A, "100", "10", "", str(LARGEST), "", "balance", ""]
     reply = await held.reserve("more", [(A, 100)])
     assert reply[8:] == ["60000", "balance", ""]

@@ -56,7 +56,7 @@ async def test_a_denied_call_books_what_expired_and_nothing_else(desk: Desk) -> 
     await desk.reserve("old", [(A, 10)], 1000)
     await desk.reserve("kept", [(A, 10)], 2000)
     reply = await desk.reserve("new", [(A, 91)], at=START_MS + 1000)
-    assert reply == ["DENIED", "-1", "1", A, "100", "10", "90", "91", "1000", "balance", ""]
+    assert reply == ["DENIED", "-1", "1", A, "100", "10", "", "91", "1000", "balance", ""]
     assert [(entry.verb, entry.hold_id) for entry in await desk.entries()][2:] == [("expire", "old")]
 
 
