@@ -7,6 +7,7 @@ not fit is an error that names the field; nothing is ever rounded.
 
 from __future__ import annotations
 
+import re
 from decimal import Context, Decimal, InvalidOperation
 
 from gateway.domain.fields import FieldError
@@ -18,6 +19,8 @@ WHOLE_UNITS = frozenset({"tokens", "requests", "calls", "bytes", "pages", "count
 
 # The caller's own decimal context may round to three places, or take a word for NaN; this one does neither.
 _EXACT = Context(prec=40, traps=[InvalidOperation])
+# A decimal would take spaces around it, underscores within it, and the digits of any script.
+_STRANGE = re.compile(r"[^0-9A-Za-z.+-]")
 
 Amount = int | float | Decimal | str
 
@@ -55,7 +58,7 @@ def to_decimal(scaled: int, scale: int) -> Decimal:
 
 def exact_number(value: object) -> Decimal | None:
     """Give the decimal that a number or numeric string is, a float through ``repr``; None for all else."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and _STRANGE.search(value)):
         return None
     if isinstance(value, Decimal):
         return value

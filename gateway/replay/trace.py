@@ -92,6 +92,8 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
             found = ",".join(header)[:_SHOWN_CHARS] or "none"
             place = f"{path}:{max(reader.line_num, 1)}"
             raise TraceError(f"{place}: the columns {','.join(COLUMNS)} are needed, here are {found}")
+        if doubled := [column for column in COLUMNS if header.count(column) > 1]:
+            raise TraceError(f"{path}:{reader.line_num}: the column {doubled[0]} is there more than once")
         places = [header.index(column) for column in COLUMNS]
         for row in filter(None, reader):
             if len(row) != len(header):

@@ -125,6 +125,10 @@ def test_numbers_in_every_guise(value: object, scale: int, scaled: int) -> None:
         ("", "VAL_INVALID_NUMBER"),
         ("ten", "VAL_INVALID_NUMBER"),
         ("1,000", "VAL_INVALID_NUMBER"),
+        ("1_0", "VAL_INVALID_NUMBER"),
+        (" 5", "VAL_INVALID_NUMBER"),
+        ("5\n", "VAL_INVALID_NUMBER"),
+        ("\u0663", "VAL_INVALID_NUMBER"),  # a digit of another script
         ("0x10", "VAL_INVALID_NUMBER"),
         ([1], "VAL_INVALID_NUMBER"),
         ({}, "VAL_INVALID_NUMBER"),

@@ -71,6 +71,12 @@ def test_a_fault_is_named_by_file_and_line(tmp_path: Path, text: str, line: int,
     assert words in str(caught.value)
 
 
+def test_a_column_that_comes_twice_is_not_guessed(tmp_path: Path) -> None:
+    text = HEADER.replace("\n", ",ContextTokens\n") + "2023-11-16 18:15:46,374,44,12\n"
+    with pytest.raises(TraceError, match=":1: the column ContextTokens is there more than once"):
+        read_trace(written(tmp_path, text))
+
+
 def test_a_file_without_requests_or_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="no requests"):
         read_trace(written(tmp_path, HEADER))
