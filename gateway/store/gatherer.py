@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from gateway.store.sharing import begin
+
 Named = tuple[str, str]  # namespace, and account text, hold id or idempotency key
 State = TypeVar("State")
 
@@ -22,7 +24,7 @@ class Gatherer(Generic[State]):
         """Give at least what is wanted, where it exists."""
         self._wanted.update(wanted)
         if self._pending is None:
-            self._pending = asyncio.create_task(self._ask())
+            self._pending = begin(self._ask())
         return await asyncio.shield(self._pending)
 
     async def _ask(self) -> Mapping[Named, State]:

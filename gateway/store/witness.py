@@ -16,6 +16,7 @@ from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import read_position
 from gateway.store.scripts import Script
+from gateway.store.sharing import begin
 
 
 class Testimony(NamedTuple):
@@ -88,7 +89,7 @@ class Witness:
         """Ask about everything the shard's journal holds by now."""
         self._shards.add(shard)
         if self._next is None:
-            self._next = asyncio.create_task(self._ask())
+            self._next = begin(self._ask())
         return await asyncio.shield(self._next)
 
     async def inability(self) -> str:
