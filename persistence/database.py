@@ -71,7 +71,8 @@ Heard = Callable[[float], Awaitable[None]]
 
 # Class 54 (a statement too complex, too many columns) is the statement's fault: waiting does not help.
 _HOPELESS = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
-_TRANSIENT = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+# Read-only for now; or a transaction that took too long, as of a process that stood still, and is cut off.
+_TRANSIENT_STATES = frozenset({"25006", "25P03", "25P04"})
 
 
 @contextmanager
@@ -79,11 +80,17 @@ def unavailable() -> Iterator[None]:
     """Turn "the database did not answer, or not now" into MeterUnavailableError; other errors pass."""
     try:
         yield
-    except _HOPELESS:
-        raise
-    except _TRANSIENT as error:
+    except psycopg.Error as error:
+        if not _is_transient(error):
+            raise
         reason = str(error).strip() or type(error).__name__
         raise MeterUnavailableError(f"the ledger's database is not available: {reason}") from error
+
+
+def _is_transient(error: psycopg.Error) -> bool:
+    if isinstance(error, _HOPELESS):
+        return False
+    return isinstance(error, psycopg.OperationalError) or error.sqlstate in _TRANSIENT_STATES
 
 
 class Connections(Protocol):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from scribe import Ask
+import pytest
+from psycopg.conninfo import make_conninfo
+from scribe import ALICE, Ask, Scribe, post, renew
 
-from persistence.database import Database
+from gateway.errors import MeterUnavailableError
+from persistence import ledger as posting
+from persistence.database import Connection, Database
+from persistence.ledger import Ledger
 
 WIDTH = 4
 
@@ -33,3 +38,30 @@ async def test_a_server_that_restarted_is_found_again_by_the_first_who_asks(
             await connection.execute("SELECT 1")
     finally:
         await database.close()
+
+
+async def test_a_posting_that_stood_still_for_longer_than_the_server_allows_is_made_again(
+    migrated_url: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(make_conninfo(migrated_url, options="-c idle_in_transaction_session_timeout=50ms"))
+    await database.open()
+    keep_names = posting.keep_names
+
+    async def stand_still(connection: Connection, names: object) -> None:
+        async with asyncio.timeout(30):
+            while await ask("SELECT 1 FROM pg_stat_activity WHERE pid = %s", connection.info.backend_pid):  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(0.01)
+        await keep_names(connection, {("acme", "key"): "name"})
+
+    try:
+        ledger, scribe = Ledger(database), Scribe()
+        await renew(ledger, [scribe.shard])
+        scribe.allocate(ALICE, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(posting, "keep_names", stand_still)
+            with pytest.raises(MeterUnavailableError, match="idle-in-transaction"):
+                await post(ledger, scribe)
+        await post(ledger, scribe)
+    finally:
+        await database.close()
+    assert await ask("SELECT sum(amount)::int FROM meter.ledger") == [(5,)]
