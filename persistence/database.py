@@ -17,15 +17,18 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gateway.errors import MeterUnavailableError
 
-# A role, a database or the environment may say otherwise. Dates in another form cannot be read, and who waits
-# for a lock in another isolation fails in the end. What was committed without waiting for the disk is lost
-# with Postgres's memory when Redis has let go of it.
+# A role, a database or the environment may say otherwise. Dates in another form cannot be read, who waits for
+# a lock in another isolation fails in the end, and no name in an array would become the name NULL. What was
+# committed without waiting for the disk is lost with Postgres's memory when Redis has let go of it.
 _SESSION = """
 SELECT set_config('statement_timeout', %s, false),
        set_config('timezone', 'UTC', false),
        set_config('datestyle', 'ISO, YMD', false),
        set_config('intervalstyle', 'postgres', false),
        set_config('default_transaction_isolation', 'read committed', false),
+       set_config('array_nulls', 'on', false),
+       set_config('standard_conforming_strings', 'on', false),
+       set_config('row_security', 'on', false),
        set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
 FROM current_setting('synchronous_commit') AS setting
 """
@@ -91,6 +94,14 @@ def _is_transient(error: psycopg.Error) -> bool:
     if isinstance(error, _HOPELESS):
         return False
     return isinstance(error, psycopg.OperationalError) or error.sqlstate in _TRANSIENT_STATES
+
+
+async def settle_session(connection: psycopg.AsyncConnection, statement_timeout_ms: int) -> None:
+    """Let a new connection mean what our statements mean, whatever its surroundings say.
+
+    ``statement_timeout_ms`` is how long the server works on a statement before it gives up; 0 is no bound.
+    """
+    await connection.execute(_SESSION, (str(statement_timeout_ms),))
 
 
 class Connections(Protocol):
@@ -251,7 +262,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         connection.bound_s = self._timeout_s
-        await connection.execute(_SESSION, (str(self._statement_timeout_ms),))
+        await settle_session(connection, self._statement_timeout_ms)
 
 
 class _Pinned:
