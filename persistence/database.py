@@ -205,6 +205,9 @@ class Database:
         try:
             async with connection:
                 yield connection
+        except psycopg.errors.ReadOnlySqlTransaction:
+            await connection.close()  # it may have been told so when it was made; the next one may write
+            raise
         finally:
             await self._pool.putconn(connection)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from scribe import ALICE, Ask, Scribe, post, renew
 
 from gateway.errors import MeterUnavailableError
@@ -65,3 +66,27 @@ async def test_a_posting_that_stood_still_for_longer_than_the_server_allows_is_m
     finally:
         await database.close()
     assert await ask("SELECT sum(amount)::int FROM meter.ledger") == [(5,)]
+
+
+async def test_a_connection_that_was_made_while_nothing_could_be_written_does_not_stay_that_way(
+    migrated_url: str,
+) -> None:
+    name = sql.Identifier(conninfo_to_dict(migrated_url)["dbname"])
+    writable = make_conninfo(migrated_url, options="-c default_transaction_read_only=off")
+    database = Database(migrated_url, max_size=1)
+    async with await AsyncConnection.connect(writable, autocommit=True) as operator:
+        await operator.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
+        )
+        await database.open()
+        try:
+            ledger, scribe = Ledger(database), Scribe()
+            with pytest.raises(MeterUnavailableError, match="read-only transaction"):
+                await renew(ledger, [scribe.shard])
+            await operator.execute(
+                sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name)
+            )
+            await renew(ledger, [scribe.shard])
+        finally:
+            await database.close()
+            await operator.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(name))
