@@ -28,7 +28,7 @@ from gateway.store.pipeline import Link, Word
 from gateway.store.replies import MADE, Reply, read_position
 from gateway.store.rolling import ROLLED, FirstPeriod, roll, rolled
 from gateway.store.scripts import Script
-from gateway.store.sharing import begin
+from gateway.store.sharing import shared
 
 _log = structlog.get_logger("quotagate.store")
 
@@ -82,8 +82,8 @@ class Calls:
     async def open(self) -> None:
         """Fence the server and learn the epochs; all who ask meanwhile wait for the one fence."""
         if self._opening is None:
-            self._opening = begin(self._open())
-        await asyncio.shield(self._opening)
+            self._opening = asyncio.create_task(self._open())
+        await shared(self._opening)
 
     async def _open(self) -> None:
         closings, met = list(self.kept.closing), self._runs_met

@@ -17,7 +17,7 @@ from gateway.protocols import AnswerSource, FirstAnswer
 from gateway.store.gatherer import Gatherer, Named
 from gateway.store.keys import ShardKeys
 from gateway.store.replies import Reply
-from gateway.store.sharing import begin
+from gateway.store.sharing import shared
 
 
 class _Youth(NamedTuple):
@@ -74,8 +74,8 @@ class FirstAnswers:
     async def learn(self) -> None:
         """Ask how old the epochs are; all who ask meanwhile share the one query."""
         if self._learning is None:
-            self._learning = begin(self._learn())
-        await asyncio.shield(self._learning)
+            self._learning = asyncio.create_task(self._learn())
+        await shared(self._learning)
 
     async def _learn(self) -> None:
         try:

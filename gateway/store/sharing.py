@@ -1,24 +1,25 @@
-"""Begins work that several wait for, of whom each may leave before it is done. Knows nothing of the work."""
+"""Waits for work that others wait for too, of whom each may leave before it is done. Knows no work."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
 
-def begin(work: Coroutine[Any, Any, Found]) -> asyncio.Task[Found]:
-    """Begin it; who waits for it does so behind ``asyncio.shield``.
+async def shared(work: asyncio.Task[Found]) -> Found:
+    """Wait for work that goes on, for the others, when this wait is cancelled.
 
-    An error is told to all who still wait. Where all have left it is nobody's, and asyncio does not complain.
+    Its error is told to all who still wait. Where all have left, it is nobody's and not complained of.
     """
-    task = asyncio.create_task(work)
-    task.add_done_callback(_hear)
-    return task
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        work.add_done_callback(_hear)
+        raise
 
 
-def _hear(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
+def _hear(work: asyncio.Task[Any]) -> None:
+    if not work.cancelled():
+        work.exception()

@@ -14,7 +14,7 @@ from gateway.store.calls import Calls
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.gatherer import Gatherer
 from gateway.store.keys import ShardKeys
-from gateway.store.sharing import begin
+from gateway.store.sharing import shared
 
 Wait = Callable[[Any], Awaitable[Any]]
 
@@ -70,7 +70,7 @@ async def test_what_fails_when_all_have_left_is_nobodys_fault(wait: Wait, compla
 
 async def test_who_waits_still_hears_of_it() -> None:
     away = Away()
-    work = begin(away.fail())
+    work = asyncio.create_task(away.fail())
     away.gone.set()
-    heard = await asyncio.gather(*(asyncio.shield(work) for _ in range(3)), return_exceptions=True)
+    heard = await asyncio.gather(*(shared(work) for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in heard] == ["away"] * 3
