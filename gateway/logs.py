@@ -46,4 +46,4 @@ def _adopt_standard_logging(
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     # Its every lost connection, many a second while Postgres is away: who wanted one says so in our words.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -17,15 +17,18 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from gateway.errors import MeterUnavailableError
 
-# A role, a database or the environment may say otherwise. Dates in another form cannot be read, and who waits
-# for a lock in another isolation fails in the end. What was committed without waiting for the disk is lost
-# with Postgres's memory when Redis has let go of it.
+# A role, a database or the environment may say otherwise. Dates in another form cannot be read, who waits for
+# a lock in another isolation fails in the end, and no name in an array would become the name NULL. What was
+# committed without waiting for the disk is lost with Postgres's memory when Redis has let go of it.
 _SESSION = """
 SELECT set_config('statement_timeout', %s, false),
        set_config('timezone', 'UTC', false),
        set_config('datestyle', 'ISO, YMD', false),
        set_config('intervalstyle', 'postgres', false),
        set_config('default_transaction_isolation', 'read committed', false),
+       set_config('array_nulls', 'on', false),
+       set_config('standard_conforming_strings', 'on', false),
+       set_config('row_security', 'on', false),
        set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
 FROM current_setting('synchronous_commit') AS setting
 """
@@ -71,7 +74,8 @@ Heard = Callable[[float], Awaitable[None]]
 
 # Class 54 (a statement too complex, too many columns) is the statement's fault: waiting does not help.
 _HOPELESS = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
-_TRANSIENT = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+# Read-only for now; or a transaction that took too long, as of a process that stood still, and is cut off.
+_TRANSIENT_STATES = frozenset({"25006", "25P03", "25P04"})
 
 
 @contextmanager
@@ -79,11 +83,25 @@ def unavailable() -> Iterator[None]:
     """Turn "the database did not answer, or not now" into MeterUnavailableError; other errors pass."""
     try:
         yield
-    except _HOPELESS:
-        raise
-    except _TRANSIENT as error:
+    except psycopg.Error as error:
+        if not _is_transient(error):
+            raise
         reason = str(error).strip() or type(error).__name__
         raise MeterUnavailableError(f"the ledger's database is not available: {reason}") from error
+
+
+def _is_transient(error: psycopg.Error) -> bool:
+    if isinstance(error, _HOPELESS):
+        return False
+    return isinstance(error, psycopg.OperationalError) or error.sqlstate in _TRANSIENT_STATES
+
+
+async def settle_session(connection: psycopg.AsyncConnection, statement_timeout_ms: int) -> None:
+    """Let a new connection mean what our statements mean, whatever its surroundings say.
+
+    ``statement_timeout_ms`` is how long the server works on a statement before it gives up; 0 is no bound.
+    """
+    await connection.execute(_SESSION, (str(statement_timeout_ms),))
 
 
 class Connections(Protocol):
@@ -187,6 +205,9 @@ class Database:
         try:
             async with connection:
                 yield connection
+        except psycopg.errors.ReadOnlySqlTransaction:
+            await connection.close()  # it may have been told so when it was made; the next one may write
+            raise
         finally:
             await self._pool.putconn(connection)
 
@@ -244,7 +265,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         connection.bound_s = self._timeout_s
-        await connection.execute(_SESSION, (str(self._statement_timeout_ms),))
+        await settle_session(connection, self._statement_timeout_ms)
 
 
 class _Pinned:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from persistence.database import unavailable
+from persistence.database import settle_session, unavailable
 from persistence.errors import MigrationError
 from persistence.statements import migration_files, statement
 
@@ -62,6 +62,8 @@ async def migrate(conninfo: str, files: Iterable[tuple[str, bytes]] | None = Non
         ) as connection:
             _check_encoding(connection)
             connection.add_notice_handler(_tell)
+            # An index on a large table takes its time; a bound of the role's would end every attempt there.
+            await settle_session(connection, 0)
             # Closing the connection gives the lock back, whatever happens in between.
             await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             try:

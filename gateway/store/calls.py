@@ -28,6 +28,7 @@ from gateway.store.pipeline import Link, Word
 from gateway.store.replies import MADE, Reply, read_position
 from gateway.store.rolling import ROLLED, FirstPeriod, roll, rolled
 from gateway.store.scripts import Script
+from gateway.store.sharing import shared
 
 _log = structlog.get_logger("quotagate.store")
 
@@ -82,7 +83,7 @@ class Calls:
         """Fence the server and learn the epochs; all who ask meanwhile wait for the one fence."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
-        await asyncio.shield(self._opening)
+        await shared(self._opening)
 
     async def _open(self) -> None:
         closings, met = list(self.kept.closing), self._runs_met

@@ -17,6 +17,7 @@ from gateway.protocols import AnswerSource, FirstAnswer
 from gateway.store.gatherer import Gatherer, Named
 from gateway.store.keys import ShardKeys
 from gateway.store.replies import Reply
+from gateway.store.sharing import shared
 
 
 class _Youth(NamedTuple):
@@ -74,7 +75,7 @@ class FirstAnswers:
         """Ask how old the epochs are; all who ask meanwhile share the one query."""
         if self._learning is None:
             self._learning = asyncio.create_task(self._learn())
-        await asyncio.shield(self._learning)
+        await shared(self._learning)
 
     async def _learn(self) -> None:
         try:

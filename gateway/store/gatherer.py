@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from gateway.store.sharing import shared
+
 Named = tuple[str, str]  # namespace, and account text, hold id or idempotency key
 State = TypeVar("State")
 
@@ -23,7 +25,7 @@ class Gatherer(Generic[State]):
         self._wanted.update(wanted)
         if self._pending is None:
             self._pending = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._pending)
+        return await shared(self._pending)
 
     async def _ask(self) -> Mapping[Named, State]:
         await asyncio.sleep(0)  # lets the other calls of this tick join

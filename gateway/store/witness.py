@@ -16,6 +16,7 @@ from gateway.store.keys import ShardKeys
 from gateway.store.pipeline import Link, Word
 from gateway.store.replies import read_position
 from gateway.store.scripts import Script
+from gateway.store.sharing import shared
 
 
 class Testimony(NamedTuple):
@@ -89,7 +90,7 @@ class Witness:
         self._shards.add(shard)
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._next)
+        return await shared(self._next)
 
     async def inability(self) -> str:
         """Say why this server cannot answer the question; "" when it can. Raises StoreError."""

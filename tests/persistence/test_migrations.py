@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from structlog.testing import capture_logs
 
 from gateway.errors import MeterUnavailableError
@@ -43,6 +44,21 @@ async def test_many_processes_may_start_at_once(empty_url: str) -> None:
     applied = await asyncio.gather(*(migrate(empty_url) for _ in range(6)))
     names = [name for names in applied for name in names]
     assert sorted(names) == [migration.name for migration in read_migrations(migration_files())]
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    ["statement_timeout=100ms", "default_transaction_isolation=serializable", "array_nulls=off"],
+)
+async def test_the_surroundings_decide_neither_how_long_it_takes_nor_what_it_means(
+    empty_url: str, surroundings: str
+) -> None:
+    slow = b"SELECT pg_sleep(0.2); CREATE TABLE meter.first AS SELECT '{NULL}'::text[] AS names;"
+    url = make_conninfo(empty_url, options=f"-c {surroundings}")
+    assert await migrate(url, [("0001_first.sql", slow)]) == ["0001_first.sql"]
+    async with await psycopg.AsyncConnection.connect(empty_url) as connection:
+        cursor = await connection.execute("SELECT names FROM meter.first")
+        assert await cursor.fetchall() == [([None],)]
 
 
 async def test_a_later_program_applies_only_what_is_new(empty_url: str) -> None:

@@ -313,6 +313,23 @@ async def test_the_surroundings_do_not_decide_how_dates_are_written(
         await database.close()
 
 
+async def test_the_surroundings_do_not_decide_what_nothing_is(database_url: str) -> None:
+    """An account of no user's must not become that of one who is called NULL."""
+    options = "-c array_nulls=off -c standard_conforming_strings=off"
+    database = Database(make_conninfo(database_url, options=options))
+    await database.open()
+    try:
+        ledger, scribe = Ledger(database), Scribe()
+        await renew(ledger, [scribe.shard])
+        scribe.allocate(account_text(None, "e", "tokens", None), 1)
+        await post(ledger, scribe)
+        async with database.connection() as connection:
+            cursor = await connection.execute("SELECT user_id, resource FROM meter.accounts")
+            assert await cursor.fetchall() == [(None, None)]
+    finally:
+        await database.close()
+
+
 @pytest.mark.parametrize(
     ("surroundings", "ours"),
     [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")],
