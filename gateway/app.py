@@ -13,14 +13,11 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import NamedTuple
 
-import structlog
-
 from gateway.admin import admin_app, admin_paths, described
 from gateway.api.asgi import api_app
 from gateway.api.endpoint import Gate
 from gateway.api.fast import FastLane
 from gateway.domain.durability import Durability
-from gateway.domain.names import SHARDS
 from gateway.errors import MeterValidationError
 from gateway.joined import Store, open_store
 from gateway.meter import Backend, Meter
@@ -36,10 +33,9 @@ from gateway.running.chores import insist, running_chore
 from gateway.running.flushing import FlusherNews
 from gateway.running.health import StoreHealth
 from gateway.running.operators import authenticating, desk_of
+from gateway.running.sweeping import sweep_shards
 from gateway.settings import Settings, SettingsError
 from gateway.store.decider import RedisDecider
-
-_log = structlog.get_logger("quotagate.app")
 
 
 @asynccontextmanager
@@ -76,7 +72,7 @@ async def open_gateway(settings: Settings, news: FlusherNews | None = None) -> A
     """Open everything a serving process runs; give the applications to serve. ``news`` is of its flusher."""
     metrics = Metrics()
     async with open_backend(settings, metrics) as (store, backend), AsyncExitStack() as running:
-        sweep = partial(_sweep, store.decider, settings.sweep_interval_ms / 1000)
+        sweep = partial(sweep_shards, store.decider.sweep, settings.sweep_interval_ms / 1000)
         await running.enter_async_context(running_chore("sweep", sweep))
 
         nobodys = lru_cache(maxsize=1024)(partial(Meter, backend))
@@ -132,15 +128,3 @@ async def running_flusher(store: Store, settings: Settings) -> AsyncIterator[Non
     finally:
         stop.set()
         await task
-
-
-async def _sweep(decider: RedisDecider, interval_s: float) -> None:
-    """Expire what is overdue on accounts that nobody touches, for as long as the process serves."""
-    while True:
-        await asyncio.sleep(interval_s)
-        results = await asyncio.gather(
-            *(decider.sweep(shard) for shard in range(SHARDS)), return_exceptions=True
-        )
-        failed = [result for result in results if isinstance(result, BaseException)]
-        if failed:
-            _log.warning("sweep_failed", shards=len(failed), reason=str(failed[0]))

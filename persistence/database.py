@@ -18,8 +18,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from gateway.errors import MeterUnavailableError
 
 # A role, a database or the environment may say otherwise. Dates in another form cannot be read, who waits for
-# a lock in another isolation fails in the end, and no name in an array would become the name NULL. What was
-# committed without waiting for the disk is lost with Postgres's memory when Redis has let go of it.
+# a lock in another isolation fails in the end, and what is no name would be the name NULL out of an array.
+# What was committed without waiting for the disk is lost with Postgres's memory when Redis has let go of it.
 _SESSION = """
 SELECT set_config('statement_timeout', %s, false),
        set_config('timezone', 'UTC', false),
