@@ -21,6 +21,8 @@ from gateway.middleware.seams import Account
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 # SDKs take no Retry-After beyond this, and come back after half a second instead.
 _LONGEST_WAIT_S = 60
+# Python has these names too, and gives others from release to release.
+_TITLES = {400: "Bad Request", 413: "Content Too Large", 502: "Bad Gateway", 504: "Gateway Timeout"}
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -103,10 +105,10 @@ def refused(error: MeterError) -> Refusal:
 
 
 def problem(status: int, code: str, detail: str) -> Refusal:
-    """Say what is wrong with a request, or with the way to its answer."""
+    """Say what is wrong with a request (400, 413), or with the way to its answer (502, 504)."""
     body = {
         "type": f"urn:quotagate:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES[status],
         "status": status,
         "detail": detail,
         "code": code,

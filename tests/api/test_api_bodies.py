@@ -135,7 +135,7 @@ async def test_a_body_is_sent_as_it_is(gateway: Any, coding: str, status: int) -
         b'{"amount": "wrong", "unit": "tokens"',
         b"[" * 200_000,
         b'{"metadata": ' + b'{"a":' * 100_000,
-        TEXT[:-1] + b', "metadata": {"a": ' + b"[" * 5000 + b"]" * 5000 + b"}}",
+        TEXT[:-1] + b', "metadata": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     ],
 )
 async def test_what_is_no_json_is_malformed(gateway: Any, body: bytes) -> None:

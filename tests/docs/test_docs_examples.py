@@ -76,4 +76,13 @@ def test_ids_times_and_what_is_left_out_may_differ() -> None:
         '{"id": "rsv_0_000000000000000000000000", "at": "2027-01-01T00:00:00.001Z", "l": [1, 2], "b": 3}',
     )
     assert wanted == found
-    assert same_http("HTTP/1.1 200 OK\na: b\n\n{}", "HTTP/1.1 200 OK\r\na: b\r\nc: d\r\n\r\n{}")[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "same"),
+    [("422 Unprocessable Entity", True), ("422 Unprocessable Content", True), ("400 Bad", False)],
+)
+def test_an_answer_is_its_status_the_headers_shown_and_its_body(status: str, same: bool) -> None:
+    shown = "HTTP/1.1 422 Unprocessable Entity\na: b\n\n{}"
+    wanted, found = same_http(shown, f"HTTP/1.1 {status}\r\na: b\r\nc: d\r\n\r\n{{}}")
+    assert (wanted == found) is same

@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[2]
 _PYTHON = """\
 #!/bin/sh
 echo "$@" >> "$NOTES"
+case "$0 $2" in
+  .venv/*sys.exit*) exit "${MADE_TOO_OLD:-0}" ;;
+  .venv/*print*) echo "${MADE_OF:-3 11}" ;;
+  *print*) echo 3 11 ;;
+esac
 [ "$1 $2" = "-m venv" ] || exit 0
 mkdir -p .venv/bin
 for name in python ruff mypy quotagate; do cp "$0" .venv/bin/$name; done
@@ -33,13 +38,14 @@ def clone(tmp_path: Path) -> Path:
     return place
 
 
-def made_environment(clone: Path, script: str) -> bool:
+def made_environment(clone: Path, script: str, **said: str) -> bool:
     notes = clone.parent / "notes"
     notes.write_text("", encoding="ascii")
     settings = {
         "PATH": f"{clone.parent}:/usr/bin:/bin",
         "PYTHON": str(clone.parent / "python"),
         "NOTES": str(notes),
+        **said,
     }
     subprocess.run([f"./{script}"], cwd=clone, env=settings, check=True, capture_output=True, timeout=60)
     return "-m venv --clear .venv" in notes.read_text(encoding="ascii")
@@ -59,3 +65,17 @@ def test_an_environment_whose_python_is_gone_is_made_anew(clone: Path, script: s
     assert made_environment(clone, script)
     (clone / ".venv/bin/python").unlink()
     assert made_environment(clone, script)
+
+
+@pytest.mark.parametrize("script", ["demo", "test"])
+def test_an_environment_of_a_python_too_old_is_made_anew(clone: Path, script: str) -> None:
+    assert made_environment(clone, script)
+    assert made_environment(clone, script, MADE_TOO_OLD="1")
+
+
+@pytest.mark.parametrize("script", ["demo", "test"])
+def test_the_python_that_was_asked_for_is_the_environments(clone: Path, script: str) -> None:
+    assert made_environment(clone, script)
+    assert made_environment(clone, script, MADE_OF="3 12")
+    (clone.parent / "python").rename(clone.parent / "python3")
+    assert not made_environment(clone, script, MADE_OF="3 12", PYTHON="")  # nobody asked

@@ -18,7 +18,7 @@ from gateway.running.operations import Meters, carry_out
 from gateway.seams.operations import Operation, Outcome
 
 WHO = '{"user_id": "alice", "event_type": "llm_call", "unit": "tokens", "resource": null'
-NESTED = '{"a":' * 3000 + "1" + "}" * 3000
+NESTED = '{"a":' * 100_000 + "1" + "}" * 100_000  # no Python reads it; how deep one reads differs
 DENIED = Denied(0, ACCOUNT, 3, 0, 3, 5, None)
 ID = "5f0470f2-c222-498a-98b9-02a931c2caa5"
 

@@ -67,7 +67,11 @@ def test_a_stop_under_load_is_clean_and_a_second_signal_does_not_cut_it_short(
 
 
 def test_a_closed_terminal_stops_a_gateway_cleanly(run: Run) -> None:
-    command = run("serve", "--ephemeral", "--port", "0")
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+    try:
+        command = run("serve", "--ephemeral", "--port", "0")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     command.url()
     command.process.send_signal(signal.SIGHUP)
     assert command.process.wait(BOUND_S) == 0
