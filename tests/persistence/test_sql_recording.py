@@ -130,6 +130,23 @@ async def test_every_verb_is_recorded_with_its_arguments(database_url: str, inbo
         assert turn.operations[0].actor == (None, None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("surroundings", "committed"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+async def test_what_is_recorded_is_on_disk_before_a_worker_may_see_it(
+    database_url: str, surroundings: str, committed: str
+) -> None:
+    options = f"-c synchronous_commit={surroundings}"
+    async with connected(database_url, options=options) as connection:
+        for verb, arguments in VERBS.items():
+            async with connection.transaction():
+                await connection.execute(f"SELECT meter.{verb}({arguments})".encode())
+                assert await rows(connection, "SHOW synchronous_commit") == [
+                    {"synchronous_commit": committed}
+                ], verb
+        assert await rows(connection, "SHOW synchronous_commit") == [{"synchronous_commit": surroundings}]
+
+
 async def test_a_transaction_that_is_rolled_back_leaves_nothing(
     database_url: str, inbox: LedgerInbox
 ) -> None:
