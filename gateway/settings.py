@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         _path("Where the embedded servers keep their data. Unset: the platform's place for a user's data."),
     ] = None
-    host: Annotated[str, _text(r"[^\s/]{1,255}", "an address or host name", "Address to listen on.")] = (
+    host: Annotated[str, _text(r"[^\s/\[\]]{1,255}", "an address or host name", "Address to listen on.")] = (
         "127.0.0.1"
     )
     port: Annotated[int, _whole(0, 65535, "TCP port to listen on; 0 takes a free one.")] = 8080

@@ -72,6 +72,7 @@ def test_the_home_directory_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> Non
         ("LATE_COMMIT", "drop", "charge or refuse"),
         ("FLUSHER", "2", "true or false"),
         ("HOST", "a b", "an address or host name"),
+        ("HOST", "[::1]", "an address or host name"),
         ("DATA_DIR", "~no-such-user-here/x", "a path"),
     ],
 )
