@@ -54,6 +54,7 @@ Speed = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Requests at a time at speed 0.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Replay only the first so many requests.")]
+Lifeline = Annotated[bool, typer.Option("--lifeline", help="Stop when standard input closes.", hidden=True)]
 Result = TypeVar("Result")
 
 _NO_GATEWAY = "a gateway with embedded servers must be running: none does on this data directory"
@@ -109,6 +110,7 @@ def serve(
             "--flusher/--no-flusher", help="Post the journal to the ledger from here.", show_default="on"
         ),
     ] = None,
+    lifeline: Lifeline = False,
 ) -> None:
     """Run the gateway: HTTP API, sweeper and flusher.
 
@@ -122,15 +124,11 @@ def serve(
     from gateway.running.serving import serve_http, taken_ports
 
     with taken_ports(settings) as ports, _servers(settings, ephemeral=ephemeral) as complete:
-        _run(serve_http(complete, ports))
+        _run(serve_http(complete, ports, lifeline=lifeline))
 
 
 @cli.command()
-def flush(
-    lifeline: Annotated[
-        bool, typer.Option("--lifeline", help="Stop when standard input closes.", hidden=True)
-    ] = False,
-) -> None:
+def flush(lifeline: Lifeline = False) -> None:
     """Post the journal to the ledger, apart from the gateways. Any number may run."""
     from gateway.running.serving import run_flusher
 

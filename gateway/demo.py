@@ -34,11 +34,12 @@ async def run_demo(
 
 @asynccontextmanager
 async def _gateway(tell: Callable[[str], None]) -> AsyncIterator[str]:
-    """Run ``quotagate serve --ephemeral`` as anyone would; give its URL."""
+    """Run ``quotagate serve --ephemeral``, which ends with us even where we are killed; give its URL."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve", "--ephemeral", "--host", "127.0.0.1", "--port", "0"),
+        *(sys.executable, "-m", "gateway", "serve", "--ephemeral", "--lifeline"),
+        *("--host", "127.0.0.1", "--port", "0"),
         env=_environ(),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )

@@ -50,7 +50,7 @@ def taken_ports(settings: Settings) -> Iterator[Sequence[socket.socket]]:
         ]
 
 
-async def serve_http(settings: Settings, places: Sequence[socket.socket]) -> None:
+async def serve_http(settings: Settings, places: Sequence[socket.socket], *, lifeline: bool = False) -> None:
     """Serve the API until SIGINT or SIGTERM; then finish what was begun, drain the flusher, return.
 
     While a database is away at the start, the ports say so; it goes on once that is there.
@@ -58,6 +58,7 @@ async def serve_http(settings: Settings, places: Sequence[socket.socket]) -> Non
     Args:
         settings: with both URLs.
         places: what ``taken_ports`` gave; closed at the end.
+        lifeline: whether the end of input stops it too.
     """
     listening, *admins = places
     async with AsyncExitStack() as running:
@@ -66,6 +67,7 @@ async def serve_http(settings: Settings, places: Sequence[socket.socket]) -> Non
         for place in places:
             running.callback(place.close)
         stop = signals.heed()
+        await running.enter_async_context(_end_of_input(stop, lifeline=lifeline))
         news = FlusherNews() if settings.flusher else None
         apps = await _opened(running, settings, news, places, stop)
         if apps is None:

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 from commands import Command, Run
+from freezing import children
 
 from gateway.client import MeterClient
 from gateway.errors import MeterUnavailableError
 
+TRACE = Path(__file__).parents[2] / "loadtest" / "traces" / "azure_llm_trace_conv.csv"
 CALLERS = 8
 BOUND_S = 15.0
 
@@ -75,3 +77,28 @@ def test_a_closed_terminal_stops_a_gateway_cleanly(run: Run) -> None:
     command.url()
     command.process.send_signal(signal.SIGHUP)
     assert command.process.wait(BOUND_S) == 0
+
+
+def test_a_demo_that_is_killed_leaves_nothing_running(run: Run) -> None:
+    """Its gateway is in a session of its own, where Ctrl-C is the demo's alone: nothing else would end it."""
+    command = run("demo", "--speed", "1", str(TRACE))
+    command.wait_for("Quotagate serves on ")
+    started = descendants(command.process.pid)
+    command.kill()
+    deadline = time.monotonic() + BOUND_S
+    while left := [pid for pid in started if is_running(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    own = list(children(pid))
+    return [*own, *(further for child in own for further in descendants(child))]
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
