@@ -293,7 +293,7 @@ class Reports(Overview, Protocol):
         """Give the text of the accounts that follow ``after`` in the ledger's own order."""
         ...
 
-    async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:
+    async def audits(self, namespace: str, upto: Position) -> Sequence[Mismatch] | None:
         """Give what the audit entry at ``upto`` found (see ``Poster.post``); None before it is posted."""
         ...
 

@@ -13,7 +13,6 @@ from gateway.seams.shards import ShardRow
 from persistence.database import Database
 from persistence.draining import Fences, Range
 from persistence.salvage import ReadEntry, Salvage, record_losses
-from persistence.shards import shard_rows
 from persistence.statements import statement
 
 CHANNEL = "quotagate_closings"
@@ -42,11 +41,6 @@ class Closings:
             cursor = await connection.execute("SELECT ledger_id::text FROM meter.identity")
             ((ledger_id,),) = await cursor.fetchall()
         return str(ledger_id)
-
-    async def rows(self) -> Sequence[ShardRow]:
-        """Give all shards."""
-        async with self._database.connection() as connection:
-            return await shard_rows(connection)
 
     async def close(self, shards: Sequence[int]) -> Fences:
         """Mark the shards as closing, and tell every gateway; give the numbers of the closings."""

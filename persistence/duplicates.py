@@ -6,12 +6,13 @@ The usual way never comes here, for the watermark moves with the data.
 from __future__ import annotations
 
 from gateway.domain.entries import entry_position
+from gateway.domain.holds import SETTLING
 from persistence.copytext import time_field
 from persistence.database import Connection
 from persistence.errors import JournalForkError
 from persistence.inserting import copy_lines
 from persistence.names import shard_of_key
-from persistence.postings import SETTLING, Posting
+from persistence.postings import Posting
 from persistence.statements import statement
 
 _CREATE_TOLD = statement("create_told")

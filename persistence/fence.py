@@ -126,9 +126,9 @@ class LedgerFence(Fence):
 
     async def _look(self) -> _View:
         self._ledger_id = self._ledger_id or await self._closing.ledger_id()
-        floors = {row.shard: row.watermark for row in await self._closing.rows()}
+        floors = {row.shard: row.watermark for row in await self._poster.shard_rows()}
         states, server = await asyncio.gather(self._store.states(), self._store.server())
-        rows = {row.shard: row for row in await self._closing.rows()}
+        rows = {row.shard: row for row in await self._poster.shard_rows()}
         strangers = {state.ledger_id for state in states.values()} - {"", self._ledger_id}
         if strangers:
             raise MeterUnavailableError(
@@ -192,7 +192,7 @@ class LedgerFence(Fence):
             _log.warning("epoch_raised", shards=used, reason=why)
         drain = Drain(self._poster, self._journal, fences)
         await drain.run()
-        rows = {row.shard: row for row in await self._closing.rows()}
+        rows = {row.shard: row for row in await self._poster.shard_rows()}
         free: dict[int, int] = {}
         for shard, fence in fences.items():
             restored, lost = ahead_of(rows[shard], view.states[shard], drain.survivors.get(shard, ()))

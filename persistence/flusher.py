@@ -20,12 +20,11 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from gateway.domain.entries import Entry, Position
-from gateway.domain.holds import EXPIRED
+from gateway.domain.holds import EXPIRED, SETTLING
 from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import Journal, Poster, SettledHolds, ShardFaults
 from persistence.errors import JournalEpochError, JournalError, PostingRefusedError
 from persistence.patience import Pause, Trouble, Troubles, rest, stop_pause, yield_pause
-from persistence.postings import SETTLING
 
 _log = structlog.get_logger("quotagate.flusher")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.domain.entries import Entry, Keyed, LegState, Position, entry_id
-from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
+from gateway.domain.holds import ACTIVE, SETTLING
 from gateway.domain.limits import limit_texts
 from gateway.domain.period_entries import CLOSE_PERIOD, LAPSE, OPEN_PERIOD, PERIOD_VERBS
 from gateway.protocols import ITSELF, NO_EXTRAS, Extras
@@ -37,7 +37,6 @@ from persistence.period_postings import PeriodPosting, begun_or_ended
 AUDIT = "audit"
 REPAIR = "repair"
 LIMIT = "limit"
-SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _ENTRY_TYPES = {
     "allocate": "allocation",
     "consume": "consumption",
@@ -154,7 +153,7 @@ class Posting:
             self.extended[entry.namespace, entry_id(entry.position, index)] = entry, index
 
     def _keep_limits(self, entry: Entry) -> None:
-        for index, text in _limits(entry).items():
+        for index, text in limits_of(entry).items():
             self._limits[entry.namespace, entry.legs[index].account] = text
 
     def _add_period(self, entry: Entry) -> None:
@@ -239,7 +238,7 @@ class Posting:
                 continue
             hold = _hold_field(*key)
             made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
-            limits = _limits(made) if made.limits else {}
+            limits = limits_of(made) if made.limits else {}
             for index, leg in enumerate(last.legs):
                 seen = made.legs[index]
                 yield (
@@ -255,7 +254,7 @@ class Posting:
                 continue
             hold, (status, change_fields) = _hold_field(*key), _change_fields(last)
             made_fields = f"{time_field(made.at_ms)}\t{json_field(made.body)}"
-            limits = _limits(made) if made.limits else {}
+            limits = limits_of(made) if made.limits else {}
             for index, leg in enumerate(last.legs):
                 seen = made.legs[index]
                 yield (
@@ -336,7 +335,8 @@ def _consumed_field(last: Entry, leg: LegState) -> str:
     return str(-leg.amount) if last.verb == "commit" else NULL
 
 
-def _limits(entry: Entry) -> dict[int, str]:
+def limits_of(entry: Entry) -> dict[int, str]:
+    """Give the limits of accounts as the entry leaves them, by leg. Raises EntryRefusedError."""
     try:
         texts = limit_texts(entry.limits)
     except ValueError as error:

@@ -67,6 +67,11 @@ def fault_of(shard: int, entry: Entry) -> str | None:
     return "the entry holds a NUL, which no text in the database can" if b"\0" in encoded else None
 
 
+def case_of(entry: Entry, stand_in: Entry | None, booked: Booked, reason: str) -> Case:
+    """Give the case of an entry that is refused for ``reason``; it says what is booked all the same."""
+    return Case(entry, stand_in, booked, f"{reason}; {_SAYS[booked]}")
+
+
 def cases(entry: Entry, reason: str, *, hold_lost: bool) -> Iterator[Case]:
     """Give what could be booked of an entry, the most first; the last always can.
 
@@ -75,15 +80,15 @@ def cases(entry: Entry, reason: str, *, hold_lost: bool) -> Iterator[Case]:
     if is_known(entry.verb) and entry.verb != AUDIT:
         bare = entry._replace(body=b"")
         if entry.body:
-            yield _case(entry, bare, "without_body", reason)
+            yield case_of(entry, bare, "without_body", reason)
         if hold_lost:
-            yield _case(entry, entry._replace(hold_id=""), "without_hold", reason)
-            yield _case(entry, bare._replace(hold_id=""), "without_hold", reason)
+            yield case_of(entry, entry._replace(hold_id=""), "without_hold", reason)
+            yield case_of(entry, bare._replace(hold_id=""), "without_hold", reason)
     if entry.legs and entry.verb != AUDIT:
         legs = tuple(leg._replace(amount=0, held=0, hold=0) for leg in entry.legs)
         state = entry._replace(verb="extend", hold_id="", body=b"", legs=legs)
-        yield _case(entry, state, "state", reason)
-    yield _case(entry, None, "nothing", reason)
+        yield case_of(entry, state, "state", reason)
+    yield case_of(entry, None, "nothing", reason)
 
 
 def screened(shard: int, entry: Entry) -> Case | None:
@@ -128,10 +133,6 @@ def tell(shard: int, case: Case) -> None:
     """Raise the alarm, once the quarantine has the entry for good."""
     entry = str(case.entry.position)
     _log.error("entry_quarantined", shard=shard, entry=entry, booked=case.booked, reason=case.reason)
-
-
-def _case(entry: Entry, stand_in: Entry | None, booked: Booked, reason: str) -> Case:
-    return Case(entry, stand_in, booked, f"{reason}; {_SAYS[booked]}")
 
 
 def plain(text: str) -> str:

@@ -163,9 +163,8 @@ class Queries(OverviewQueries, Reports, StateSource):
         ((count,),) = await self._rows(b"SELECT count(*) FROM meter.open_holds WHERE leg = 0")
         return int(count)
 
-    async def audits(self, namespace: str, shard: int, upto: Position) -> Sequence[Mismatch] | None:
+    async def audits(self, namespace: str, upto: Position) -> Sequence[Mismatch] | None:
         """Give what the audit entry at ``upto`` found; None before it is posted."""
-        del shard  # the namespace already says it
         key = namespace_key(namespace)
         rows = await self._rows(_AUDIT_FINDINGS, namespace=key, epoch=upto.epoch, seq=upto.seq)
         if not rows:

@@ -14,10 +14,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState
-from gateway.domain.holds import ACTIVE, EXPIRED
-from gateway.domain.limits import limit_texts
+from gateway.domain.holds import ACTIVE, EXPIRED, SETTLING
 from persistence.late_limits import fitted
-from persistence.postings import AUDIT, LIMIT, SETTLING, limit_named, period_day
+from persistence.postings import AUDIT, LIMIT, limit_named, limits_of, period_day
 
 Key = tuple[str, str]
 PeriodDay = tuple[str, str, str, date]  # namespace, account, whether it was opened or closed, and the day
@@ -123,9 +122,7 @@ class Books:
 
     def _limited(self, entry: Entry) -> Entry:
         """Move the limits of accounts on; give the entry as it leaves them, a late one as they are by now."""
-        texts = limit_texts(entry.limits)
-        if any(index not in range(len(entry.legs)) for index in texts):
-            raise ValueError(f"entry {entry.position} has limits of a leg that it has not")
+        texts = limits_of(entry)
         if entry.verb == LIMIT and entry.late:
             name, entry = limit_named(entry), entry._replace(late=False)
             if name is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.domain.entries import LAST_EPOCH, Entry, Position
+from gateway.domain.entries import LAST_EPOCH, Entry, Position, unreadable
 from gateway.errors import MeterUnavailableError
 from persistence.database import Connection, Database
 from persistence.draining import Fences, Range
@@ -181,7 +181,7 @@ class Salvage:
             return self._read(f"{place.epoch}-{place.seq}", head, body, key)
         except ValueError:
             told = f"{head} {key} ".encode(errors="surrogateescape") + body
-            return Entry(place, "unreadable", 0, "", "", 0, late=False, legs=(), body=told)
+            return unreadable(place, told)
 
 
 def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan:

@@ -13,13 +13,12 @@ from persistence.database import Connection
 from persistence.errors import EntryRefusedError
 from persistence.names import Named, stored
 from persistence.postings import Posting
-from persistence.quarantine import Case, fault_of, quarantine
+from persistence.quarantine import Case, case_of, fault_of, quarantine
 from persistence.rebasing import Books
 from persistence.refusals import OF_A_ROW, in_words
 from persistence.repeats import keep_answers
 from persistence.writing import clear, write
 
-_WITHOUT_BODY = "it is booked without its body"
 _NOTHING = "nothing of it is booked, though it was acknowledged: its accounts go on without it"
 
 
@@ -52,7 +51,7 @@ class Sieve:
             case = Case(entry, None, "nothing", f"{reason}; {_NOTHING}")
             bare = entry._replace(body=b"")
             if entry.body and await self._refused(bare) is None:
-                case = Case(entry, bare, "without_body", f"{reason}; {_WITHOUT_BODY}")
+                case = case_of(entry, bare, "without_body", reason)
             case = case._replace(entry=entry._replace(position=places[entry.position]))
             await quarantine(self._connection, self._shard, case)
             self.cases.append(case)

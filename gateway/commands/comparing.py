@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry
-from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED, Hold, HoldLeg
+from gateway.domain.holds import ACTIVE, SETTLING, Hold, HoldLeg
 from gateway.domain.limits import limit_texts
 from gateway.domain.names import shard_of
 from gateway.domain.period_entries import periods_after
@@ -27,7 +27,6 @@ from gateway.store.keys import STATES_PATTERN, StateKey, named
 from gateway.store.keyspace import walk_keys
 from persistence.queries import Queries
 
-_SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
 _KEYS_PER_LOOK = 200
 _LOOKS = 100
 _PAUSE_S = 0.02
@@ -117,7 +116,7 @@ def _changed(hold: Hold, entry: Entry) -> Hold:
         return hold._replace(legs=legs, expires_ms=entry.expires_ms)
     charged = entry.verb == "commit"
     legs = tuple(HoldLeg(leg.account, leg.hold, -leg.amount if charged else None) for leg in entry.legs)
-    status = _SETTLING[entry.verb]
+    status = SETTLING[entry.verb]
     return hold._replace(status=status, legs=legs, settled_ms=entry.at_ms, late=entry.late)
 
 

@@ -18,6 +18,7 @@ LAST_EPOCH = (1 << (53 - EPOCH_SHIFT)) - 1
 # A shard changes epoch well before its sequence would run into the bits of the epoch.
 SEQ_FULL = SEQ_LIMIT - (1 << 30)
 MAX_LEGS = 8
+UNREADABLE = "unreadable"
 
 
 class Position(NamedTuple):
@@ -100,6 +101,11 @@ class Entry(NamedTuple):
     keyed: Keyed | None = None
     undoes: Position | None = None
     limits: str = ""
+
+
+def unreadable(position: Position, told: bytes) -> Entry:
+    """Give what stands for an entry that nobody can read; what is told of it is its body."""
+    return Entry(position, UNREADABLE, 0, "", "", 0, late=False, legs=(), body=told)
 
 
 class KeptEntry(NamedTuple):

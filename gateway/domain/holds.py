@@ -12,6 +12,9 @@ COMMITTED = "committed"
 RELEASED = "released"
 EXPIRED = "expired"
 
+# The verbs that end a hold, and what it is then.
+SETTLING = {"commit": COMMITTED, "release": RELEASED, "expire": EXPIRED}
+
 TTL_MIN_SECONDS = 1
 TTL_MAX_SECONDS = 86_400
 TTL_DEFAULT_SECONDS = 300

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState, Position
-from gateway.domain.names import shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import Mismatch, Reports
 from gateway.seams.reconcile import AccountCheck, Auditor, Reckoner, ToldHold
@@ -179,7 +178,7 @@ class Comparer:
         """Wait until the audit is posted; give what it found."""
         deadline, pause_s = time.monotonic() + self._wait_s, _POLL_S
         while True:
-            found = await self._reports.audits(namespace, shard_of(namespace), position)
+            found = await self._reports.audits(namespace, position)
             if found is not None:
                 return found
             if time.monotonic() > deadline:

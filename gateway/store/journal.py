@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import starmap
 
-from gateway.domain.entries import Entry, Position
+from gateway.domain.entries import Entry, Position, unreadable
 from gateway.domain.names import SHARDS, namespace_text
 from gateway.seams.shards import NO_HOLDS, SettledHolds
 from gateway.store.asking import ask
@@ -22,8 +22,6 @@ _ONE_FIELD = 2  # words: its name and its value
 # Each read names the journals of all shards.
 _JOURNALS = tuple(ShardKeys(shard, 0).journal for shard in range(SHARDS))
 _SHARD_OF = {journal: shard for shard, journal in enumerate(_JOURNALS)}
-
-UNREADABLE = "unreadable"
 
 
 class RedisJournal:
@@ -110,7 +108,7 @@ def _entry(identifier: str, fields: Sequence[str]) -> Entry:
         )
     except ValueError:
         told = b" ".join(map(_bytes, fields))
-        return Entry(read_position(identifier), UNREADABLE, 0, "", "", 0, late=False, legs=(), body=told)
+        return unreadable(read_position(identifier), told)
 
 
 def _bytes(text: str) -> bytes:

@@ -6,15 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
-import msgspec
-
 from gateway.domain.limits import LIMITS_MAX, Limit, Standings, limit_name, read_limits, terms_of
 from gateway.errors import MeterValidationError
-from gateway.protocols import NO_EXTRAS, Call, Extras
+from gateway.protocols import Call
+from gateway.store.bodies import extras_of, telling
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply, read_done
-
-_read_extras = msgspec.json.Decoder(Extras).decode
 
 
 class Limiter(ABC):
@@ -49,7 +46,9 @@ class Limiter(ABC):
         return True
 
     @abstractmethod
-    def _change(self, verb: str, call: Call, hold_id: str, *args: Word) -> Coroutine[Any, Any, Reply]: ...
+    def _change(
+        self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
+    ) -> Coroutine[Any, Any, Reply]: ...
 
     @abstractmethod
     async def _read(self, verb: str, namespace: str, *args: Word) -> Reply: ...
@@ -57,6 +56,4 @@ class Limiter(ABC):
 
 def limit_body(body: bytes, name: str) -> bytes:
     """Give the body of an entry that sets or drops a limit: it says which, should it come late."""
-    extras = _read_extras(body) if body else NO_EXTRAS
-    metadata = msgspec.Raw(msgspec.json.encode({"limit": name}))
-    return msgspec.json.encode(msgspec.structs.replace(extras, metadata=metadata))
+    return telling(extras_of(body), {"limit": name})

@@ -7,20 +7,18 @@ from collections.abc import Coroutine
 from datetime import date
 from typing import Any
 
-import msgspec
-
 from gateway.domain.decisions import Done
 from gateway.domain.periods import word
 from gateway.errors import MeterUnavailableError, MeterValidationError
-from gateway.protocols import NO_EXTRAS, Call, Extras
+from gateway.protocols import Call
 from gateway.seams.periods import CLOSE, OPEN, PeriodDecider, PeriodTerms
+from gateway.store.bodies import extras_of, telling
 from gateway.store.first_answers import FirstAnswers
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply, read_done
 from gateway.store.rolling import day_body
 
 _ASKED = 16  # how often the ledger is asked for one call; each answer is good for ten seconds
-_read_extras = msgspec.json.Decoder(Extras).decode
 
 
 class PeriodCalls(PeriodDecider, ABC):
@@ -46,7 +44,7 @@ class PeriodCalls(PeriodDecider, ABC):
 
     async def open_period(self, call: Call, account: str, day: date, allocation: int | None) -> Done:
         """Credit a period's allocation, once for each first day."""
-        call = call._replace(body=day_body(_extras(call), "period_start", day))
+        call = call._replace(body=day_body(extras_of(call.body), "period_start", day))
         given: Word = "" if allocation is None else allocation
         done = await self._once(OPEN, call, account, day, given)
         if done is None:
@@ -55,7 +53,7 @@ class PeriodCalls(PeriodDecider, ABC):
 
     async def close_period(self, call: Call, account: str, day: date) -> Done | None:
         """Let lapse what may not be carried over, once for each last day; None for an unknown account."""
-        call = call._replace(body=day_body(_extras(call), "period_end", day))
+        call = call._replace(body=day_body(extras_of(call.body), "period_end", day))
         return await self._once(CLOSE, call, account, day)
 
     async def _once(self, kind: str, call: Call, account: str, day: date, *args: Word) -> Done | None:
@@ -87,10 +85,4 @@ def terms_body(body: bytes, terms: PeriodTerms) -> bytes:
         "every": terms.every,
         "time_zone": terms.zone,
     }
-    extras = _read_extras(body) if body else NO_EXTRAS
-    metadata = msgspec.Raw(msgspec.json.encode(said))
-    return msgspec.json.encode(msgspec.structs.replace(extras, metadata=metadata))
-
-
-def _extras(call: Call) -> Extras:
-    return _read_extras(call.body) if call.body else NO_EXTRAS
+    return telling(extras_of(body), said)

@@ -18,6 +18,7 @@ from gateway.domain.periods import NOTHING, Periods, Turn, read_periods, turns
 from gateway.errors import MeterUnavailableError
 from gateway.protocols import ITSELF, Extras
 from gateway.seams.periods import CLOSE, OPEN
+from gateway.store.bodies import telling
 from gateway.store.keys import named
 from gateway.store.pipeline import Word
 from gateway.store.replies import Reply
@@ -28,7 +29,6 @@ _TURNS = 64  # boundaries that one call passes; an account that nobody touched f
 
 Run = Callable[[Sequence[Word]], Awaitable[Reply]]
 FirstPeriod = Callable[[str, str, str, date], Awaitable[Entry | None]]
-_encode = msgspec.json.Encoder().encode
 
 
 async def roll(reply: Reply, run: Run, first_period: FirstPeriod) -> None:
@@ -51,7 +51,7 @@ def rolled(reply: Reply) -> tuple[str, Sequence[tuple[str, bytes]]]:
 
 def day_body(extras: Extras, field: str, day: date) -> bytes:
     """Give the body of an entry that opens or closes a period; the ledger reads the day out of it."""
-    return _encode(msgspec.structs.replace(extras, metadata=msgspec.Raw(_encode({field: day.isoformat()}))))
+    return telling(extras, {field: day.isoformat()})
 
 
 async def _arguments(path: str, words: str, ticket: str, first_period: FirstPeriod) -> Sequence[Word]:

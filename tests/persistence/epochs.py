@@ -12,6 +12,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.store.replies import read_entry
 from persistence.closings import Closings
 from persistence.database import Database
+from persistence.ledger import Ledger
 from persistence.statements import statement
 
 OFFER = statement("offer_salvage")
@@ -23,11 +24,12 @@ class Shard:
     def __init__(self, database: Database, scribe: Scribe) -> None:
         self._database = database
         self._closings = Closings(database, read_entry)
+        self._ledger = Ledger(database)
         self._number = scribe.shard
         self.scribe = scribe
 
     async def mark(self) -> Position:
-        return (await self._closings.rows())[self._number].watermark
+        return (await self._ledger.shard_rows())[self._number].watermark
 
     async def offer(self, entries: Iterable[Entry]) -> None:
         rows = [(self._number, *entry.position, *words(entry)) for entry in entries]

@@ -15,7 +15,7 @@ from persistence.queries import Queries
 
 
 async def found(queries: Queries, scribe: Scribe, audit: Entry) -> list[tuple[str, str, int, int]] | None:
-    mismatches = await queries.audits(scribe.namespace, scribe.shard, audit.position)
+    mismatches = await queries.audits(scribe.namespace, audit.position)
     return None if mismatches is None else [tuple(mismatch)[1:5] for mismatch in mismatches]  # type: ignore[misc]
 
 
@@ -83,7 +83,7 @@ async def test_an_account_the_ledger_never_saw_counts_as_nothing(ledger: Ledger,
     scribe = Scribe()
     audit = scribe.audit(ALICE, BOB, told={ALICE: (5, 0, 0), BOB: (0, 0, 0)})
     await ledger.post({scribe.shard: scribe.entries})
-    mismatches = await queries.audits(scribe.namespace, scribe.shard, audit.position)
+    mismatches = await queries.audits(scribe.namespace, audit.position)
     assert mismatches == [Mismatch("acme", ALICE, "balance_mismatch", 0, 5)]
 
 
@@ -109,7 +109,7 @@ async def test_holds_are_compared_at_their_place(
     after = scribe.audit_holds(f"{ALICE} {hold_id} 0 settled", f"{BOB} other 1 7")
     await ledger.post({scribe.shard: scribe.entries})
     assert await found(queries, scribe, audit) == [(ALICE, *finding) for finding in findings]
-    assert await queries.audits("acme", scribe.shard, after.position) == [
+    assert await queries.audits("acme", after.position) == [
         Mismatch("acme", BOB, "orphan_hold", 0, 7, "other")
     ]
 
@@ -164,4 +164,4 @@ async def test_findings_are_the_namespaces_own(ledger: Ledger, queries: Queries)
     scribe = Scribe()
     audit = scribe.audit(ALICE, told={ALICE: (5, 0, 0)})
     await ledger.post({scribe.shard: scribe.entries})
-    assert await queries.audits("another", scribe.shard, audit.position) is None
+    assert await queries.audits("another", audit.position) is None

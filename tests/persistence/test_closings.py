@@ -7,7 +7,7 @@ import uuid
 import pytest
 from scribe import ALICE, Ask, Scribe, namespace_in
 
-from gateway.domain.entries import LAST_EPOCH, Position
+from gateway.domain.entries import LAST_EPOCH
 from gateway.store.replies import read_entry
 from persistence.closings import Closings
 from persistence.database import Database
@@ -73,7 +73,7 @@ async def test_the_last_epoch_is_not_left_and_it_is_said_why(
         await ask("INSERT INTO meter.salvaged VALUES (7, %s, 0, %s, '', '')", epoch - 1, head)
     with pytest.raises(PostingRefusedError, match=f"no epoch after {LAST_EPOCH}"):
         await closings.leave(await closings.close([7]), {}, ())
-    assert (await closings.rows())[7].watermark == Position(epoch, -1)
+    assert await ask("SELECT epoch, seq FROM meter.shards WHERE shard = 7") == [(epoch, -1)]
 
 
 async def test_the_last_epoch_is_the_last_whose_entries_have_exact_ids(ask: Ask) -> None:

@@ -54,10 +54,8 @@ class World:
     async def ledger_id(self) -> str:
         return "ours"
 
-    async def rows(self) -> Sequence[ShardRow]:
+    async def shard_rows(self) -> Sequence[ShardRow]:
         return list(self.rows_now.values())
-
-    shard_rows = rows
 
     async def silent(self, fences: Mapping[int, int]) -> int:
         self.silence -= 1

@@ -194,7 +194,7 @@ async def test_an_audit_names_a_long_account_that_only_redis_has(ledger: Ledger,
     audit = scribe.audit(account, told={account: (5, 0, 0)})
     await post(ledger, scribe)
     mismatch = Mismatch(namespace, account, "balance_mismatch", 0, 5)
-    assert await queries.audits(namespace, scribe.shard, audit.position) == [mismatch]
+    assert await queries.audits(namespace, audit.position) == [mismatch]
 
 
 async def test_posting_long_names_again_changes_nothing(ledger: Ledger, queries: Queries, ask: Ask) -> None:

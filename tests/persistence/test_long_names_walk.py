@@ -106,9 +106,7 @@ class Told:
             await self.check_account(queries, place, account)
         await self.check_holds(queries)
         mismatch = Mismatch(self.scribe.namespace, self.accounts[0], "balance_mismatch", 99, 7)
-        assert await queries.audits(self.scribe.namespace, self.scribe.shard, self.audit.position) == [
-            mismatch
-        ]
+        assert await queries.audits(self.scribe.namespace, self.audit.position) == [mismatch]
 
     async def check_user(self, queries: Queries, user_id: str | None) -> None:
         own = [account for account in self.accounts if parse_account(account).user_id == user_id]

@@ -18,9 +18,9 @@ from poison import BODIES, KINDS, spoiled
 from scribe import Ask, Scribe, renew
 
 from gateway.domain.entries import Entry, entry_id
+from gateway.domain.holds import SETTLING
 from gateway.errors import MeterUnavailableError
 from persistence.ledger import Ledger
-from persistence.postings import SETTLING
 
 TABLES = ("accounts", "open_holds", "settled_holds", "ledger", "usage_hourly", "quarantine", "shards")
 # What may be booked of a poisoned entry, where its hold is not lost. A state that no column takes is in the

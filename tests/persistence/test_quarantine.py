@@ -265,7 +265,7 @@ async def test_reconcile_shows_what_an_unreadable_entry_left_out(
     scribe.entries = [unreadable(scribe.allocate(ALICE, 100))]
     audit = scribe.audit(ALICE)
     await post(ledger, scribe)
-    found = await queries.audits(scribe.namespace, scribe.shard, audit.position)
+    found = await queries.audits(scribe.namespace, audit.position)
     assert found
     assert {mismatch.issue_type for mismatch in found} == {"balance_mismatch"}
     assert len(await ask(ROWS)) == 1

@@ -9,10 +9,10 @@ from psycopg.errors import UniqueViolation
 
 from gateway.domain import names
 from gateway.domain.entries import Entry, entry_position
-from gateway.domain.holds import ACTIVE, EXPIRED, Hold, HoldLeg
+from gateway.domain.holds import ACTIVE, EXPIRED, SETTLING, Hold, HoldLeg
 from gateway.protocols import FirstAnswer
 from persistence.errors import HoldMisfitError, JournalForkError
-from persistence.postings import SETTLING, Posting
+from persistence.postings import Posting
 
 from .database import Connection
 from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LINES, Repeat, Transaction

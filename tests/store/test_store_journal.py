@@ -12,12 +12,12 @@ from stand import ACCOUNT, Stand, call, hold_id, legs
 from structlog.testing import capture_logs
 
 from gateway.domain.decisions import Done
-from gateway.domain.entries import Position
+from gateway.domain.entries import UNREADABLE, Position
 from gateway.domain.names import SHARDS, shard_of
 from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import SettledHolds, ShardState
 from gateway.store.decider import RedisDecider
-from gateway.store.journal import UNREADABLE, RedisJournal
+from gateway.store.journal import RedisJournal
 from gateway.store.pipeline import Link, Word
 from gateway.store.server import primary_of, shortage, volatility
 from gateway.store.shards import RedisShards
