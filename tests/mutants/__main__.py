@@ -68,7 +68,7 @@ def _equivalent() -> set[tuple[str, str, str]]:
     """Read the changes that nobody could notice: file, before, after and the reason, a line each."""
     blocks = [block.split("\n") for block in _EQUIVALENT.read_text(encoding="utf-8").strip().split("\n\n")]
     return {
-        (file, before.removeprefix("- "), after.removeprefix("+ ").removeprefix("+"))
+        (file, before.removeprefix("- ").strip(), after.removeprefix("+").strip())
         for file, before, after, _ in blocks
     }
 
