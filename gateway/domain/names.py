@@ -89,6 +89,14 @@ def _sound_account(user_id: Any, event_type: Any, unit: Any, resource: Any) -> s
     return account_text(*parts)
 
 
+def is_account_text(text: str) -> bool:
+    """Say whether this could be an account's text. Whether its names are allowed is not looked at."""
+    try:
+        return account_text(*parse_account(text)) == text
+    except ValueError:
+        return False
+
+
 def parse_account(text: str) -> Account:
     """Read an account's text back into its parts."""
     # Names of the longest kind would fill the memory with what is hardly asked for twice.
