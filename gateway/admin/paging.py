@@ -1,13 +1,12 @@
-"""Where a page of a list ends and the next begins, for lists that operators read. No list is read here."""
+"""How long a page of an operators' list may be, and how its cursor is read. No list is read here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
-from gateway.domain.cursors import NO_CURSOR, unpack_cursor, write_cursor
+from gateway.domain.cursors import NO_CURSOR, unpack_cursor
 from gateway.domain.names import is_account_text, namespace_error
 from gateway.errors import MeterValidationError
 
@@ -65,13 +64,6 @@ def account_after(cursor: str | None) -> str | None:
     if not is_account_text(text):
         raise MeterValidationError.of([NO_CURSOR])
     return text
-
-
-def cursor_after(rows: Sequence[object], limit: int, last: int | str | None) -> str | None:
-    """Give the cursor of what follows; None when the page was not full, so nothing does."""
-    if len(rows) < limit or last is None:
-        return None
-    return write_cursor(last)
 
 
 def _read(cursor: str, shape: Any) -> Any:
