@@ -8,10 +8,11 @@ from typing import NamedTuple, Protocol
 from gateway.admin.answers import Account, Accounts, Events, Flusher, Namespaces, Shard, event_answer
 from gateway.admin.asking import Asking
 from gateway.admin.keys import Keysmith
-from gateway.admin.paging import account_after, cursor_after, namespace_after, number_of, page_size
+from gateway.admin.paging import account_after, namespace_after, number_of, page_size
 from gateway.api.seams import Meters
 from gateway.domain.amounts import scale_of, to_decimal
 from gateway.domain.answers import Reconciliations, Released, Reservations
+from gateway.domain.cursors import page_of
 from gateway.domain.names import parse_account
 from gateway.errors import MeterValidationError
 from gateway.protocols import AccountState
@@ -53,20 +54,19 @@ class Desk(NamedTuple):
         if not asking.caller.everywhere:
             return Namespaces(namespaces=[asking.caller.namespace], next_cursor=None)
         after = namespace_after(cursor)
-        while len(found) < limit and (after := await self.ledger.next_namespace(after)) is not None:
+        while len(found) <= limit and (after := await self.ledger.next_namespace(after)) is not None:
             found.append(after)
-        return Namespaces(namespaces=found, next_cursor=cursor_after(found, limit, after))
+        page, next_cursor = page_of(found, limit, str)
+        return Namespaces(namespaces=[*page], next_cursor=next_cursor)
 
     async def accounts(self, asking: Asking, limit: int, cursor: str | None) -> Accounts:
         """Give a page of accounts."""
         namespace = asking.caller.namespace
-        texts = await self.ledger.accounts(namespace, account_after(cursor), page_size(limit))
-        states = await self.ledger.load_accounts([(namespace, text) for text in texts])
-        found = [states[namespace, text] for text in texts if (namespace, text) in states]
-        return Accounts(
-            accounts=[_account(state) for state in found],
-            next_cursor=cursor_after(texts, limit, texts[-1] if texts else None),
-        )
+        texts = await self.ledger.accounts(namespace, account_after(cursor), page_size(limit) + 1)
+        page, next_cursor = page_of(texts, limit, str)
+        states = await self.ledger.load_accounts([(namespace, text) for text in page])
+        found = [states[namespace, text] for text in page if (namespace, text) in states]
+        return Accounts(accounts=[_account(state) for state in found], next_cursor=next_cursor)
 
     async def holds(
         self, asking: Asking, status: str | None, user_id: str | None, limit: int, cursor: str | None
@@ -93,11 +93,9 @@ class Desk(NamedTuple):
     async def events(self, asking: Asking, namespace: str | None, limit: int, cursor: str | None) -> Events:
         """Give a page of the audit, newest first."""
         asking.check_sees(namespace)
-        rows = await self.audit.events(asking.seen(namespace), page_size(limit), number_of(cursor))
-        return Events(
-            events=[event_answer(row) for row in rows],
-            next_cursor=cursor_after(rows, limit, rows[-1].event_id if rows else None),
-        )
+        rows = await self.audit.events(asking.seen(namespace), page_size(limit) + 1, number_of(cursor))
+        page, next_cursor = page_of(rows, limit, lambda row: row.event_id)
+        return Events(events=[event_answer(row) for row in page], next_cursor=next_cursor)
 
     async def reconciliations(self, asking: Asking, limit: int, cursor: str | None) -> Reconciliations:
         """Give a page of stored reconciles."""

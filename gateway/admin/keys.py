@@ -9,8 +9,9 @@ from datetime import datetime
 
 from gateway.admin.answers import Key, Keys, key_answer
 from gateway.admin.asking import Asking
-from gateway.admin.paging import cursor_after, number_of, page_size
+from gateway.admin.paging import number_of, page_size
 from gateway.domain import keys
+from gateway.domain.cursors import page_of
 from gateway.domain.keys import Scope
 from gateway.domain.names import name_error, namespace_error
 from gateway.domain.times import unix_ms
@@ -67,12 +68,10 @@ class Keysmith:
         """Give a page of the keys that the asking may see."""
         asking.check_sees(namespace)
         before = number_of(cursor)
-        rows = await self._register.page(asking.seen(namespace), page_size(limit), before)
+        rows = await self._register.page(asking.seen(namespace), page_size(limit) + 1, before)
+        page, next_cursor = page_of(rows, limit, lambda row: row.number)
         now_ms = _now_ms()
-        return Keys(
-            keys=[key_answer(row, now_ms) for row in rows],
-            next_cursor=cursor_after(rows, limit, rows[-1].number if rows else None),
-        )
+        return Keys(keys=[key_answer(row, now_ms) for row in page], next_cursor=next_cursor)
 
     async def rotate(self, asking: Asking, key_id: str, overlap_seconds: int) -> Key:
         """Make a key with what another one has; that one goes on for ``overlap_seconds``.

@@ -1,14 +1,13 @@
-"""Where a page of a list ends and the next begins, for lists that operators read. No list is read here."""
+"""How long a page of an operators' list may be, and how its cursor is read. No list is read here."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
-from gateway.domain.names import account_text, namespace_error, parse_account
+from gateway.domain.cursors import NO_CURSOR, unpack_cursor
+from gateway.domain.names import is_account_text, namespace_error
 from gateway.errors import MeterValidationError
 
 MAX_PAGE = 1000
@@ -49,7 +48,7 @@ def namespace_after(cursor: str | None) -> str | None:
         return None
     namespace = str(_read(cursor, str))
     if namespace_error(namespace) is not None:
-        raise _invalid()
+        raise MeterValidationError.of([NO_CURSOR])
     return namespace
 
 
@@ -62,29 +61,13 @@ def account_after(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     text = str(_read(cursor, _AccountText))
-    try:
-        known = account_text(*parse_account(text)) == text
-    except ValueError:
-        known = False
-    if not known:
-        raise _invalid()
+    if not is_account_text(text):
+        raise MeterValidationError.of([NO_CURSOR])
     return text
-
-
-def cursor_after(rows: Sequence[object], limit: int, last: int | str | None) -> str | None:
-    """Give the cursor of what follows; None when the page was not full, so nothing does."""
-    if len(rows) < limit or last is None:
-        return None
-    return base64.urlsafe_b64encode(msgspec.json.encode(last)).rstrip(b"=").decode()
 
 
 def _read(cursor: str, shape: Any) -> Any:
     try:
-        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=shape)
-    except ValueError:
-        raise _invalid() from None
-
-
-def _invalid() -> MeterValidationError:
-    return MeterValidationError.one("cursor", "VAL_CURSOR_INVALID", "must be a next_cursor of this list")
+        return msgspec.json.decode(unpack_cursor(cursor), type=shape)
+    except ValueError as error:
+        raise MeterValidationError.of([NO_CURSOR]) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from starlette.routing import Route as Path
@@ -22,8 +21,6 @@ from gateway.seams.shards import Health
 
 MAX_BODY_BYTES = 1024 * 1024
 
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]
-
 
 def api_app(
     meters: Meters,
@@ -33,7 +30,6 @@ def api_app(
     *,
     version: str,
     max_body_bytes: int = MAX_BODY_BYTES,
-    lifespan: Lifespan | None = None,
     host: str = "localhost",
     beside: Callable[[Gate], Mapping[str, Mapping[str, Any]]] | None = None,
     described: Described | None = None,
@@ -47,7 +43,6 @@ def api_app(
         metrics: what /metrics shows.
         version: of the gateway, for the document.
         max_body_bytes: the longest body that is read.
-        lifespan: what happens around serving, as Starlette takes it.
         host: the address listened on.
         beside: gives what else is served, by path and method.
         described: what the document says of that.
@@ -63,15 +58,13 @@ def api_app(
     for page in pages.table():
         by_path[page.path] = {"GET": PageEndpoint(page, gate)}
     more = beside(gate) if beside is not None else {}
-    return FastLane(endpoints, router_of({**by_path, **more}, gate, lifespan))
+    return FastLane(endpoints, router_of({**by_path, **more}, gate))
 
 
-def router_of(
-    by_path: Mapping[str, Mapping[str, Any]], gate: Gate, lifespan: Lifespan | None = None
-) -> Router:
+def router_of(by_path: Mapping[str, Mapping[str, Any]], gate: Gate) -> Router:
     """Build the router of what is served by path and method."""
     paths = [Path(path, ByMethod(served, gate)) for path, served in by_path.items()]
-    return Router(paths, redirect_slashes=False, default=Nowhere(gate), lifespan=lifespan)
+    return Router(paths, redirect_slashes=False, default=Nowhere(gate))
 
 
 class ByMethod:

@@ -67,7 +67,7 @@ def sound_kind(event_type: object, unit: object) -> bool:
 
 @lru_cache(maxsize=4096)
 def _sound_kind(event_type: str, unit: str) -> bool:
-    return not account_errors(None, event_type, unit, None)
+    return not kind_errors(event_type, unit)
 
 
 def sound_account(user_id: object, event_type: object, unit: object, resource: object) -> str | None:
@@ -84,9 +84,19 @@ def _sound_account(user_id: Any, event_type: Any, unit: Any, resource: Any) -> s
     parts = (user_id, event_type, unit, resource)
     if not {*map(type, parts)} <= {str, NoneType}:
         raise ValueError
-    if sum(map(len, filter(None, parts))) > _REMEMBERED_CHARS or account_errors(*parts):
+    if sum(map(len, filter(None, parts))) > _REMEMBERED_CHARS:
+        raise ValueError
+    if not _sound_kind(event_type, unit) or owner_errors(user_id, resource):
         raise ValueError
     return account_text(*parts)
+
+
+def is_account_text(text: str) -> bool:
+    """Say whether this could be an account's text. Whether its names are allowed is not looked at."""
+    try:
+        return account_text(*parse_account(text)) == text
+    except ValueError:
+        return False
 
 
 def parse_account(text: str) -> Account:
@@ -159,12 +169,23 @@ def namespace_error(namespace: object) -> FieldError | None:
 
 def account_errors(user_id: object, event_type: object, unit: object, resource: object) -> list[FieldError]:
     """Say everything that is wrong with the parts of an account."""
-    found = [
+    return [*kind_errors(event_type, unit), *owner_errors(user_id, resource)]
+
+
+def kind_errors(event_type: object, unit: object) -> list[FieldError]:
+    """Say what is wrong with event type and unit, which every account has."""
+    found = (
         name_error("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS),
         name_error("unit", unit, max_chars=UNIT_MAX_CHARS),
-    ]
+    )
+    return [*filter(None, found)]
+
+
+def owner_errors(user_id: object, resource: object) -> list[FieldError]:
+    """Say what is wrong with user and resource, where an account has them."""
+    found = []
     if user_id is not None:
         found.append(name_error("user_id", user_id, max_bytes=USER_ID_MAX_BYTES))
     if resource is not None and resource != "":
         found.append(name_error("resource", resource, max_bytes=RESOURCE_MAX_BYTES))
-    return [error for error in found if error is not None]
+    return [*filter(None, found)]

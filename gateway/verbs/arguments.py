@@ -22,12 +22,10 @@ from gateway.domain.fields import FieldError
 from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
 from gateway.domain.names import (
     ACTOR_MAX_BYTES,
-    EVENT_TYPE_MAX_CHARS,
-    RESOURCE_MAX_BYTES,
-    UNIT_MAX_CHARS,
-    USER_ID_MAX_BYTES,
     account_text,
+    kind_errors,
     name_error,
+    owner_errors,
     sound_account,
     sound_kind,
 )
@@ -93,8 +91,7 @@ class Arguments:
         """Check event type and unit; give the unit's scale."""
         if sound_kind(event_type, unit):
             return scale_of(unit)  # type: ignore[arg-type]  # a sound unit is a text
-        self.name("event_type", event_type, max_chars=EVENT_TYPE_MAX_CHARS)
-        self.name("unit", unit, max_chars=UNIT_MAX_CHARS)
+        self._errors += (*kind_errors(event_type, unit),)
         return scale_of(unit) if isinstance(unit, str) else DEFAULT_SCALE
 
     def account(self, user_id: Any, event_type: Any, unit: Any, resource: Any) -> str:
@@ -103,10 +100,7 @@ class Arguments:
             known = sound_account(user_id, event_type, unit, resource)
             if known is not None:
                 return known
-        if user_id is not None:
-            self.name("user_id", user_id, max_bytes=USER_ID_MAX_BYTES)
-        if resource is not None and resource != "":
-            self.name("resource", resource, max_bytes=RESOURCE_MAX_BYTES)
+        self._errors += (*owner_errors(user_id, resource),)
         return "" if self._errors else account_text(user_id, event_type, unit, resource)
 
     def amount(self, field: str, value: object, scale: int) -> int:

@@ -13,13 +13,14 @@ from gateway.domain.answers import (
     Reservation,
     Reservations,
 )
+from gateway.domain.cursors import page_of
 from gateway.domain.holds import ACTIVE, COMMITTED, EXPIRED, RELEASED
 from gateway.domain.names import USER_ID_MAX_BYTES, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterValidationError
 from gateway.verbs.arguments import Arguments
 from gateway.verbs.base import Verbs
-from gateway.verbs.cursors import page_of, read_holds_cursor, read_ledger_cursor
+from gateway.verbs.cursors import read_holds_cursor, read_id_cursor
 from gateway.verbs.reports import in_turns, ledger_entries
 from gateway.wording import answers
 
@@ -137,7 +138,7 @@ class ReadingVerbs(Verbs):
         read.moment("end_time", end_time)
         rows_wanted = read.limit(limit)
         read.done()
-        before = read_ledger_cursor(cursor)
+        before = read_id_cursor(cursor)
         as_of = await self._caught_up()
         lines = await self._backend.reports.ledger(
             self.namespace, account, start_time, end_time, rows_wanted + 1, before

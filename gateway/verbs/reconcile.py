@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 from gateway.domain.answers import Reconciled, Reconciliations
+from gateway.domain.cursors import page_of, write_cursor
 from gateway.errors import MeterValidationError
 from gateway.protocols import Actor
 from gateway.reconcile.reconciler import TRUSTED, Orders, Reconciler, Trust
 from gateway.verbs.arguments import Arguments
-from gateway.verbs.cursors import page_of, read_reconcile_cursor, read_reports_cursor, write_cursor
+from gateway.verbs.cursors import read_id_cursor, read_reconcile_cursor
 from gateway.wording import answers
 
 _BUDGET_S = 5.0  # a page begins no further accounts after this
@@ -48,7 +49,7 @@ async def reconciled(reconciler: Reconciler, namespace: str, asked: Asked, as_of
         "accounts_checked": part.checked,
         "repaired": part.repaired,
         "report_id": report_id,
-        "next_cursor": None if part.after is None else write_cursor(report_id, part.after),
+        "next_cursor": None if part.after is None else write_cursor((report_id, part.after)),
         "as_of": as_of,
     }
 
@@ -77,6 +78,6 @@ async def reconciliations(
     read = Arguments()
     rows_wanted = read.limit(limit)
     read.done()
-    rows = await reconciler.reports(namespace, rows_wanted + 1, read_reports_cursor(cursor))
+    rows = await reconciler.reports(namespace, rows_wanted + 1, read_id_cursor(cursor))
     page, next_cursor = page_of(rows, rows_wanted, lambda row: (row.report_id,))
     return {"reconciliations": [answers.reconciliation(row) for row in page], "next_cursor": next_cursor}

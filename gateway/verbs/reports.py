@@ -17,6 +17,7 @@ from gateway.domain.answers import (
     Usages,
 )
 from gateway.domain.audit_answers import AuditEvent, AuditEvents
+from gateway.domain.cursors import page_of
 from gateway.domain.entries import Position, entry_position
 from gateway.domain.names import USER_ID_MAX_BYTES, shard_of
 from gateway.errors import MeterValidationError
@@ -25,7 +26,7 @@ from gateway.reconcile.matching import behind
 from gateway.seams.reports import Overview
 from gateway.verbs.arguments import Arguments
 from gateway.verbs.base import Verbs
-from gateway.verbs.cursors import page_of, read_audit_cursor
+from gateway.verbs.cursors import read_audit_cursor
 from gateway.wording import answers, reports
 
 S = TypeVar("S")

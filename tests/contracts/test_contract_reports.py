@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.cursors import write_cursor
 from gateway.errors import MeterValidationError
-from gateway.verbs.cursors import write_cursor
 
 ENTRY = {
     "id",
@@ -213,7 +213,7 @@ async def test_no_page_of_a_reconcile_goes_past_its_report(
         await whose.allocate("ann", "llm_call", 100, "tokens")
         await whose.allocate("bob", "llm_call", 100, "tokens")
     looked = await meter.reconciled(limit=1)
-    made_up = write_cursor(2**63 - 1, "ann:llm_call:tokens:")
+    made_up = write_cursor((2**63 - 1, "ann:llm_call:tokens:"))
     for whose, cursor, repair in (
         (other, looked["next_cursor"], False),
         (meter, made_up, False),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, WHOSE, Script, done
 
+from gateway.domain.cursors import write_cursor
 from gateway.domain.decisions import Standing
 from gateway.domain.entries import Position, entry_id
 from gateway.domain.holds import Hold, HoldLeg
@@ -17,7 +18,7 @@ from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.meter import Meter
 from gateway.protocols import AccountRow, Extras, LedgerLine, Mismatch
 from gateway.seams.reconcile import AccountCheck
-from gateway.verbs.cursors import read_holds_cursor, read_ledger_cursor, write_cursor
+from gateway.verbs.cursors import read_holds_cursor, read_id_cursor
 
 HEAD = Position(2, 10)
 
@@ -180,12 +181,15 @@ async def test_a_page_of_holds_and_the_next(meter: Meter, script: Script) -> Non
         ({"cursor": ""}, "cursor", "VAL_CURSOR_INVALID"),
         ({"cursor": "ü"}, "cursor", "VAL_CURSOR_INVALID"),
         ({"cursor": "\ud800"}, "cursor", "VAL_CURSOR_INVALID"),
-        ({"cursor": write_cursor(-1)}, "cursor", "VAL_CURSOR_INVALID"),
-        ({"cursor": write_cursor(2**63)}, "cursor", "VAL_CURSOR_INVALID"),
-        ({"cursor": write_cursor(1, 2, 3)}, "cursor", "VAL_CURSOR_INVALID"),
-        ({"cursor": write_cursor("a", 1)}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "!!Wz\n%%Vd"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "WzUsImEi!!!!XQ"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": "WzUsImEiXR"}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor((-1,))}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor((2**63,))}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor((1, 2, 3))}, "cursor", "VAL_CURSOR_INVALID"),
+        ({"cursor": write_cursor(("a", 1))}, "cursor", "VAL_CURSOR_INVALID"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 async def test_pages_that_cannot_be(
     meter: Meter, script: Script, arguments: Any, field: str, code: str
@@ -208,9 +212,9 @@ async def test_an_unknown_status_names_those_there_are(meter: Meter) -> None:
 
 
 def test_cursors_of_one_list_are_none_of_the_other() -> None:
-    assert read_ledger_cursor(write_cursor(5)) == 5
-    assert read_holds_cursor(write_cursor(5, HOLD)) == (5, HOLD)
-    for read, cursor in ((read_ledger_cursor, write_cursor(5, HOLD)), (read_holds_cursor, write_cursor(5))):
+    assert read_id_cursor(write_cursor((5,))) == 5
+    assert read_holds_cursor(write_cursor((5, HOLD))) == (5, HOLD)
+    for read, cursor in ((read_id_cursor, write_cursor((5, HOLD))), (read_holds_cursor, write_cursor((5,)))):
         with pytest.raises(MeterValidationError):
             read(cursor)
 
