@@ -17,8 +17,8 @@ from gateway.reconcile.reconciler import Reconciler
 from gateway.running.chores import running_chore
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
-from gateway.running.rolling import Roller, keep_rolling
-from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_settled
+from gateway.running.rolling import Roller
+from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_rolling, keep_settled
 from gateway.settings import Settings, SettingsError
 from gateway.store.address import AddressError
 from gateway.store.auditor import RedisAuditor
