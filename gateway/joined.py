@@ -102,7 +102,7 @@ class Store(NamedTuple):
     async def post(
         self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
     ) -> None:
-        """Run the flusher, upkeep and inbox until ``stop`` is set and the flusher has drained."""
+        """Run the flusher and all that is beside it until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
         retention = Retention(self.database, keep_months=settings.ledger_retention_months)
         async with self._tidying(settings), asyncio.TaskGroup() as group:
