@@ -46,12 +46,17 @@ ROUNDS = Orders("continuous")
 
 
 class Part(NamedTuple):
-    """What became of some accounts. ``after`` is the last of them, None when no more follow."""
+    """What became of some accounts of a namespace. ``after`` is the last, None when no more follow."""
 
     findings: Sequence[Mismatch]
     checked: int
     repaired: int
     after: str | None
+
+    @property
+    def differing(self) -> int:
+        """How many of the accounts differ."""
+        return len({mismatch.account for mismatch in self.findings})
 
 
 class Reconciler:
