@@ -27,6 +27,8 @@ __all__ = [
     "problem_of",
 ]
 
+LEDGER_BACKLOG = "ledger_backlog"  # the code wherever the ledger is too far behind the journal
+
 
 class MeterError(Exception):
     """Base of every error. Carries the problem document (RFC 9457) where one came over the wire.
@@ -113,6 +115,14 @@ class MeterUnavailableError(MeterError):
     ) -> None:
         super().__init__(message, code, status, problem)
         self.retry_after_s = retry_after_s
+
+
+def ledger_behind() -> MeterUnavailableError:
+    """Give the error of a question for which the ledger has not come far enough."""
+    return MeterUnavailableError(
+        "the ledger has not caught up with the journal, so nobody can tell; is a flusher running?",
+        LEDGER_BACKLOG,
+    )
 
 
 def problem_of(error: MeterError) -> Problem:

@@ -17,8 +17,8 @@ from gateway.reconcile.reconciler import Reconciler
 from gateway.running.chores import running_chore
 from gateway.running.inbox_worker import InboxWorker
 from gateway.running.operations import Meters
-from gateway.running.rolling import Roller, keep_rolling
-from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_settled
+from gateway.running.rolling import Roller
+from gateway.running.tidying import Expirer, keep_expiring, keep_leaving, keep_rolling, keep_settled
 from gateway.settings import Settings, SettingsError
 from gateway.store.address import AddressError
 from gateway.store.auditor import RedisAuditor
@@ -102,7 +102,7 @@ class Store(NamedTuple):
     async def post(
         self, settings: Settings, stop: asyncio.Event, tell: Callable[[Trouble], None] | None = None
     ) -> None:
-        """Run the flusher, upkeep and inbox until ``stop`` is set and the flusher has drained."""
+        """Run the flusher and all that is beside it until ``stop`` is set and the flusher has drained."""
         upkeep = Upkeep(self.answers, self.undoer, keep_days=settings.idempotency_retention_days)
         retention = Retention(self.database, keep_months=settings.ledger_retention_months)
         async with self._tidying(settings), asyncio.TaskGroup() as group:

@@ -17,9 +17,8 @@ from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.durability import JOURNAL, Durability
 from gateway.domain.names import ACTOR_MAX_BYTES, KEY_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
-from gateway.errors import MeterError, MeterValidationError
+from gateway.errors import MeterError, MeterValidationError, ledger_behind
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Extras
-from gateway.reconcile.matching import behind
 from gateway.verbs.arguments import Arguments, body_of, fingerprint_of
 from gateway.verbs.base import Backend
 from gateway.verbs.batch import run_batch
@@ -97,7 +96,7 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
         asked = read_orders(repair, trust, deep, limit, cursor, self._actor)
         caught_up, as_of = await self._wait_for_ledger()
         if not caught_up and await self._backend.reconciler.gap(self.namespace) is None:
-            raise behind()
+            raise ledger_behind()
         return await reconciled(self._backend.reconciler, self.namespace, asked, as_of)
 
     async def reconcile(self) -> list[Discrepancy]:

@@ -14,6 +14,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.seams.keys import Action, KeyRecord, KeyRecords, KeyRegister, KeyRow, NewKey, Refresh
 from persistence.audit_events import note
 from persistence.database import Connection, Database
+from persistence.patience import Sparing
 from persistence.reader import Reader, Row
 from persistence.statements import statement
 
@@ -86,6 +87,7 @@ class ApiKeys(Reader, KeyRegister, KeyRecords):
 
     async def watch(self, refresh: Refresh) -> None:
         """Call ``refresh`` when a key was changed by any process, and now and then; until cancelled."""
+        complaining = Sparing()
         while True:
             try:
                 async with self._database.listening(_CHANNEL) as (_, heard):
@@ -93,7 +95,8 @@ class ApiKeys(Reader, KeyRegister, KeyRecords):
                         await refresh()
                         await heard(_TURN_S)
             except (MeterUnavailableError, psycopg.Error) as error:
-                _log.warning("keys_not_watched", reason=str(error))
+                if complaining.due():
+                    _log.warning("keys_not_watched", reason=str(error))
                 await asyncio.sleep(_AWAY_S)
 
 

@@ -13,6 +13,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import ParamSpec, TypeVar
 
@@ -296,23 +297,28 @@ class Flusher:
         self._yielded.pop(shard, None)
 
     async def _insist(self, ask: Callable[P, Awaitable[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
-        """Ask until there is an answer, with pauses that grow and differ from process to process."""
+        """Ask until there is an answer."""
+        # Nearly every first attempt is answered, and a round makes a hundred: none pays for what repeats it.
         try:
             return await ask(*args, **kwargs)
         except MeterUnavailableError as error:
-            met = [error]
+            failure = error
+        return await self._ask_again(partial(ask, *args, **kwargs), failure)
 
-        async def again() -> Result:
-            if met:  # the attempt above is the first of those that are counted
-                raise met.pop()
-            return await ask(*args, **kwargs)
-
+    async def _ask_again(
+        self, ask: Callable[[], Awaitable[Result]], failure: MeterUnavailableError
+    ) -> Result:
+        """Ask again after a first failure, with pauses that grow and differ from process to process."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(MeterUnavailableError),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             before_sleep=self._waited,
         )
-        answer: Result = await retrying(again)
+        async for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise failure  # it was made already: it only counts, and the first pause follows
+                answer = await ask()
         self._troubles.over()
         return answer
 

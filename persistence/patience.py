@@ -1,6 +1,6 @@
-"""How a flusher bears what does not answer, or cannot be posted yet: pauses, and what it says meanwhile.
+"""How one bears what does not answer, or cannot be done yet: pauses, and what is said meanwhile.
 
-Nothing is posted here, and no attempt is ever the last.
+What is tried is not known here, and no attempt is ever the last.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from gateway.domain.entries import Position, entry_id
 from gateway.errors import MeterUnavailableError, MeterValidationError
 from gateway.protocols import Duplicate
 from persistence.answers import Answers
-from persistence.patience import rest
+from persistence.patience import Sparing, rest
 
 _log = structlog.get_logger("quotagate.upkeep")
 
@@ -79,11 +79,13 @@ class Upkeep:
         return await self._answers.forget(self._keep_days, _PRUNE_AT_ONCE) == _PRUNE_AT_ONCE
 
     async def _undo_all(self, stop: asyncio.Event) -> None:
+        complaining = Sparing()
         while not stop.is_set():
             try:
                 await self.undo_pending(stop)
             except MeterUnavailableError as error:
-                _log.warning("undo_waits", reason=error.message)
+                if complaining.due():
+                    _log.warning("undo_waits", reason=error.message)
             await rest(stop, self._undo_every_s)
 
     async def _undo(self, duplicate: Duplicate) -> None:

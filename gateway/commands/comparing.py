@@ -19,7 +19,7 @@ from gateway.domain.names import shard_of
 from gateway.domain.period_entries import periods_after
 from gateway.domain.periods import Periods
 from gateway.domain.term_differences import limit_differences, period_differences
-from gateway.errors import MeterUnavailableError
+from gateway.errors import LEDGER_BACKLOG, MeterUnavailableError
 from gateway.joined import Store
 from gateway.protocols import AccountState
 from gateway.store.inspecting import AccountView, Inspector, Named, View
@@ -177,7 +177,7 @@ async def _look(
         await asyncio.sleep(_PAUSE_S)
     raise MeterUnavailableError(
         f"the ledger is too far behind the journal of shard {shard} to be compared; is a flusher running?",
-        "ledger_backlog",
+        LEDGER_BACKLOG,
     )
 
 

@@ -33,7 +33,7 @@ async def reconcile_all(
                 async for part in store.reconciler.walk(name, orders):
                     progress.advance(bar, part.checked)
                     checked, repaired = checked + part.checked, repaired + part.repaired
-                    found, differing = found + len(part.findings), differing + _differing(part)
+                    found, differing = found + len(part.findings), differing + part.differing
                     _show(name, _worded(part))
                 progress.remove_task(bar)
     typer.echo(_counts(checked, found, repaired))
@@ -80,10 +80,6 @@ def _counts(checked: int, found: int, repaired: int) -> str:
 
 def _worded(part: Part) -> Sequence[Discrepancy]:
     return [discrepancy(mismatch) for mismatch in part.findings]
-
-
-def _differing(part: Part) -> int:
-    return len({mismatch.account for mismatch in part.findings})
 
 
 def _show(namespace: str, found: Sequence[Discrepancy]) -> None:

@@ -6,11 +6,11 @@ What is done is written elsewhere, once, for both kinds of callers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.domain.amounts import Amount
-from gateway.domain.answers import Committed, Extended, Reserved
+from gateway.domain.answers import Committed, Consumed, Extended, Reserved
 from gateway.errors import MeterError
 from gateway.middleware.gate import Gate
 
@@ -45,12 +45,19 @@ class BlockingMeter(Protocol):
         unit: str,
         resource: str | None = None,
         ttl_seconds: int = 300,
+        *,
+        also: Sequence[Mapping[str, Any]] | None = None,
     ) -> Reserved:
-        """Hold an amount."""
+        """Hold an amount; of more accounts, where there are any."""
         ...
 
     def commit(
-        self, reservation_id: str, actual_amount: Amount, metadata: Mapping[str, Any] | None = None
+        self,
+        reservation_id: str,
+        actual_amount: Amount,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        actuals: Sequence[Mapping[str, Any]] | None = None,
     ) -> Committed:
         """Charge what was used and drop the hold."""
         ...
@@ -61,6 +68,20 @@ class BlockingMeter(Protocol):
 
     def extend(self, reservation_id: str, ttl_seconds: int | None = None) -> Extended:
         """Let the hold live that long from now."""
+        ...
+
+    def consume(
+        self,
+        user_id: str | None,
+        event_type: str,
+        amount: Amount,
+        unit: str,
+        resource: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Consumed:
+        """Charge without a hold."""
         ...
 
 

@@ -13,13 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from typing import NamedTuple
 
 from gateway.domain.entries import Entry, LegState, Position
-from gateway.errors import MeterUnavailableError
+from gateway.errors import MeterUnavailableError, ledger_behind
 from gateway.protocols import Mismatch, Reports
 from gateway.seams.reconcile import AccountCheck, Auditor, Reckoner, ToldHold
 
 HOLDS_PER_AUDIT = 200
 _IDS_AT_ONCE = 20_000  # of the ledger's open holds: it goes through all of an account's each time it is asked
-BEHIND = "ledger_backlog"  # the code of a comparison for which the ledger has not come far enough
 # Words, not numbers: they are compared at the audit alone.
 _OF_TERMS = frozenset({"limit_mismatch", "period_mismatch"})
 _AUDITS_AT_ONCE = 16
@@ -182,17 +181,9 @@ class Comparer:
             if found is not None:
                 return found
             if time.monotonic() > deadline:
-                raise behind()
+                raise ledger_behind()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _POLL_MOST_S)
-
-
-def behind() -> MeterUnavailableError:
-    """Give the error of a question for which the ledger has not come far enough."""
-    return MeterUnavailableError(
-        "the ledger has not caught up with the journal, so nobody can tell; is a flusher running?",
-        BEHIND,
-    )
 
 
 def _unseen(ids: Iterable[str], seen: set[str]) -> Iterator[str]:

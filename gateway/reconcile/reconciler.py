@@ -13,9 +13,9 @@ import msgspec
 
 from gateway.domain.holds import ACTIVE, Hold
 from gateway.domain.names import account_text, shard_of
-from gateway.errors import MeterUnavailableError
+from gateway.errors import LEDGER_BACKLOG, MeterUnavailableError
 from gateway.protocols import NOBODY, Actor, Extras, Mismatch, Reports
-from gateway.reconcile.matching import BEHIND, Comparer, Pace, Verdict
+from gateway.reconcile.matching import Comparer, Pace, Verdict
 from gateway.seams.reconcile import Auditor, Reckoner, Repair, ReportRow, ToldHold
 
 Trust = Literal["ledger", "redis"]
@@ -46,12 +46,17 @@ ROUNDS = Orders("continuous")
 
 
 class Part(NamedTuple):
-    """What became of some accounts. ``after`` is the last of them, None when no more follow."""
+    """What became of some accounts of a namespace. ``after`` is the last, None when no more follow."""
 
     findings: Sequence[Mismatch]
     checked: int
     repaired: int
     after: str | None
+
+    @property
+    def differing(self) -> int:
+        """How many of the accounts differ."""
+        return len({mismatch.account for mismatch in self.findings})
 
 
 class Reconciler:
@@ -103,7 +108,7 @@ class Reconciler:
         try:
             verdicts = await self._comparer.compare(namespace, accounts)
         except MeterUnavailableError as error:
-            gap = await self.gap(namespace) if error.code == BEHIND else None
+            gap = await self.gap(namespace) if error.code == LEDGER_BACKLOG else None
             if gap is None:
                 raise
             return Part([gap], 0, 0, None)

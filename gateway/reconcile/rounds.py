@@ -13,7 +13,7 @@ import structlog
 
 from gateway.errors import MeterError, MeterUnavailableError
 from gateway.nonces import nonce_hex
-from gateway.reconcile.reconciler import Orders, Part, Reconciler
+from gateway.reconcile.reconciler import Orders, Reconciler
 
 _log = structlog.get_logger("quotagate.rounds")
 
@@ -105,7 +105,7 @@ class Rounds:
     async def _walk(self, namespace: str, drifting: int) -> int | None:
         """Walk a namespace, after so much drift; give how much it is by then, None when the turn is over."""
         async for part in self._reconciler.walk(namespace, self._orders):
-            drifting += _differing(part) - part.repaired
+            drifting += part.differing - part.repaired
             self._observer.reconciled(part.checked)
             self._observer.drifting(max(drifting, self._drifting))
             if not await self._after(max(part.checked, _LEAST_ACCOUNTS)):
@@ -129,7 +129,3 @@ class Rounds:
 
     async def _keeps_turn(self) -> bool:
         return await self._reconciler.take_turn(self._holder, _TURN_S + self._interval_s)
-
-
-def _differing(part: Part) -> int:
-    return len({(found.namespace, found.account) for found in part.findings})

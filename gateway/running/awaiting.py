@@ -6,7 +6,6 @@ Meanwhile a port may say so. What is opened, and what is done with it, is not kn
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -27,11 +26,11 @@ from gateway.running.operators import authenticator_of
 from gateway.seams.keys import KeyRecord
 from gateway.seams.shards import Health, Readiness
 from gateway.settings import Settings
+from persistence.patience import Sparing
 
 _log = structlog.get_logger("quotagate.awaiting")
 
 _FIRST_S, _LAST_S = 0.1, 2.0
-_SAY_EVERY_S = 10.0
 
 Opened = TypeVar("Opened")
 Opening = Callable[[], AbstractAsyncContextManager[Opened]]
@@ -47,7 +46,7 @@ class Wait(Health):
     def __init__(self, heard: Callable[[int, str], Awaitable[None]]) -> None:
         self._heard = heard
         self._since = datetime.now(UTC)
-        self._say_at = 0.0
+        self._complaining = Sparing()
         self.reason = ""
 
     async def readiness(self) -> Readiness:
@@ -66,9 +65,7 @@ class Wait(Health):
     async def failed(self, state: RetryCallState) -> None:
         """Take in an attempt in vain."""
         self.reason = str(state.outcome.exception()) if state.outcome else ""
-        now = time.monotonic()
-        if now >= self._say_at:
-            self._say_at = now + _SAY_EVERY_S
+        if self._complaining.due():
             _log.warning("start_waits", reason=self.reason, attempts=state.attempt_number)
         await self._heard(state.attempt_number, self.reason)
 

@@ -30,9 +30,8 @@ from tenacity import (
 
 from gateway.domain.durability import LEDGER
 from gateway.domain.names import shard_of
-from gateway.errors import MeterUnavailableError
+from gateway.errors import MeterUnavailableError, ledger_behind
 from gateway.protocols import Decider
-from gateway.reconcile.matching import behind
 from gateway.running.operations import Meters, carry_out
 from gateway.seams.operations import Inbox, Operation, Outcome
 from persistence.patience import Pause, Sparing
@@ -138,7 +137,7 @@ class InboxWorker:
         if any(operation.age_s >= self._young_s for operation in operations):
             # One of them may have been carried out so long ago that Redis has forgotten its key.
             if not await self._decider.posted_upto(shard, head, self._wait_s):
-                raise behind()
+                raise ledger_behind()
             meters = self._careful
         outcomes = await self._in_order(shard, meters, operations)
         if outcomes:

@@ -9,15 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import structlog
-
-from gateway.errors import MeterError
 from gateway.store.decider import RedisDecider
 from persistence.walks import Walks
 
-_log = structlog.get_logger("quotagate.rolling")
-
-_INTERVAL_S = 5.0
 _ACCOUNTS_PER_PAGE = 200
 
 
@@ -55,13 +49,3 @@ class Roller:
         if fault is not None:
             raise fault
         return touched
-
-
-async def keep_rolling(roller: Roller, interval_s: float = _INTERVAL_S) -> None:
-    """Roll again and again, until cancelled. What fails is said, and tried again."""
-    while True:
-        try:
-            await roller.run_once()
-        except MeterError as error:
-            _log.warning("rolling_failed", reason=error.message)
-        await asyncio.sleep(interval_s)

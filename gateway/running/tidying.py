@@ -1,4 +1,4 @@
-"""What runs beside a flusher: idle accounts leave Redis, overdue holds expire, what is posted is let go.
+"""What goes on beside a flusher: accounts leave Redis, holds expire, periods begin, what is posted is let go.
 
 The sweeper sees the accounts that are in Redis. A hold whose accounts are not, since a new epoch or a restart
 began, would stay open in the ledger until somebody asked; here it is asked about. Nothing is decided here.
@@ -9,20 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
 from gateway.errors import MeterError
+from gateway.running.rolling import Roller
 from gateway.seams.shards import ShardRow
 from gateway.store.decider import RedisDecider
 from gateway.store.kept import Kept
 from gateway.store.leaving import Leaver
+from persistence.patience import Sparing
 from persistence.walks import Walks
 
 _log = structlog.get_logger("quotagate.tidying")
 
 _ACCOUNTS_PER_PASS = 500
 _SETTLE_S = 1.0
+_ROLL_S = 5.0
 
 
 class Expirer:
@@ -74,12 +78,17 @@ class Expirer:
 
 async def keep_leaving(leaver: Leaver) -> None:
     """Let idle accounts leave, again and again, until cancelled. What fails is said, and tried again."""
-    await _repeat("leave", leaver.walk, leaver.interval_s)
+    await _repeat(leaver.walk, leaver.interval_s, partial(_say, "leave"))
 
 
 async def keep_expiring(expirer: Expirer) -> None:
     """Expire overdue holds, again and again, until cancelled. What fails is said, and tried again."""
-    await _repeat("expire", expirer.run_once, expirer.interval_s)
+    await _repeat(expirer.run_once, expirer.interval_s, partial(_say, "expire"))
+
+
+async def keep_rolling(roller: Roller) -> None:
+    """Begin periods that are due, again and again, until cancelled. What fails is said, and tried again."""
+    await _repeat(roller.run_once, _ROLL_S, lambda reason: _log.warning("rolling_failed", reason=reason))
 
 
 async def keep_settled(kept: Kept, rows: Callable[[], Awaitable[Sequence[ShardRow]]]) -> None:
@@ -97,13 +106,19 @@ async def keep_settled(kept: Kept, rows: Callable[[], Awaitable[Sequence[ShardRo
             kept.forget(*place)
         return len(left)
 
-    await _repeat("settle", settle, _SETTLE_S)
+    await _repeat(settle, _SETTLE_S, partial(_say, "settle"))
 
 
-async def _repeat(what: str, work: Callable[[], Awaitable[int]], interval_s: float) -> None:
+def _say(work: str, reason: str) -> None:
+    _log.warning("tidying_failed", work=work, reason=reason)
+
+
+async def _repeat(work: Callable[[], Awaitable[int]], interval_s: float, say: Callable[[str], None]) -> None:
+    complaining = Sparing()
     while True:
         try:
             await work()
         except MeterError as error:
-            _log.warning("tidying_failed", work=what, reason=error.message)
+            if complaining.due():
+                say(error.message)
         await asyncio.sleep(interval_s)

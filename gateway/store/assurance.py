@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from gateway.domain.durability import LEDGER
 from gateway.domain.entries import Position
-from gateway.errors import MeterUnavailableError, MeterValidationError
+from gateway.errors import LEDGER_BACKLOG, MeterUnavailableError, MeterValidationError
 from gateway.store.asking import unanswered
 from gateway.store.errors import StoreError
 from gateway.store.posted import PostedWatch
@@ -74,7 +74,7 @@ class Assurance:
             ) from error
         if watermark is None:
             reason = f"it was not in the ledger within {self._bound_s:g} s"
-            raise _made(reason, "ledger_backlog", keyed=keyed)
+            raise _made(reason, LEDGER_BACKLOG, keyed=keyed)
         if watermark.epoch != position.epoch:
             raise _in_doubt(keyed=keyed)
 

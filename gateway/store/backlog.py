@@ -7,7 +7,7 @@ entry that could not be kept must not be acknowledged.
 
 from __future__ import annotations
 
-from gateway.errors import MeterUnavailableError
+from gateway.errors import LEDGER_BACKLOG, MeterUnavailableError
 from gateway.store.calls import Calls
 
 _RETRY_AFTER_S = 1.0
@@ -40,6 +40,6 @@ class Backlog:
             raise MeterUnavailableError(
                 f"{unposted} journal entries wait to be posted to the ledger; nothing is lost, "
                 "but no more are taken until it has caught up",
-                "ledger_backlog",
+                LEDGER_BACKLOG,
                 retry_after_s=_RETRY_AFTER_S,
             )

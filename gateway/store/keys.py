@@ -4,9 +4,11 @@
                                               mark, ledger; closed (the epoch it had), closing
     qg1:{042}:journal                         stream  ids <epoch>-<seq>
     qg1:{042}:<e>:acct:<ns>:<account>         hash    balance, reserved, seq, next_ms, mended (last repair),
-                                              period, limits; open:<day> and close:<day> until they are posted
+                                              period, limits; absent (the ledger knows none);
+                                              open:<day> and close:<day> until they are posted
     qg1:{042}:<e>:holds:<ns>:<account>        zset    open holds of the account by expiry (ms)
-    qg1:{042}:<e>:hold:<ns>:<id>              hash    terms, body; status and what settled it
+    qg1:{042}:<e>:hold:<ns>:<id>              hash    terms, body, uncounted (shadow limits it passed by);
+                                              status and what settled it
     qg1:{042}:<e>:due                         zset    accounts with open holds by their first expiry (ms)
     qg1:{042}:<e>:seen:<ns>:<key>             string  fingerprint, id and head of the first answer
     qg1:{042}:<e>:seen:<ns>:duplicate:<id>    string  the same of what undid the duplicate at <id>

@@ -1,7 +1,7 @@
 """Brings into Redis what a script found absent: accounts with their open holds, and settled holds.
 
 Redis is a cache of the ledger that happens to decide. What is asked for within one tick shares one query.
-A load carries the ticket of the script that asked, the times of that moment (see lua/fragments/ticket.lua);
+A load carries the ticket of the script that asked, the times of that moment (see lua/fragments/young.lua);
 whether it came too late shows when the script is called again.
 """
 

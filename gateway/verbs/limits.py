@@ -21,8 +21,8 @@ from gateway.domain.limits import (
     limit_texts,
     read_limits,
 )
+from gateway.errors import ledger_behind
 from gateway.protocols import NO_EXTRAS, Observer
-from gateway.reconcile.matching import behind
 from gateway.seams.reports import DecidedRow
 from gateway.verbs.arguments import Arguments
 from gateway.verbs.base import Verbs
@@ -102,7 +102,7 @@ class LimitVerbs(Verbs):
             caught_up, _ = await self._wait_for_ledger()
             rows = await self._backend.reports.decision(self.namespace, hold_id)
             if not rows and not caught_up:
-                raise behind()
+                raise ledger_behind()
         return list(rows)
 
     async def _account_limits(self, account: str) -> AccountLimits:

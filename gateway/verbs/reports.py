@@ -20,9 +20,8 @@ from gateway.domain.audit_answers import AuditEvent, AuditEvents
 from gateway.domain.cursors import page_of
 from gateway.domain.entries import Position, entry_position
 from gateway.domain.names import USER_ID_MAX_BYTES, shard_of
-from gateway.errors import MeterValidationError
+from gateway.errors import MeterValidationError, ledger_behind
 from gateway.protocols import Decider, LedgerLine
-from gateway.reconcile.matching import behind
 from gateway.seams.reports import Overview
 from gateway.verbs.arguments import Arguments
 from gateway.verbs.base import Verbs
@@ -92,7 +91,7 @@ class ReportVerbs(Verbs):
         caught_up, as_of = await self._wait_for_ledger()
         facts = await self._backend.reports.account_facts(self.namespace, account)
         if facts is None and not caught_up:  # its first entry may be among those that are not posted yet
-            raise behind()
+            raise ledger_behind()
         if facts is None:
             raise MeterValidationError("this account never had an entry", "DATA_ACCOUNT_NOT_FOUND", 404)
         return reports.account_details(account, facts, as_of)
@@ -132,7 +131,7 @@ async def check_reference(
     head: Position = await decider.head(shard)
     if position <= head:
         if not await decider.posted_upto(shard, position, wait_s):
-            raise behind()
+            raise ledger_behind()
         if await overview.entry_exists(namespace, entry_id):
             return
     detail = "is no ledger entry of this namespace"
