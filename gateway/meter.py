@@ -15,7 +15,7 @@ from gateway.domain import decisions
 from gateway.domain.answers import Discrepancy, Reconciled, Reconciliations
 from gateway.domain.decisions import Denied, Done, Overrun, Settled
 from gateway.domain.durability import JOURNAL, Durability
-from gateway.domain.names import ACTOR_MAX_BYTES, KEY_MAX_BYTES, namespace_error, shard_of
+from gateway.domain.names import ACTOR_MAX_BYTES, namespace_error, shard_of
 from gateway.domain.times import rfc3339
 from gateway.errors import MeterError, MeterValidationError, ledger_behind
 from gateway.protocols import NO_EXTRAS, NOBODY, Actor, Call, Extras
@@ -146,7 +146,7 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
     ) -> Call:
         level = self._durability if durability is None else read.durability(durability)
         if key is not None:
-            read.name("idempotency_key", key, max_bytes=KEY_MAX_BYTES)
+            read.key(key)
         read.done()
         # Most calls have no key and nobody who acts.
         fingerprint = "" if key is None else fingerprint_of(parameters, extras)

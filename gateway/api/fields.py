@@ -1,7 +1,8 @@
 """The fields of requests: type, meaning, example and the bounds the document states. No body is read here.
 
 The bounds are for readers and tools (``extra_json_schema``): decoding checks types alone, and what a value
-may be is judged once, behind the meter.
+may be is judged once, behind the meter. The rules (``extra``) are those kept there: a request that is refused
+already is told which of them it breaks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from gateway.api.moments import MomentInBody, Zoned
-from gateway.domain import holds, limits, names
+from gateway.api.shapes import RULE
+from gateway.domain import amounts, holds, limits, names, rules
 from gateway.domain.amounts import MAX_SCALED
 from gateway.domain.bounds import PAGE_MAX
 from gateway.domain.entries import MAX_LEGS
@@ -27,12 +29,23 @@ _POSITIVE = {**_AMOUNT, "exclusiveMinimum": 0}
 _NOT_NEGATIVE = {**_AMOUNT, "minimum": 0}
 _AMOUNT_OR_NULL = {"type": ["number", "null"], "maximum": MAX_SCALED}
 _POSITIVE_OR_NULL = {**_AMOUNT_OR_NULL, "exclusiveMinimum": 0}
+_KEY = {"minLength": 1, "maxLength": names.KEY_MAX_BYTES, "pattern": _NAME}
+_ENTRY_ID = {"minimum": 1, "maximum": MAX_SCALED}
+_PAGE = {"minimum": 1, "maximum": PAGE_MAX}
 _TTL = {"minimum": holds.TTL_MIN_SECONDS, "maximum": holds.TTL_MAX_SECONDS}
 
 _User = Annotated[
     str,
     Meta(extra_json_schema={"minLength": 1, "maxLength": names.USER_ID_MAX_BYTES, "pattern": _NAME}),
 ]
+
+_Positive = Annotated[Any, Meta(extra_json_schema=_POSITIVE, extra={RULE: amounts.to_positive})]
+_PositiveOrNull = Annotated[Any, Meta(extra_json_schema=_POSITIVE_OR_NULL, extra={RULE: amounts.to_positive})]
+_NotNegative = Annotated[Any, Meta(extra_json_schema=_NOT_NEGATIVE, extra={RULE: amounts.to_not_negative})]
+_Ttl = Annotated[int, Meta(extra_json_schema=_TTL, extra={RULE: rules.ttl_error})]
+_EntryId = Annotated[int, Meta(extra_json_schema=_ENTRY_ID, extra={RULE: rules.reference_error})]
+_Key = Annotated[str, Meta(extra_json_schema=_KEY, extra={RULE: rules.key_error})]
+_Page = Annotated[int, Meta(extra_json_schema=_PAGE, extra={RULE: rules.page_error})]
 
 UserId = Annotated[
     _User | None,
@@ -81,11 +94,10 @@ Resource = Annotated[
 ]
 
 PositiveAmount = Annotated[
-    Any,
+    _Positive,
     Meta(
         description="How much: above zero, exact, with no more decimal places than the unit has.",
         examples=[4000],
-        extra_json_schema=_POSITIVE,
     ),
 ]
 
@@ -95,42 +107,39 @@ SignedAmount = Annotated[
         description="How much: positive is a credit, negative a debit; never zero.",
         examples=[-250],
         extra_json_schema={**_AMOUNT, "not": {"const": 0}},
+        extra={RULE: amounts.to_adjustment},
     ),
 ]
 
 ActualAmount = Annotated[
-    Any,
+    _NotNegative,
     Meta(
         description="What was really used: zero or more. Of more than is held, what `overage` says.",
         examples=[2347],
-        extra_json_schema=_NOT_NEGATIVE,
     ),
 ]
 
 AddedAmount = Annotated[
-    Any,
+    _PositiveOrNull,
     Meta(
         description="How much more to hold.",
         examples=[1000],
-        extra_json_schema=_POSITIVE_OR_NULL,
     ),
 ]
 
 LegAmount = Annotated[
-    Any,
+    _PositiveOrNull,
     Meta(
         description="How much of this account: the first leg's number when absent or null.",
         examples=[0.06],
-        extra_json_schema=_POSITIVE_OR_NULL,
     ),
 ]
 
 ToldAmount = Annotated[
-    Any,
+    _NotNegative,
     Meta(
         description="How much of this leg: zero or more.",
         examples=[0.0123],
-        extra_json_schema=_NOT_NEGATIVE,
     ),
 ]
 
@@ -168,28 +177,20 @@ Overage = Annotated[
     ),
 ]
 
-Ttl = Annotated[
-    int,
-    Meta(
-        description="Seconds until the hold expires by itself.", examples=[300], extra_json_schema=dict(_TTL)
-    ),
-]
+Ttl = Annotated[_Ttl, Meta(description="Seconds until the hold expires by itself.", examples=[300])]
 
 NewTtl = Annotated[
-    Annotated[int, Meta(extra_json_schema=dict(_TTL))] | None,
+    _Ttl | None,
     Meta(description="Seconds from now until the hold expires by itself.", examples=[600]),
 ]
 
 ReferenceId = Annotated[
-    Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MAX_SCALED})] | None,
+    _EntryId | None,
     Meta(description="The ledger entry that is corrected.", examples=[1099511627792]),
 ]
 
 IdempotencyKey = Annotated[
-    Annotated[
-        str, Meta(extra_json_schema={"minLength": 1, "maxLength": names.KEY_MAX_BYTES, "pattern": _NAME})
-    ]
-    | None,
+    _Key | None,
     Meta(
         description="A repeat with the same key gives the first answer and changes nothing. At most 512 "
         "bytes of UTF-8. The header Idempotency-Key says the same.",
@@ -223,16 +224,11 @@ Status = Annotated[
     Meta(description="Only holds with this status.", examples=["active"]),
 ]
 
-Limit = Annotated[
-    int,
-    Meta(
-        description="How many at most.", examples=[100], extra_json_schema={"minimum": 1, "maximum": PAGE_MAX}
-    ),
-]
+Limit = Annotated[_Page, Meta(description="How many at most.", examples=[100])]
 
 Cursor = Annotated[
     Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
-    Meta(description="The next_cursor of the page before.", examples=["MTA5OTUxMTYyNzc5Mg"]),
+    Meta(description="The next_cursor of the page before.", examples=["WzEwOTk1MTE2Mjc3OTJd"]),
 ]
 
 Repair = Annotated[

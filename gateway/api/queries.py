@@ -57,7 +57,7 @@ class QueryReader(Generic[R]):
                 values[name] = missing(field)
         faults = [value for value in values.values() if isinstance(value, FieldError)] + faults[:MAX_LISTED]
         if faults:
-            raise refusal(faults, values)
+            raise refusal(faults, values, self._fields)
         return self._shape(**values)
 
 

@@ -89,7 +89,7 @@ class BodyReader(Generic[R]):
         faults += [unknown(name) for name in strange[:MAX_LISTED]]
         if not faults:
             return self._shape(**values)
-        raise refusal(faults, values)
+        raise refusal(faults, values, self._fields)
 
 
 def members_of(body: bytes, what: str = "body") -> dict[str, Raw]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.domain.amounts import scale_of, to_scaled
+from gateway.api.shapes import Field
+from gateway.domain.amounts import scale_of
 from gateway.domain.names import account_errors
 from gateway.errors import FieldError, MeterValidationError
 
@@ -15,24 +16,34 @@ _REST = 3
 _UNKNOWN = 4
 
 
-def refusal(faults: Sequence[FieldError], values: Mapping[str, Any]) -> MeterValidationError:
+def refusal(
+    faults: Sequence[FieldError], values: Mapping[str, Any], fields: Mapping[str, Field]
+) -> MeterValidationError:
     """Give the error that names ``faults`` and every rule of the domain that the sound ``values`` break.
 
     The meter never sees a request of the wrong shape, and its sender should not learn of an empty name
     only after mending a type.
     """
     sound = {name: value for name, value in values.items() if not isinstance(value, FieldError)}
-    return MeterValidationError.of(sorted([*faults, *_broken(sound)], key=_rank))
+    return MeterValidationError.of(sorted([*faults, *_misnamed(sound), *_broken(sound, fields)], key=_rank))
 
 
-def _broken(values: Mapping[str, Any]) -> list[FieldError]:
+def _misnamed(values: Mapping[str, Any]) -> Iterator[FieldError]:
     named = {part: values.get(part) for part in _ACCOUNT}
-    faults = [fault for fault in account_errors(**named) if fault.field in values]
-    if "unit" in values and values.get("amount") is not None:
-        scaled = to_scaled("amount", values["amount"], scale_of(values["unit"]))
-        if isinstance(scaled, FieldError):
-            faults.append(scaled)
-    return faults
+    return (fault for fault in account_errors(**named) if fault.field in values)
+
+
+def _broken(values: Mapping[str, Any], fields: Mapping[str, Field]) -> Iterator[FieldError]:
+    for name, value in values.items():
+        field = fields[name]
+        if field.rule is None or value is None:
+            continue
+        if field.is_amount and "unit" not in values:
+            continue  # nobody knows its scale
+        scale = (scale_of(values["unit"]),) if field.is_amount else ()
+        fault = field.rule(name, value, *scale)
+        if isinstance(fault, FieldError):
+            yield fault
 
 
 def _rank(fault: FieldError) -> int:

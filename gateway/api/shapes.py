@@ -12,6 +12,9 @@ from msgspec.structs import fields as struct_fields
 from gateway.api.moments import decoded
 from gateway.errors import FieldError
 
+# Under this name the annotation of a field has the rule of the domain that its values must keep.
+RULE = "rule"
+
 # A request may be wrong in a hundred thousand places; its answer names as many of them as anybody reads.
 MAX_LISTED = 20
 _MAX_NAME = 64
@@ -63,6 +66,8 @@ class Field(NamedTuple):
         words: what it must be, for people.
         decode: reads it from JSON, alone.
         items: of a list of objects: their struct.
+        rule: gives the fault of a value that is of the right type, where the field's type names one: asked
+            with the name and the value, and of an amount with its scale. All else that it gives is no fault.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Field(NamedTuple):
     words: str
     decode: Callable[[Any], Any]
     items: type[Any] | None = None
+    rule: Callable[..., object] | None = None
 
     @property
     def is_amount(self) -> bool:
@@ -128,7 +134,16 @@ def _field(name: str, required: bool, kind: inspect.Type, decode: Callable[[Any]
         nullable = not required  # an amount that may be left out may be null as well
     items = _bare(said.item_type) if isinstance(said, inspect.ListType) else None
     of = items.cls if isinstance(items, inspect.StructType) else None
-    return Field(name, required, nullable, type(said), _words(said), decode, of)
+    return Field(name, required, nullable, type(said), _words(said), decode, of, _rule(kind))
+
+
+def _rule(kind: inspect.Type) -> Callable[..., object] | None:
+    if isinstance(kind, inspect.UnionType):
+        return next(filter(None, map(_rule, kind.types)), None)
+    if not isinstance(kind, inspect.Metadata):
+        return None
+    rule: Callable[..., object] | None = (kind.extra or {}).get(RULE)
+    return rule or _rule(kind.type)
 
 
 def _words(kind: inspect.Type) -> str:

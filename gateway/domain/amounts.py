@@ -46,6 +46,27 @@ def to_scaled(field: str, value: object, scale: int) -> int | FieldError:
     return _finite(field, number, scale)
 
 
+def to_positive(field: str, value: object, scale: int) -> int | FieldError:
+    """As ``to_scaled``, of a number that is to be more than zero."""
+    scaled = to_scaled(field, value, scale)
+    if isinstance(scaled, FieldError) or scaled > 0:
+        return scaled
+    return FieldError(field, "VAL_NOT_POSITIVE", "must be more than zero")
+
+
+def to_not_negative(field: str, value: object, scale: int) -> int | FieldError:
+    """As ``to_scaled``, of a number that is to be zero or more."""
+    scaled = to_scaled(field, value, scale)
+    if isinstance(scaled, FieldError) or scaled >= 0:
+        return scaled
+    return FieldError(field, "VAL_AMOUNT_NEGATIVE", "must not be negative")
+
+
+def to_adjustment(field: str, value: object, scale: int) -> int | FieldError:
+    """As ``to_scaled``, of a number of either sign that is not to be zero."""
+    return to_scaled(field, value, scale) or FieldError(field, "VAL_ADJUSTMENT_ZERO", "must not be zero")
+
+
 def to_decimal(scaled: int, scale: int) -> Decimal:
     """Turn a scaled integer into the exact decimal callers see, without trailing zeros."""
     if scale == 0:

@@ -9,17 +9,23 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from gateway.domain.amounts import DEFAULT_SCALE, MAX_SCALED, scale_of, to_scaled
-from gateway.domain.bounds import PAGE_MAX
+from gateway.domain.amounts import (
+    DEFAULT_SCALE,
+    scale_of,
+    to_adjustment,
+    to_not_negative,
+    to_positive,
+    to_scaled,
+)
 from gateway.domain.durability import JOURNAL, LEVELS, LEVELS_TEXT, Durability
 from gateway.domain.fields import FieldError
-from gateway.domain.holds import TTL_MAX_SECONDS, TTL_MIN_SECONDS, hold_scales
+from gateway.domain.holds import hold_scales
 from gateway.domain.names import (
     ACTOR_MAX_BYTES,
     account_text,
@@ -29,9 +35,14 @@ from gateway.domain.names import (
     sound_account,
     sound_kind,
 )
+from gateway.domain.rules import key_error, page_error, reference_error, ttl_error
 from gateway.domain.times import MAX_MS, Recorded, unix_ms
 from gateway.errors import MeterValidationError
 from gateway.protocols import NO_EXTRAS, NO_METADATA, NOBODY, Actor, Extras
+
+# Of a field and its value; that of an amount is given its scale too.
+Rule = Callable[[str, object], FieldError | None]
+AmountRule = Callable[[str, object, int], int | FieldError]
 
 METADATA_MAX_BYTES = 16 * 1024
 METADATA_MAX_DEPTH = 32
@@ -103,12 +114,12 @@ class Arguments:
         self._errors += (*owner_errors(user_id, resource),)
         return "" if self._errors else account_text(user_id, event_type, unit, resource)
 
-    def amount(self, field: str, value: object, scale: int) -> int:
-        """Give a scaled amount of any sign; 0 when it is wrong."""
+    def amount(self, field: str, value: object, scale: int, rule: AmountRule = to_scaled) -> int:
+        """Give a scaled amount, of any sign that ``rule`` does not refuse; 0 when it is wrong."""
         if value is None:
             self.fail(field, f"VAL_{field.upper()}_NULL", "is required")
             return 0
-        scaled = to_scaled(field, value, scale)
+        scaled = rule(field, value, scale)
         if isinstance(scaled, FieldError):
             self._errors += (scaled,)
             return 0
@@ -116,26 +127,15 @@ class Arguments:
 
     def positive(self, field: str, value: object, scale: int) -> int:
         """Give a scaled amount that is more than zero."""
-        before = len(self._errors)
-        scaled = self.amount(field, value, scale)
-        if scaled <= 0 and len(self._errors) == before:
-            self.fail(field, "VAL_NOT_POSITIVE", "must be more than zero")
-        return scaled
+        return self.amount(field, value, scale, to_positive)
 
     def not_negative(self, field: str, value: object, scale: int) -> int:
         """Give a scaled amount that is zero or more."""
-        scaled = self.amount(field, value, scale)
-        if scaled < 0:
-            self.fail(field, "VAL_AMOUNT_NEGATIVE", "must not be negative")
-        return scaled
+        return self.amount(field, value, scale, to_not_negative)
 
     def adjustment(self, field: str, value: object, scale: int) -> int:
         """Give a scaled amount of either sign that is not zero."""
-        before = len(self._errors)
-        scaled = self.amount(field, value, scale)
-        if scaled == 0 and len(self._errors) == before:
-            self.fail(field, "VAL_ADJUSTMENT_ZERO", "must not be zero")
-        return scaled
+        return self.amount(field, value, scale, to_adjustment)
 
     def hold(self, field: str, value: object) -> tuple[int, ...] | None:
         """Give the scales of a hold's legs, or None for a text that is no hold's id."""
@@ -147,26 +147,17 @@ class Arguments:
             self.fail(field, f"VAL_{field.upper()}_INVALID_CHARS", "must be text that UTF-8 can carry")
         return scales
 
-    def ttl_ms(self, value: object) -> int:
-        """Give a hold's time to live in milliseconds from whole seconds."""
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail("ttl_seconds", "VAL_TTL_OUT_OF_RANGE", "must be a whole number of seconds")
-            return 0
-        if not TTL_MIN_SECONDS <= value <= TTL_MAX_SECONDS:
-            bounds = f"must be between {TTL_MIN_SECONDS} and {TTL_MAX_SECONDS}"
-            self.fail("ttl_seconds", "VAL_TTL_OUT_OF_RANGE", bounds)
-        return value * 1000
+    def ttl_ms(self, value: Any) -> int:
+        """Give a hold's time to live in milliseconds from whole seconds; 0 when it is wrong."""
+        error = ttl_error("ttl_seconds", value)
+        if error is None:
+            return int(value) * 1000
+        self._errors += (error,)
+        return 0
 
-    def limit(self, value: object) -> int:
-        """Give the number of rows of a page."""
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail("limit", "VAL_LIMIT_INVALID_TYPE", "must be a whole number")
-            return 0
-        if value < 1:
-            self.fail("limit", "VAL_NOT_POSITIVE", "must be at least 1")
-        if value > PAGE_MAX:
-            self.fail("limit", "VAL_LIMIT_TOO_LARGE", f"must be at most {PAGE_MAX}")
-        return value
+    def limit(self, value: Any) -> int:
+        """Give the number of rows of a page; 0 when it is wrong."""
+        return value if self._keeps(page_error, "limit", value) else 0
 
     def moment(self, field: str, value: object) -> int | None:
         """Give Unix milliseconds of an aware datetime, or None for None."""
@@ -195,14 +186,20 @@ class Arguments:
             self.fail(field, f"VAL_{field.upper()}_INVALID_TYPE", "must be true or false")
         return value is True
 
-    def reference(self, value: object) -> int | None:
+    def reference(self, value: Any) -> int | None:
         """Give the id of the ledger entry an adjustment corrects."""
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_SCALED:
-            self.fail("reference_id", "VAL_REFERENCE_ID_INVALID", "must be the id of a ledger entry")
-            return None
-        return value
+        return value if value is not None and self._keeps(reference_error, "reference_id", value) else None
+
+    def key(self, value: object) -> None:
+        """Check an idempotency key."""
+        self._keeps(key_error, "idempotency_key", value)
+
+    def _keeps(self, rule: Rule, field: str, value: object) -> bool:
+        """Say whether a value keeps a rule; note its fault."""
+        error = rule(field, value)
+        if error is not None:
+            self._errors += (error,)
+        return error is None
 
     def extras(self, metadata: object, event_time: object = None, reference_id: object = None) -> Extras:
         """Check what no script looks at."""

@@ -56,6 +56,14 @@ async def test_what_is_no_percent_encoded_utf_8_is_refused(gateway: Any, text: s
         (f"/v1/balance?{KIND}&limit=5", [("limit", "VAL_UNKNOWN_FIELD")]),
         (f"/v1/balance?{KIND}&unit=bytes", [("unit", "VAL_REPEATED_FIELD")]),
         (f"/v1/balance?{KIND}&user_id=a&user%5Fid=b", [("user_id", "VAL_REPEATED_FIELD")]),
+        (
+            "/v1/reservations?limit=0&status=bogus",
+            [("status", "VAL_STATUS_INVALID"), ("limit", "VAL_NOT_POSITIVE")],
+        ),
+        (
+            "/v1/reservations?limit=10001&colour=red",
+            [("limit", "VAL_LIMIT_TOO_LARGE"), ("colour", "VAL_UNKNOWN_FIELD")],
+        ),
         ("/v1/balances?users=alice", [("users", "VAL_UNKNOWN_FIELD")]),
         ("/v1/reservations/h1?full=1", [("full", "VAL_UNKNOWN_FIELD")]),
         ("/v1/reservations?status=lost", [("status", "VAL_STATUS_INVALID")]),

@@ -145,6 +145,43 @@ async def test_bodies_of_holds_and_reports(gateway: Any, path: str, body: Any, f
     assert (answer.status, answer.faults) == (422, faults)
 
 
+BROKEN = [
+    ("/v1/reservations", {"amount": 0}, "amount", "VAL_NOT_POSITIVE"),
+    ("/v1/reservations", {"amount": -5}, "amount", "VAL_NOT_POSITIVE"),
+    ("/v1/reservations", {"amount": 1.5}, "amount", "VAL_TOO_PRECISE"),
+    ("/v1/reservations", {"amount": 2**53}, "amount", "VAL_OUT_OF_RANGE"),
+    ("/v1/reservations", {"ttl_seconds": 0}, "ttl_seconds", "VAL_TTL_OUT_OF_RANGE"),
+    ("/v1/reservations", {"ttl_seconds": 86401}, "ttl_seconds", "VAL_TTL_OUT_OF_RANGE"),
+    ("/v1/reservations", {"idempotency_key": ""}, "idempotency_key", "VAL_IDEMPOTENCY_KEY_EMPTY"),
+    ("/v1/reservations", {"resource": " "}, "resource", "VAL_RESOURCE_EMPTY"),
+    ("/v1/allocations", {"amount": 0}, "amount", "VAL_NOT_POSITIVE"),
+    ("/v1/consumptions", {"amount": 0}, "amount", "VAL_NOT_POSITIVE"),
+    ("/v1/adjustments", {"amount": 0}, "amount", "VAL_ADJUSTMENT_ZERO"),
+    ("/v1/adjustments", {"reference_id": 0}, "reference_id", "VAL_REFERENCE_ID_INVALID"),
+    ("/v1/reservations", {"also": [{"unit": "tokens", "amount": 0}]}, "also[0].amount", "VAL_NOT_POSITIVE"),
+]
+
+
+@pytest.mark.parametrize(("path", "more", "field", "code"), BROKEN)
+async def test_what_is_unknown_or_mistyped_does_not_hide_what_breaks_a_rule(
+    gateway: Any, path: str, more: Any, field: str, code: str
+) -> None:
+    legs = {"also": [leg | {"colour": "red"} for leg in more["also"]]} if "also" in more else {}
+    strange = "also[0].colour" if legs else "colour"
+    answer = await gateway.post(path, BODY | more | (legs or {"colour": "red"}))
+    assert (answer.status, answer.faults) == (422, [(field, code), (strange, "VAL_UNKNOWN_FIELD")])
+    answer = await gateway.post(path, BODY | more | legs | {"metadata": 7})
+    assert set(answer.faults) >= {(field, code), ("metadata", "VAL_METADATA_INVALID_TYPE")}
+
+
+async def test_a_field_that_breaks_no_rule_is_not_named_beside_one_that_does(gateway: Any) -> None:
+    sound = {"ttl_seconds": 86400, "idempotency_key": "k", "resource": "", "colour": "red"}
+    answer = await gateway.post("/v1/reservations", BODY | sound)
+    assert answer.faults == [("colour", "VAL_UNKNOWN_FIELD")]
+    answer = await gateway.post("/v1/reservations/h1/extend", {"ttl_seconds": 0, "amount": "5"})
+    assert answer.faults == [("amount", "VAL_INVALID_NUMBER"), ("ttl_seconds", "VAL_TTL_OUT_OF_RANGE")]
+
+
 async def test_every_missing_field_is_named_in_the_order_of_the_source(gateway: Any) -> None:
     answer = await gateway.post("/v1/allocations", {})
     assert answer.faults == [
