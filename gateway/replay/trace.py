@@ -52,7 +52,8 @@ class Trace(NamedTuple):
 def read_trace(path: Path, limit: int | None = None) -> Trace:
     """Read a trace with the columns TIMESTAMP, ContextTokens and GeneratedTokens, at most ``limit`` requests.
 
-    The columns may stand in any order, and among others. Empty lines are passed over.
+    The columns may stand in any order, and among others. Lines may too: where there is a limit, it is the first
+    lines that are read, and put in order. Empty lines are passed over.
 
     Raises:
         TraceError: the file cannot be read, is empty, or a line is not what it should be.
@@ -65,21 +66,19 @@ def read_trace(path: Path, limit: int | None = None) -> Trace:
 
 
 def _trace(path: Path, rows: Iterator[tuple[int, list[str]]], limit: int | None) -> Trace:
-    began: datetime | None = None
-    requests: list[Request] = []
+    read: list[tuple[datetime, int, int, int]] = []
     for line, row in islice(rows, limit):
         time, context, generated = _cells(path, line, row)
-        began = began or time
-        if (time.tzinfo is None) != (began.tzinfo is None):
+        if read and (time.tzinfo is None) != (read[0][0].tzinfo is None):
             raise TraceError(
                 f"{path}:{line}: TIMESTAMP {row[0]} and the first one do not both have a time zone"
             )
-        offset_s = (time - began).total_seconds()
-        if requests and offset_s < requests[-1].offset_s:
-            raise TraceError(f"{path}:{line}: TIMESTAMP {row[0]} is earlier than the line before")
-        requests.append(Request(line, offset_s, context, generated))
-    if began is None:
+        read.append((time, line, context, generated))
+    if not read:
         raise TraceError(f"{path}: there are no requests in it")
+    read.sort()
+    began = read[0][0]
+    requests = [Request(line, (time - began).total_seconds(), *tokens) for time, line, *tokens in read]
     return Trace(path, began, requests)
 
 
@@ -87,7 +86,7 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     """Give line and cells of each row, these in the order of ``COLUMNS``."""
     reader = csv.reader(file, strict=True)
     try:
-        header = next(filter(None, reader), [])
+        header = [name.strip() for name in next(filter(None, reader), [])]
         if not set(COLUMNS) <= set(header):
             found = ",".join(header)[:_SHOWN_CHARS] or "none"
             place = f"{path}:{max(reader.line_num, 1)}"
@@ -99,7 +98,7 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
             if len(row) != len(header):
                 needed = f"{len(header)} columns are needed, here are {len(row)}"
                 raise TraceError(f"{path}:{reader.line_num}: {needed}")
-            yield reader.line_num, [row[place] for place in places]
+            yield reader.line_num, [row[place].strip() for place in places]
     except csv.Error as error:
         raise TraceError(f"{path}:{reader.line_num}: {error}") from error
 
