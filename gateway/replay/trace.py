@@ -52,8 +52,8 @@ class Trace(NamedTuple):
 def read_trace(path: Path, limit: int | None = None) -> Trace:
     """Read a trace with the columns TIMESTAMP, ContextTokens and GeneratedTokens, at most ``limit`` requests.
 
-    The columns may stand in any order, and among others. Lines may too: where there is a limit, it is the first
-    lines that are read, and put in order. Empty lines are passed over.
+    The columns may stand in any order, and among others. So may the lines: with a limit the first ones are
+    read, and put in order. Empty lines are passed over.
 
     Raises:
         TraceError: the file cannot be read, is empty, or a line is not what it should be.
