@@ -19,7 +19,7 @@ from gateway.joined import open_store
 from gateway.metrics import Metrics
 from gateway.servers import RunningServers, start_servers
 from gateway.settings import Settings
-from loadtest.children import announcing
+from loadtest.children import gateway
 from loadtest.recovery import RATE, fill
 
 _HELP = """Measure the share of a core that reconcile takes when it goes round and round at its rate.
@@ -46,8 +46,7 @@ def shares(running: RunningServers, per_second: int, seconds: float) -> dict[str
         "QUOTAGATE_RECONCILE_ACCOUNTS_PER_SECOND": str(per_second),
         "QUOTAGATE_RECONCILE_INTERVAL_SECONDS": "1",
     }
-    phrase = "Quotagate serves on "
-    with announcing("gateway", "serve", "--port", "0", phrase=phrase, environ=environ) as (pid, _):
+    with gateway(environ) as (pid, _):
         time.sleep(_SETTLING_S)
         pids = {"gateway and flusher": pid} | {name: server.pid for name, server in running.servers.items()}
         before = {name: _seconds(psutil.Process(pid)) for name, pid in pids.items()}

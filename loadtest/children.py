@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import Empty, Queue
 from typing import IO, Any, Self
 
@@ -27,15 +27,23 @@ def announcing(
 ) -> Iterator[tuple[int, str]]:
     """Run ``python -m module words`` until the end of the context; give its process id and URL.
 
-    ``phrase`` is what it writes to stderr before its URL and a comma.
+    ``phrase`` is what it writes to stderr before its URL and a comma. It must end with its input too: we may
+    be told to end before we know that it has begun.
     """
     kept = {name: text for name, text in os.environ.items() if not name.startswith("QUOTAGATE_")}
     command = [sys.executable, "-m", module, *words]
-    with subprocess.Popen(command, env={**kept, **environ}, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env={**kept, **environ}, text=True, **pipes) as process:
         try:
             yield process.pid, _url_of(process.stderr, phrase, module)
         finally:
             _stop(process)
+
+
+def gateway(environ: Mapping[str, str]) -> AbstractContextManager[tuple[int, str]]:
+    """Run ``quotagate serve`` on a free port until the end of the context; give its process id and URL."""
+    words = ("serve", "--port", "0", "--lifeline")
+    return announcing("gateway", *words, phrase="Quotagate serves on ", environ=environ)
 
 
 def _url_of(stream: IO[str] | None, phrase: str, module: str) -> str:

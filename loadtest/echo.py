@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -37,7 +38,9 @@ async def _serve() -> None:
         host, port = listening.getsockname()
         sys.stderr.write(f"{ANNOUNCED}http://{host}:{port},\n")
         sys.stderr.flush()
-        await uvicorn.Server(config()).serve(sockets=[listening])
+        server = uvicorn.Server(config())
+        asyncio.get_running_loop().add_reader(sys.stdin, partial(setattr, server, "should_exit", True))
+        await server.serve(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import redis
 from gateway.domain.names import shard_of
 from gateway.servers import Provider, start_servers
 from gateway.store.keys import ShardKeys
-from loadtest.children import Worker, announcing
+from loadtest.children import Worker, announcing, gateway
 from loadtest.echo import ANNOUNCED
 
 _DRAIN_S = 120.0
@@ -73,9 +73,7 @@ def open_scene(redis_server: Path | None) -> Iterator[Scene]:
         servers = opened.enter_context(start_servers(None, ephemeral=True, redis_server=redis_server))
         urls = servers.redis_url, servers.database_url
         environ = dict(zip(("QUOTAGATE_REDIS_URL", "QUOTAGATE_DATABASE_URL"), urls, strict=True))
-        gateway_pid, gateway_url = opened.enter_context(
-            announcing("gateway", "serve", "--port", "0", phrase="Quotagate serves on ", environ=environ)
-        )
+        gateway_pid, gateway_url = opened.enter_context(gateway(environ))
         echo_pid, echo_url = opened.enter_context(announcing("loadtest.echo", phrase=ANNOUNCED, environ={}))
         given = {"raw": (), "meter": urls, "limits": urls[:1], "postgres": urls[1:]}
         workers = {name: opened.enter_context(Worker(name, *words)) for name, words in given.items()}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.entries import SEQ_LIMIT, Position, entry_id, entry_position
+from gateway.domain.entries import SEQ_LIMIT, Entry, Position, entry_id, entry_position, unreadable
 from gateway.domain.holds import OVERAGES, Hold, HoldLeg, Overage, hold_id_of, hold_overage, hold_scales
 from gateway.domain.times import rfc3339, unix_ms
 
@@ -83,3 +83,9 @@ def test_times_in_every_zone_are_one_moment() -> None:
     elsewhere = noon.astimezone(timezone(timedelta(hours=-9, minutes=-30)))
     assert unix_ms(noon) == unix_ms(elsewhere) == 1_769_860_800_000
     assert rfc3339(1_769_860_800_000) == "2026-01-31T12:00:00.000Z"
+
+
+def test_what_nobody_can_read_has_its_place_and_its_words_and_no_more() -> None:
+    place = Position(3, 7)
+    nothing_else = Entry(place, "unreadable", 0, "", "", 0, late=False, legs=(), body=b"?")
+    assert unreadable(place, b"?") == nothing_else
