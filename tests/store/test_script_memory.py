@@ -76,17 +76,24 @@ async def test_a_fence_opens_a_server_that_came_back_full(full: Desk) -> None:
     assert (await full.look("open"))[0] == "HOLD"
 
 
+async def fill(desk: Desk, names: list[str]) -> None:
+    """Make holds until there is no room: the buffers of connections may be smaller than they were."""
+    for number in range(300, 400):
+        await desk.reserve(f"h{number}", [(A, 1), (B, 1)], body="x" * 2000)
+        names.append(f"h{number}")
+
+
 @FULL
 async def test_posting_makes_room_until_changes_are_taken_again(desk: Desk) -> None:
     """What a full server still does brings it back by itself: settle, post, trim, forget."""
     await desk.known(A, B, balance=10**9)
-    for number in range(300):
-        await desk.reserve(f"h{number}", [(A, 1), (B, 1)], body="x" * 2000)
+    names = [f"h{number}" for number in range(300)]
+    for name in names:
+        await desk.reserve(name, [(A, 1), (B, 1)], body="x" * 2000)
     used = int(str(await desk.link.call("INFO", "memory")).partition("used_memory:")[2].split()[0])
     await desk.link.call("CONFIG", "SET", "maxmemory", used)
     with pytest.raises(RefusedError, match="OOM"):
-        await desk.reserve("more", [(A, 1)], body="x" * 2000)
-    names = [f"h{number}" for number in range(300)]
+        await fill(desk, names)
     for name in names:
         assert (await desk.release(name))[0] == "DONE"
     last = (await desk.entries())[-1].position.seq
