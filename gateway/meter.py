@@ -152,8 +152,7 @@ class Meter(HoldVerbs, CreditVerbs, ReadingVerbs, ReportVerbs, LimitVerbs, Perio
         fingerprint = "" if key is None else fingerprint_of(parameters, extras)
         plain = extras is NO_EXTRAS and self._actor is NOBODY
         body = b"" if plain else body_of(self._actor, extras)
-        # A tuple of names is made by a Python function of its own, which takes as long again.
-        return tuple.__new__(Call, (self.namespace, key, fingerprint, body, level))
+        return Call(self.namespace, key, fingerprint, body, level)
 
     async def _observed(self, verb: str, decision: Awaitable[Answer]) -> Answer:
         started = time.perf_counter()

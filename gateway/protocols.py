@@ -58,7 +58,7 @@ class AccountState(NamedTuple):
     limits: str = ""
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """What every verb carries beside its own numbers.
 
     ``key`` is the idempotency key or None; ``fingerprint`` stands for verb and parameters, so that the

@@ -16,6 +16,8 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote, unquote
 
+from msgspec.structs import replace
+
 from gateway.domain.entries import Entry
 from gateway.domain.names import shard_of
 
@@ -79,11 +81,11 @@ def stored(entry: Entry, names: dict[Named, str]) -> Entry:
     namespace = namespace_key(entry.namespace)
     if namespace != entry.namespace:
         long[namespace] = entry.namespace
-    legs = tuple(leg._replace(account=_shortened(leg.account, long)) for leg in entry.legs)
+    legs = tuple(replace(leg, account=_shortened(leg.account, long)) for leg in entry.legs)
     if not long:
         return entry
     names.update(((namespace, key), name) for key, name in long.items())
-    return entry._replace(namespace=namespace, legs=legs)
+    return replace(entry, namespace=namespace, legs=legs)
 
 
 class FullNames:

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 import structlog
+from msgspec.structs import astuple, replace
 
 from gateway.domain.entries import Entry
 from persistence.database import Connection
@@ -78,15 +79,15 @@ def cases(entry: Entry, reason: str, *, hold_lost: bool) -> Iterator[Case]:
     ``hold_lost`` says that what the ledger does not know of the entry's hold may be in quarantine itself.
     """
     if is_known(entry.verb) and entry.verb != AUDIT:
-        bare = entry._replace(body=b"")
+        bare = replace(entry, body=b"")
         if entry.body:
             yield case_of(entry, bare, "without_body", reason)
         if hold_lost:
-            yield case_of(entry, entry._replace(hold_id=""), "without_hold", reason)
-            yield case_of(entry, bare._replace(hold_id=""), "without_hold", reason)
+            yield case_of(entry, replace(entry, hold_id=""), "without_hold", reason)
+            yield case_of(entry, replace(bare, hold_id=""), "without_hold", reason)
     if entry.legs and entry.verb != AUDIT:
-        legs = tuple(leg._replace(amount=0, held=0, hold=0) for leg in entry.legs)
-        state = entry._replace(verb="extend", hold_id="", body=b"", legs=legs)
+        legs = tuple(replace(leg, amount=0, held=0, hold=0) for leg in entry.legs)
+        state = replace(entry, verb="extend", hold_id="", body=b"", legs=legs)
         yield case_of(entry, state, "state", reason)
     yield case_of(entry, None, "nothing", reason)
 
@@ -153,5 +154,5 @@ def _head(entry: Entry) -> bytes:
         int(entry.late),
     ]
     for leg in entry.legs:
-        words += leg
+        words += astuple(leg)
     return " ".join(map(str, words)).encode(errors="surrogateescape")

@@ -13,6 +13,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.domain.entries import Entry, LegState
 from gateway.domain.holds import ACTIVE, EXPIRED, SETTLING
 from persistence.late_limits import fitted
@@ -99,7 +101,7 @@ class Books:
         elif known.status == ACTIVE or (known.status == EXPIRED and _may_be_late(entry)):
             yield self._settle(entry, known)
         elif entry.verb == "commit":
-            yield self._book(entry._replace(hold_id="", expires_ms=0, late=False), [0] * len(entry.legs), 0)
+            yield self._book(replace(entry, hold_id="", expires_ms=0, late=False), [0] * len(entry.legs), 0)
 
     def _extend(self, entry: Entry, known: KnownHold) -> Iterator[Entry]:
         if known.status != ACTIVE:
@@ -107,7 +109,7 @@ class Books:
         sizes = [amount + leg.held for amount, leg in zip(known.amounts, entry.legs, strict=True)]
         expires_ms = max(known.expires_ms, entry.expires_ms)
         self._holds[entry.namespace, entry.hold_id] = KnownHold(ACTIVE, expires_ms, tuple(sizes))
-        fitted = entry._replace(expires_ms=expires_ms, legs=_with_holds(entry.legs, sizes))
+        fitted = replace(entry, expires_ms=expires_ms, legs=_with_holds(entry.legs, sizes))
         yield self._book(fitted, [leg.held for leg in entry.legs])
 
     def _settle(self, entry: Entry, known: KnownHold) -> Entry:
@@ -115,8 +117,8 @@ class Books:
         settled = known._replace(status=SETTLING[entry.verb])
         self._holds[entry.namespace, entry.hold_id] = settled
         late = entry.late or not still_held
-        fitted = entry._replace(
-            late=late, expires_ms=known.expires_ms, legs=_with_holds(entry.legs, known.amounts)
+        fitted = replace(
+            entry, late=late, expires_ms=known.expires_ms, legs=_with_holds(entry.legs, known.amounts)
         )
         return self._book(fitted, [-amount if still_held else 0 for amount in known.amounts])
 
@@ -124,11 +126,11 @@ class Books:
         """Move the limits of accounts on; give the entry as it leaves them, a late one as they are by now."""
         texts = limits_of(entry)
         if entry.verb == LIMIT and entry.late:
-            name, entry = limit_named(entry), entry._replace(late=False)
+            name, entry = limit_named(entry), replace(entry, late=False)
             if name is not None:
                 known = self._limits.get((entry.namespace, entry.legs[0].account), "")
                 texts = {0: fitted(known, texts.get(0, ""), name)}
-                entry = entry._replace(limits=f"1={texts[0]}")
+                entry = replace(entry, limits=f"1={texts[0]}")
         for index, text in texts.items():
             self._limits[entry.namespace, entry.legs[index].account] = text
         return entry
@@ -143,7 +145,7 @@ class Books:
             self._accounts[key] = balance, reserved
             size = leg.hold if hold is None else hold
             legs.append(LegState(leg.account, leg.amount, change, size, balance, reserved))
-        return entry._replace(legs=tuple(legs))
+        return replace(entry, legs=tuple(legs))
 
 
 def period_day_of(entry: Entry) -> PeriodDay | None:
@@ -159,9 +161,9 @@ def _may_be_late(entry: Entry) -> bool:
 
 def _making_of(entry: Entry) -> Entry:
     """Give the reserve that must have come before an entry about its hold."""
-    legs = tuple(leg._replace(amount=0, held=leg.hold) for leg in entry.legs)
-    return entry._replace(verb="reserve", late=False, legs=legs, body=b"", keyed=None, limits="")
+    legs = tuple(replace(leg, amount=0, held=leg.hold) for leg in entry.legs)
+    return replace(entry, verb="reserve", late=False, legs=legs, body=b"", keyed=None, limits="")
 
 
 def _with_holds(legs: Sequence[LegState], sizes: Sequence[int]) -> tuple[LegState, ...]:
-    return tuple(leg._replace(hold=size) for leg, size in zip(legs, sizes, strict=True))
+    return tuple(replace(leg, hold=size) for leg, size in zip(legs, sizes, strict=True))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.domain.entries import LAST_EPOCH, Entry, Position, unreadable
 from gateway.errors import MeterUnavailableError
@@ -198,7 +199,7 @@ def _plan(watermark: Position, waiting: Sequence[Entry], told_seq: int) -> _Plan
         # What was used of a limit then says nothing of now; that somebody set one counts.
         is_limit = entry.verb == LIMIT
         limits = entry.limits if is_limit else ""
-        moved.append(entry._replace(position=there, limits=limits, late=entry.late or is_limit))
+        moved.append(replace(entry, position=there, limits=limits, late=entry.late or is_limit))
     last_seq = max([seq, *(entry.position.seq for entry in own)])
     lost = list(_gaps(seq, [entry.position.seq for entry in own], max(last_seq, told_seq)))
     return _Plan(epoch, [*own, *moved], places, last_seq, lost, epoch + 1 + bool(late))
@@ -253,7 +254,7 @@ async def _sift(connection: Connection, plans: Mapping[int, _Plan]) -> Sequence[
 
 def _may_be_booked(shard: int, entry: Entry) -> bool:
     """Say whether an entry can be booked as it stands or without its body, whatever the database says."""
-    return fault_of(shard, entry) is None or fault_of(shard, entry._replace(body=b"")) is None
+    return fault_of(shard, entry) is None or fault_of(shard, replace(entry, body=b"")) is None
 
 
 async def _books(connection: Connection, entries: Collection[Entry]) -> Books:

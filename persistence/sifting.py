@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from gateway.domain.entries import Entry, Position
 from persistence.database import Connection
 from persistence.errors import EntryRefusedError
@@ -49,10 +51,10 @@ class Sieve:
             if reason is None:
                 continue
             case = Case(entry, None, "nothing", f"{reason}; {_NOTHING}")
-            bare = entry._replace(body=b"")
+            bare = replace(entry, body=b"")
             if entry.body and await self._refused(bare) is None:
                 case = case_of(entry, bare, "without_body", reason)
-            case = case._replace(entry=entry._replace(position=places[entry.position]))
+            case = case._replace(entry=replace(entry, position=places[entry.position]))
             await quarantine(self._connection, self._shard, case)
             self.cases.append(case)
 

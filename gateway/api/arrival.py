@@ -112,10 +112,10 @@ class BoundedArrival(PlainProtocol):
         if self.transport.is_closing():
             return
         if says_nothing_else or self._says_nothing_else():
-            _, headers, body = refused(MeterValidationError(detail, code, status))
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(b"".join((STATUS_LINE[status], *lines, length, body)))
+            answer = refused(MeterValidationError(detail, code, status))
+            lines = [b"%b: %b\r\n" % header for header in answer.headers]
+            length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(answer.body)
+            self.transport.write(b"".join((STATUS_LINE[status], *lines, length, answer.body)))
         self.transport.close()
 
     def _is_about_a_body(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.routing import Route as Path
 from starlette.routing import Router
 
@@ -84,7 +85,7 @@ class ByMethod:
             await served(scope, receive, send)
             return
         answer = refused(wrong_method(scope["method"], self._allowed))
-        answer = answer._replace(headers=(*answer.headers, (b"allow", self._allowed.encode())))
+        answer = replace(answer, headers=(*answer.headers, (b"allow", self._allowed.encode())))
         await reply(send, answer, self._gate.request_id_of(dict(scope["headers"])))
 
 

@@ -247,8 +247,8 @@ def _is_short(headers: Headers, max_bytes: int) -> bool:
 
 def written(answer: Reply, request_id: bytes, *, close: bool) -> bytes:
     """Give an answer as it stands on the wire."""
-    status, headers, body = answer
-    return b"".join((_head(status, headers, len(body), close), request_id, b"\r\n\r\n", body))
+    body = answer.body
+    return b"".join((_head(answer.status, answer.headers, len(body), close), request_id, b"\r\n\r\n", body))
 
 
 @lru_cache(maxsize=1024)

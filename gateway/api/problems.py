@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import structlog
-from msgspec import json
+from msgspec import Struct, json
 
 from gateway.domain.answers import Problem
 from gateway.errors import MeterAuthError, MeterError, MeterUnavailableError, MeterValidationError, problem_of
@@ -20,7 +19,7 @@ _UNAUTHORIZED = 401
 _log = structlog.get_logger("quotagate.api")
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """An answer, whole: status, headers without length and request id, and body."""
 
     status: int

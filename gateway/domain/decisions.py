@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from gateway.domain.entries import Entry
 from gateway.domain.limits import LimitState
 
 
-class Done(NamedTuple):
+class Done(Struct, frozen=True, gc=False):
     """The verb was carried out; ``entry`` is its journal entry, on a replay the first one again."""
 
     entry: Entry

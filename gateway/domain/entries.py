@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 # entry_id = epoch << 40 | seq << 4 | leg: an integer below 2^53 up to epoch 8191, ordered as the journal is.
 SEQ_SHIFT = 4
 EPOCH_SHIFT = 40
@@ -34,7 +36,7 @@ class Position(NamedTuple):
         return f"{self.epoch}-{self.seq}"
 
 
-class LegState(NamedTuple):
+class LegState(Struct, frozen=True, gc=False):
     """One account as an entry left it. All numbers are scaled integers.
 
     Attributes:
@@ -69,7 +71,7 @@ class Keyed(NamedTuple):
     answer: str
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One change of a shard.
 
     Attributes:

@@ -11,6 +11,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.domain.decisions import Checked, Denied, Done, Overrun, Settled, Standing
 from gateway.domain.durability import JOURNAL
 from gateway.domain.entries import Position
@@ -197,7 +199,7 @@ class RedisDecider(Limiter, PeriodCalls):
     ) -> Reply:
         """Change, and wait until that is as durable as the call asks; so does whoever repeats the call."""
         await self._assurance.check(call.durability)
-        unhurried = call._replace(durability=JOURNAL)
+        unhurried = replace(call, durability=JOURNAL)
         reply = await self._change(verb, unhurried, hold_id, *args, repeatable=repeatable)
         if reply[0] in MADE:
             position, keyed = read_position(reply[2]), repeatable or call.key is not None
@@ -214,19 +216,18 @@ class RedisDecider(Limiter, PeriodCalls):
     def _change(
         self, verb: str, call: Call, hold_id: str, *args: Word, repeatable: bool = False
     ) -> Coroutine[Any, Any, Reply]:
-        name, key, fingerprint, body, durability = call
-        if durability != JOURNAL:
+        if call.durability != JOURNAL:
             return self._change_durably(verb, call, hold_id, *args, repeatable=repeatable)
-        namespace, shard = namespace_text(name), shard_of(name)
+        namespace, shard, body = namespace_text(call.namespace), shard_of(call.namespace), call.body
         if self._backlog.is_at_bound(shard):
             return self._change_unless_behind(verb, call, hold_id, *args, repeatable=repeatable)
         hold = f"{namespace}:{hold_id}" if hold_id else ""
-        if not key:
+        if not (key := call.key):
             words = (namespace, "", self._seen_ms, *args)
             return self._calls.run(verb, shard, hold, "", words, repeatable=repeatable, body=body)
-        words = (namespace, fingerprint, self._seen_ms, *args)
+        words = (namespace, call.fingerprint, self._seen_ms, *args)
         seen = f"{namespace}:{key_text(key)}"
-        vet = partial(self._answers.find, shard, (name, key), fingerprint)
+        vet = partial(self._answers.find, shard, (call.namespace, key), call.fingerprint)
         return self._calls.run(verb, shard, hold, seen, words, repeatable=True, vet=vet, body=body)
 
 

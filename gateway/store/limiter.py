@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.domain.limits import LIMITS_MAX, Limit, Standings, limit_name, read_limits, terms_of
 from gateway.errors import MeterValidationError
 from gateway.protocols import Call
@@ -35,7 +37,7 @@ class Limiter(ABC):
 
     async def _limit(self, call: Call, account: str, name: str, terms: str) -> bool:
         body = limit_body(call.body, name)
-        call = call._replace(body=body)
+        call = replace(call, body=body)
         reply = await self._change("limit", call, "", account, name, terms, body)
         if reply[0] == "FULL":
             detail = f"would be more than the {LIMITS_MAX} limits that an account may have"

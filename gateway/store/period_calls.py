@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from datetime import date
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.domain.decisions import Done
 from gateway.domain.periods import word
 from gateway.errors import MeterUnavailableError, MeterValidationError
@@ -38,13 +40,13 @@ class PeriodCalls(PeriodDecider, ABC):
         )
         body = terms_body(call.body, terms)
         reply = await self._change(
-            "set_period", call._replace(body=body), "", account, *told, body, repeatable=True
+            "set_period", replace(call, body=body), "", account, *told, body, repeatable=True
         )
         return read_done(reply, body)
 
     async def open_period(self, call: Call, account: str, day: date, allocation: int | None) -> Done:
         """Credit a period's allocation, once for each first day."""
-        call = call._replace(body=day_body(extras_of(call.body), "period_start", day))
+        call = replace(call, body=day_body(extras_of(call.body), "period_start", day))
         given: Word = "" if allocation is None else allocation
         done = await self._once(OPEN, call, account, day, given)
         if done is None:
@@ -53,7 +55,7 @@ class PeriodCalls(PeriodDecider, ABC):
 
     async def close_period(self, call: Call, account: str, day: date) -> Done | None:
         """Let lapse what may not be carried over, once for each last day; None for an unknown account."""
-        call = call._replace(body=day_body(extras_of(call.body), "period_end", day))
+        call = replace(call, body=day_body(extras_of(call.body), "period_end", day))
         return await self._once(CLOSE, call, account, day)
 
     async def _once(self, kind: str, call: Call, account: str, day: date, *args: Word) -> Done | None:

@@ -44,7 +44,7 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
     # Nearly every entry has one leg and no limits.
     legs, limits = ((_read_leg(words),), "") if len(words) == _LEG_WORDS else _read_legs(words)
     keyed, undoes = _read_key(key, head) if key else (None, None)
-    told = (
+    return Entry(
         read_position(identifier),
         verb,
         int(at_ms),
@@ -58,7 +58,6 @@ def read_entry(identifier: str, head: str, body: bytes, key: str = "") -> Entry:
         undoes,
         limits,
     )
-    return _made(Entry, told)
 
 
 def read_done(reply: Reply, body: bytes, verb: str = "") -> Done:
@@ -66,7 +65,7 @@ def read_done(reply: Reply, body: bytes, verb: str = "") -> Done:
     word = reply[0]
     if word not in MADE:
         raise refusal(reply, verb)
-    return _made(Done, (read_entry(reply[2], reply[3], body), word == "REPLAYED"))
+    return Done(read_entry(reply[2], reply[3], body), word == "REPLAYED")
 
 
 def read_denied(reply: Reply) -> Denied:
@@ -158,4 +157,4 @@ def _read_legs(words: list[str]) -> tuple[tuple[LegState, ...], str]:
 
 def _read_leg(words: list[str]) -> LegState:
     account, amount, held, hold, balance, reserved = words
-    return _made(LegState, (account, int(amount), int(held), int(hold), int(balance), int(reserved)))
+    return LegState(account, int(amount), int(held), int(hold), int(balance), int(reserved))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_ledger import FakeFence, FakeLedger, duplicate_of
 from lua_source import BUILT_IN, free_names, header, key_arguments, parts, steps, tokens
+from msgspec.structs import replace
 from servers_under_test import FakeServer
 
 from gateway.domain.entries import Position
@@ -238,10 +239,10 @@ async def _every_verb(decider: RedisDecider, one: str, two: str) -> None:
             Call("acme", key and f"{key}{n}", "f" if key else "", b"{}" if key else b"") for n in range(9)
         ]
         for account in (one, two):
-            await decider.allocate(call[0]._replace(key=key and account), account, 100)
+            await decider.allocate(replace(call[0], key=key and account), account, 100)
         await decider.adjust(call[1], one, -1)
         await decider.consume(call[2], one, 1, check=True)
-        await decider.consume(call[2]._replace(key=None), one, 1000, check=True)
+        await decider.consume(replace(call[2], key=None), one, 1000, check=True)
         await decider.reserve(call[3], f"a{key}", 1000, [(one, 1)])
         await decider.reserve(call[4], f"b{key}", 1000, [(one, 1), (two, 1)])
         await decider.reserve(call[5], f"c{key}", 1000, [(one, 1), (two, 1)])
@@ -249,7 +250,7 @@ async def _every_verb(decider: RedisDecider, one: str, two: str) -> None:
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.commit(call[7], f"b{key}", [1, 1])
         await decider.release(call[8], f"c{key}")
-        await decider.release(call[8]._replace(key=None), f"c{key}")
+        await decider.release(replace(call[8], key=None), f"c{key}")
 
 
 @pytest.fixture(scope="module")

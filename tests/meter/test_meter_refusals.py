@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.domain.decisions import Done
 from gateway.store.replies import read_done
@@ -52,5 +53,5 @@ def test_shadow_limits_that_were_passed_by_are_counted(limits: str, told: list[t
 
 def test_a_repeat_of_an_answer_counts_nothing() -> None:
     observer: Any = Counted()
-    note_refusals(observer, "reserve", granted(f"1={limit('w', 'r', 'w')}")._replace(replayed=True))
+    note_refusals(observer, "reserve", replace(granted(f"1={limit('w', 'r', 'w')}"), replayed=True))
     assert observer.told == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from acting import ACCOUNT, AT, AT_MS, HOLD, USD_HOLD, WHOSE, Notes, Script, done
+from msgspec.structs import replace
 
 from gateway.domain.decisions import Denied, Settled, Standing
 from gateway.domain.entries import Position, entry_id
@@ -248,7 +249,7 @@ def test_a_discrepancy_is_what_redis_has_beyond_the_ledger() -> None:
 
 
 async def test_what_came_of_a_call_is_observed(meter: Meter, script: Script, notes: Notes) -> None:
-    replayed = done("allocate", 5, 0, 0, 5, 0)._replace(replayed=True)
+    replayed = replace(done("allocate", 5, 0, 0, 5, 0), replayed=True)
     script.answers |= {
         "allocate": [done("allocate", 5, 0, 0, 5, 0), replayed, MeterConflictError("no")],
         "consume": Denied(0, ACCOUNT, 1, 0, 1, 5, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import astuple
 from scribe import Scribe
 
 from gateway.domain.entries import Entry, Position
@@ -60,6 +61,6 @@ def words(entry: Entry) -> tuple[str, bytes, str]:
         return "nobody can read this", entry.body, ""
     times = f"{entry.expires_ms} {entry.late:d}"
     head = f"{entry.verb} {entry.at_ms} {namespace_text(entry.namespace)} {entry.hold_id or '-'} {times}"
-    legs = [" ".join(map(str, leg)) for leg in entry.legs] + ([entry.limits] if entry.limits else [])
+    legs = [" ".join(map(str, astuple(leg))) for leg in entry.legs] + ([entry.limits] if entry.limits else [])
     key = f"{entry.keyed.fingerprint} {entry.keyed.key}" if entry.keyed else ""
     return " ".join([head, *legs]), entry.body, key

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from gateway.domain.entries import Entry
 from persistence.postings import AUDIT
 
@@ -21,45 +23,45 @@ def unreadable(entry: Entry) -> Entry:
 
 
 def _torn(entry: Entry) -> Entry:
-    return entry._replace(body=b'{"reason":')
+    return replace(entry, body=b'{"reason":')
 
 
 def _no_text(entry: Entry) -> Entry:
-    return entry._replace(body=b'{"reason":"\xff\xfe"}')
+    return replace(entry, body=b'{"reason":"\xff\xfe"}')
 
 
 def _unknown(entry: Entry) -> Entry:
-    return entry._replace(verb="teleport")
+    return replace(entry, verb="teleport")
 
 
 def _beyond_the_calendar(entry: Entry) -> Entry:
-    return entry._replace(at_ms=FAR_MS)
+    return replace(entry, at_ms=FAR_MS)
 
 
 def _beyond_numbers(entry: Entry) -> Entry:
-    legs = (leg._replace(amount=leg.amount and BEYOND, balance=BEYOND) for leg in entry.legs)
-    return entry._replace(legs=tuple(legs))
+    legs = (replace(leg, amount=leg.amount and BEYOND, balance=BEYOND) for leg in entry.legs)
+    return replace(entry, legs=tuple(legs))
 
 
 def _no_account(entry: Entry) -> Entry:
-    return entry._replace(legs=tuple(leg._replace(account="no account") for leg in entry.legs))
+    return replace(entry, legs=tuple(replace(leg, account="no account") for leg in entry.legs))
 
 
 def _nul_in_a_name(entry: Entry) -> Entry:
-    return entry._replace(legs=tuple(leg._replace(account="a:b\0:tokens:") for leg in entry.legs))
+    return replace(entry, legs=tuple(replace(leg, account="a:b\0:tokens:") for leg in entry.legs))
 
 
 def _no_text_in_a_name(entry: Entry) -> Entry:
-    return entry._replace(legs=tuple(leg._replace(account="a:\udcff:tokens:") for leg in entry.legs))
+    return replace(entry, legs=tuple(replace(leg, account="a:\udcff:tokens:") for leg in entry.legs))
 
 
 def _for_no_index(entry: Entry) -> Entry:
-    legs = tuple(leg._replace(amount=0, held=5, hold=5) for leg in entry.legs)
-    return entry._replace(verb="reserve", hold_id=UNINDEXED, legs=legs, keyed=None)
+    legs = tuple(replace(leg, amount=0, held=5, hold=5) for leg in entry.legs)
+    return replace(entry, verb="reserve", hold_id=UNINDEXED, legs=legs, keyed=None)
 
 
 def _for_no_index_with_a_body(entry: Entry) -> Entry:
-    return _for_no_index(entry)._replace(body=b'{"reason":"good"}')
+    return replace(_for_no_index(entry), body=b'{"reason":"good"}')
 
 
 KINDS: dict[str, Callable[[Entry], Entry]] = {

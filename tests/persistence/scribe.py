@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.domain.entries import Entry, Keyed, LegState, Position
 from gateway.domain.names import account_text, shard_of
@@ -120,7 +121,7 @@ class Scribe:
     def limit(self, account: str, limits: str, name: str = "") -> Entry:
         """Leave limits behind on an account, of which the one of this name was set or dropped."""
         entry = self._write("limit", [(account, 0, 0, 0)], body=limit_body(b"", name) if name else b"")
-        self.entries[-1] = entry._replace(limits=f"1={limits}")
+        self.entries[-1] = replace(entry, limits=f"1={limits}")
         return self.entries[-1]
 
     def set_period(self, account: str, terms: PeriodTerms) -> Entry:
@@ -141,14 +142,14 @@ class Scribe:
         """Let the last entry be that of a call with a key."""
         entry = self.entries[-1]
         epoch, seq = entry.position
-        self.entries[-1] = entry._replace(keyed=Keyed(key, fingerprint, f"answer of {epoch}-{seq}"))
+        self.entries[-1] = replace(entry, keyed=Keyed(key, fingerprint, f"answer of {epoch}-{seq}"))
         return self.entries[-1]
 
     def undo(self, duplicate: Entry) -> Entry:
         """Undo a movement."""
         (leg,) = duplicate.legs
         self.adjust(leg.account, -leg.amount)
-        self.entries[-1] = self.entries[-1]._replace(undoes=duplicate.position)
+        self.entries[-1] = replace(self.entries[-1], undoes=duplicate.position)
         return self.entries[-1]
 
     def audit_holds(self, *told: str) -> Entry:

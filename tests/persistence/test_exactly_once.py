@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, MONEY, START_MS, Ask, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
@@ -78,15 +79,15 @@ async def test_entries_found_booked_already_are_not_booked_twice(ledger: Ledger,
 
 def other_amount(entry: Entry) -> Entry:
     leg = entry.legs[0]
-    return entry._replace(legs=(leg._replace(amount=leg.amount + 1),))
+    return replace(entry, legs=(replace(leg, amount=leg.amount + 1),))
 
 
 def other_time(entry: Entry) -> Entry:
-    return entry._replace(at_ms=entry.at_ms + 1)
+    return replace(entry, at_ms=entry.at_ms + 1)
 
 
 def other_words(entry: Entry) -> Entry:
-    return entry._replace(body=b'{"reason":"another"}')
+    return replace(entry, body=b'{"reason":"another"}')
 
 
 @pytest.mark.parametrize("changed", [other_amount, other_time, other_words])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, Ask, FakeJournal, Scribe, namespace_in, renew
 
 from gateway.domain.entries import Entry, Position
@@ -348,8 +349,8 @@ def lose_an_entry(scribe: Scribe) -> None:
 
 
 def invent_a_hold(scribe: Scribe) -> None:
-    scribe.entries[5] = scribe.entries[5]._replace(
-        verb="release", hold_id="never", legs=scribe.entries[1].legs
+    scribe.entries[5] = replace(
+        scribe.entries[5], verb="release", hold_id="never", legs=scribe.entries[1].legs
     )
 
 
@@ -396,8 +397,8 @@ async def test_a_poison_entry_keeps_nobody_waiting(ledger: Ledger, ask: Ask) -> 
     good, bad = Scribe(namespace_in(1)), Scribe(namespace_in(2))
     trade(good)
     trade(bad)
-    bad.entries[6] = bad.entries[6]._replace(body=b'{"reference_id":9223372036854775808}')
-    bad.entries[8] = bad.entries[8]._replace(body=b"{")
+    bad.entries[6] = replace(bad.entries[6], body=b'{"reference_id":9223372036854775808}')
+    bad.entries[8] = replace(bad.entries[8], body=b"{")
     flusher = quick(FakeJournal(bad, good), ledger, faults=ledger)
     async with flushing(flusher):
         await until(lambda: good.entries == [] and bad.entries == [])

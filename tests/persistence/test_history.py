@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, POOL, START_MS, TTL_MS, Ask, Scribe, renew
 
 from gateway.domain.entries import Entry
@@ -135,7 +136,7 @@ async def test_an_extension_told_twice_is_known_once(ledger: Ledger, queries: Qu
     assert await queries.balance_at("acme", ALICE, START_MS + 1000) == (100, 15)
     await ask("UPDATE meter.shards SET seq = 1 WHERE shard = %s", scribe.shard)
     (extension,) = scribe.since(2)
-    forged = extension._replace(legs=(extension.legs[0]._replace(held=6),))
+    forged = replace(extension, legs=(replace(extension.legs[0], held=6),))
     with pytest.raises(JournalForkError, match="extension"):
         await ledger.post({scribe.shard: [forged]})
 

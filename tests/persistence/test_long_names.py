@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 from naming import ALPHABETS, longest, longest_kept, random_name
 from scribe import ALICE, START_MS, Ask, Scribe, post, renew
 
@@ -76,7 +77,7 @@ async def test_long_namespaces_with_the_same_beginning_are_never_mixed_up(
     for scribe in scribes:
         await renew(ledger, [scribe.shard])
         scribe.entries = [
-            entry._replace(position=entry.position._replace(epoch=2)) for entry in scribe.entries
+            replace(entry, position=entry.position._replace(epoch=2)) for entry in scribe.entries
         ]
         await post(ledger, scribe)
     wanted = [(scribe.namespace, ALICE) for scribe in scribes]
@@ -221,14 +222,14 @@ async def test_what_is_wrong_with_a_shard_of_long_names_is_told_of_that_shard(
     hold = scribe.reserve({account: 5})
     await post(ledger, scribe)
     kept = await ask("SELECT * FROM meter.long_names")
-    told_otherwise = scribe.entries[0]._replace(legs=(scribe.entries[0].legs[0]._replace(amount=2),))
-    made_otherwise = scribe.entries[1]._replace(at_ms=START_MS + 1)
+    told_otherwise = replace(scribe.entries[0], legs=(replace(scribe.entries[0].legs[0], amount=2),))
+    made_otherwise = replace(scribe.entries[1], at_ms=START_MS + 1)
     never_made = Scribe(namespace)
     never_made.release(never_made.reserve({longest(900)[1]: 5}, hold_id="never"))
     cases: list[tuple[type[JournalError], list[Entry], str]] = [
         (JournalForkError, [told_otherwise], "other content"),
-        (JournalForkError, [made_otherwise._replace(position=told_otherwise.position)], hold),
-        (JournalForkError, [never_made.entries[1]._replace(position=told_otherwise.position)], "never"),
+        (JournalForkError, [replace(made_otherwise, position=told_otherwise.position)], hold),
+        (JournalForkError, [replace(never_made.entries[1], position=told_otherwise.position)], "never"),
     ]
     await ask("UPDATE meter.shards SET seq = -1 WHERE shard = %s", scribe.shard)
     for kind, entries, reason in cases:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import InsufficientPrivilege, InvalidParameterValue
 from scribe import ALICE, BOB, Ask, Scribe
 from structlog.testing import capture_logs
@@ -122,7 +123,7 @@ async def test_a_balance_of_the_past_is_exact_or_said_to_be_unknown(
     for entry in scribe.entries:
         at_ms = month_ms(3) + int((entry.at_ms - start_ms) * spread)
         expires_ms = entry.expires_ms and at_ms + entry.expires_ms - entry.at_ms
-        moved.append(entry._replace(at_ms=at_ms, expires_ms=expires_ms))
+        moved.append(replace(entry, at_ms=at_ms, expires_ms=expires_ms))
     await ledger.post({scribe.shard: moved})
     moments = {at for entry in moved for at in (entry.at_ms - 1, entry.at_ms, entry.at_ms + 1)} | {1}
     asked = [(account, at_ms) for account in ACCOUNTS for at_ms in chance.sample(sorted(moments), k=20)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, MONEY, POOL, START_MS, TTL_MS, Ask, Scribe, post
 
 from gateway.domain.amounts import MAX_SCALED
@@ -272,7 +273,7 @@ async def test_a_change_of_a_hold_the_ledger_never_saw_is_a_fork(ledger: Ledger,
     else:
         scribe.release(hold)
     (entry,) = scribe.since(1)
-    moved = entry._replace(position=Position(1, 0))
+    moved = replace(entry, position=Position(1, 0))
     with pytest.raises(JournalForkError, match=f"hold {hold} as .*as nothing") as raised:
         await ledger.post({scribe.shard: [moved]})
     assert raised.value.shard == scribe.shard

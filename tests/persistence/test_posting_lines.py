@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, MONEY, START_MS, TTL_MS, Scribe
 
 from gateway.domain.entries import Position, entry_id
@@ -233,7 +234,7 @@ def test_a_call_of_which_nothing_is_booked_under_its_key_is_known_all_the_same()
 @pytest.mark.parametrize("verb", ["reserve", "extend", "release", "expire", "audit"])
 def test_only_what_books_may_move_a_balance(verb: str) -> None:
     scribe = Scribe()
-    entry = scribe.allocate(ALICE, 5)._replace(verb=verb)
+    entry = replace(scribe.allocate(ALICE, 5), verb=verb)
     with pytest.raises(EntryRefusedError, match=f"entry 1-0 changes a balance, which {verb} never does"):
         Posting([entry])
 
@@ -252,11 +253,11 @@ def test_a_body_that_cannot_be_booked_is_refused(bad: bytes) -> None:
 def test_verbs_that_nobody_knows_are_refused() -> None:
     scribe = Scribe()
     known = [
-        scribe.allocate(ALICE, 5)._replace(verb=verb) for verb in ("allocate", "audit", "repair", "expire")
+        replace(scribe.allocate(ALICE, 5), verb=verb) for verb in ("allocate", "audit", "repair", "expire")
     ]
     check_verbs(5, known)
     with pytest.raises(EntryRefusedError, match="shard 5: entry 1-0 has the verb 'later'"):
-        check_verbs(5, [*known, known[0]._replace(verb="later")])
+        check_verbs(5, [*known, replace(known[0], verb="later")])
     assert (is_known("commit"), is_known("later")) == (True, False)
 
 
@@ -290,7 +291,7 @@ def test_what_is_said_of_periods_makes_its_own_lines() -> None:
     scribe = Scribe()
     opened = scribe.allocate(ALICE, 5, body(metadata={"period_start": "2026-01-01"}))
     closed = scribe.consume(ALICE, 2, body(metadata={"period_end": "2026-01-31"}))
-    posting = Posting([opened._replace(verb="open_period"), closed._replace(verb="close_period")])
+    posting = Posting([replace(opened, verb="open_period"), replace(closed, verb="close_period")])
     days = split(posting.periods.day_lines())
     assert [(*line[:6], line[8], line[10]) for line in days] == [
         ("acme", ALICE, "open", "2026-01-01", "1", "0", "5", "5"),

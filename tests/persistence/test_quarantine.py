@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from poison import FAR_MS, unreadable
 from scribe import ALICE, BOB, Ask, Scribe, namespace_in, post
 from structlog.testing import capture_logs
@@ -103,11 +104,11 @@ async def reason_of(ask: Ask) -> str:
 
 
 def unknown_verb(entry: Entry) -> Entry:
-    return entry._replace(verb="teleport")
+    return replace(entry, verb="teleport")
 
 
 def balance_by_a_reserve(entry: Entry) -> Entry:
-    return entry._replace(verb="reserve", hold_id="odd")
+    return replace(entry, verb="reserve", hold_id="odd")
 
 
 @pytest.mark.parametrize("spoil", [unknown_verb, balance_by_a_reserve])
@@ -126,12 +127,12 @@ async def test_of_an_entry_nobody_understands_the_state_is_booked(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda entry: entry._replace(at_ms=FAR_MS),
-        lambda entry: entry._replace(legs=(entry.legs[0]._replace(balance=2**63),)),
-        lambda entry: entry._replace(legs=(entry.legs[0]._replace(account="no account"),)),
-        lambda entry: entry._replace(legs=(entry.legs[0]._replace(account="a:b\0:tokens:"),)),
-        lambda entry: entry._replace(legs=(entry.legs[0]._replace(account="a:\udcff:tokens:"),)),
-        lambda entry: entry._replace(namespace="nul\0"),
+        lambda entry: replace(entry, at_ms=FAR_MS),
+        lambda entry: replace(entry, legs=(replace(entry.legs[0], balance=2**63),)),
+        lambda entry: replace(entry, legs=(replace(entry.legs[0], account="no account"),)),
+        lambda entry: replace(entry, legs=(replace(entry.legs[0], account="a:b\0:tokens:"),)),
+        lambda entry: replace(entry, legs=(replace(entry.legs[0], account="a:\udcff:tokens:"),)),
+        lambda entry: replace(entry, namespace="nul\0"),
     ],
 )
 async def test_an_entry_no_table_takes_is_passed(
@@ -178,7 +179,7 @@ async def test_another_hold_the_ledger_never_saw_is_a_fork_all_the_same(ledger: 
     await post(ledger, scribe)
     never = scribe.reserve({ALICE: 5})
     scribe.release(never)
-    scribe.entries = [scribe.entries[-1]._replace(position=Position(1, 1))]
+    scribe.entries = [replace(scribe.entries[-1], position=Position(1, 1))]
     with pytest.raises(HoldMisfitError):
         await ledger.post({scribe.shard: scribe.entries})
     assert len(await ask(ROWS)) == 1
@@ -219,7 +220,7 @@ async def test_an_entry_in_quarantine_told_again_is_known_and_told_otherwise_is_
     await post(ledger, scribe)
     assert len(await ask(ROWS)) == 1
     await ask("UPDATE meter.shards SET seq = -1 WHERE shard = %s", scribe.shard)
-    scribe.entries[0] = scribe.entries[0]._replace(body=b"other")
+    scribe.entries[0] = replace(scribe.entries[0], body=b"other")
     with pytest.raises(JournalForkError, match="in quarantine already, with other content"):
         await ledger.post({scribe.shard: scribe.entries})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 from scribe import ALICE, BOB, START_MS, TTL_MS, Scribe
 
 from gateway.domain.entries import Entry
@@ -92,7 +93,7 @@ def test_what_undoes_a_hold_that_has_expired_still_settles_it_and_a_plain_releas
     scribe = Scribe()
     release = scribe.release(scribe.reserve({ALICE: 5}, hold_id=HOLD))
     assert fit(Books({("acme", ALICE): (20, 0)}, known(EXPIRED, 5)), release) == []
-    (fitted,) = fit(Books({("acme", ALICE): (20, 0)}, known(EXPIRED, 5)), release._replace(late=True))
+    (fitted,) = fit(Books({("acme", ALICE): (20, 0)}, known(EXPIRED, 5)), replace(release, late=True))
     assert (fitted.verb, fitted.hold_id, fitted.late) == ("release", HOLD, True)
     assert (fitted.legs[0].held, fitted.legs[0].reserved) == (0, 0)
 

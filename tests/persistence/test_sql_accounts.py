@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import NoDataFound
 from scribe import MONEY, START_MS, Scribe
 from sql_callers import Row, connected, make_plain_role, rows
@@ -47,7 +48,7 @@ class PeriodScribe(Scribe):
     ) -> None:
         leg = LegState(MONEY, amount, 0, over, self.balances.get(MONEY, 0), self.reserved.get(MONEY, 0))
         self._append(verb, "", (leg,), body, late=late)
-        self.entries[-1] = self.entries[-1]._replace(expires_ms=expires_ms)
+        self.entries[-1] = replace(self.entries[-1], expires_ms=expires_ms)
 
 
 async def post(ledger: Ledger, scribe: Scribe) -> None:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.domain import names
 from gateway.domain.decisions import Denied, Done, Settled, Standing
 from gateway.domain.entries import Entry, LegState, Position
@@ -65,7 +67,7 @@ def _facts(world: World) -> _Facts:
         entry = _as_told(world, booked)
         entries[names.shard_of(entry.namespace)].append(entry)
         if entry.undoes is None and (number := number_of(entry.body)) is not None:
-            by_number[number].append(entry._replace(keyed=None))
+            by_number[number].append(replace(entry, keyed=None))
         for leg in entry.legs:
             history[entry.namespace, leg.account].append((entry.position, (leg.balance, leg.reserved)))
     rebased = {
@@ -86,7 +88,7 @@ def _as_told(world: World, booked: Entry) -> Entry:
     moved = (key for key, row in salvaged if (key[0], row.booked) == (shard, booked.position))
     case = world.tables.data[QUARANTINE].get(next(moved, (shard, *booked.position)))
     told = case is not None and case.head.startswith(booked.verb.encode())
-    return booked._replace(body=case.body) if told else booked
+    return replace(booked, body=case.body) if told else booked
 
 
 # The ledger by itself.
@@ -169,7 +171,7 @@ def _acknowledged(facts: _Facts) -> Iterator[str]:
     for operation in facts.world.history.operations:
         if not isinstance(operation.answer, Done):
             continue
-        entry, booked = operation.answer.entry._replace(keyed=None), facts.by_number.get(operation.number, [])
+        entry, booked = replace(operation.answer.entry, keyed=None), facts.by_number.get(operation.number, [])
         if entry in booked or any(_is_rebased(facts, entry, other) for other in booked):
             continue
         if not _may_be_missing(facts, operation, entry):
@@ -209,7 +211,7 @@ def _kept(facts: _Facts) -> Iterator[str]:
     keys = facts.world.tables.data[FIRST]
     for operation in facts.world.history.operations:
         if operation.done and operation.key and (operation.namespace, operation.key) not in keys:
-            entry = operation.answer.entry._replace(keyed=None)
+            entry = replace(operation.answer.entry, keyed=None)
             if not _is_lost_with_its_teller(facts, operation, entry):
                 yield f"operation {operation.number} was acknowledged as {entry}, its key is not known"
 
@@ -304,7 +306,7 @@ def _floors(facts: _Facts) -> dict[int, Position]:
 
 
 def _is_booked(facts: _Facts, operation: Operation) -> bool:
-    return operation.done and operation.answer.entry._replace(keyed=None) in facts.by_number.get(
+    return operation.done and replace(operation.answer.entry, keyed=None) in facts.by_number.get(
         operation.number, []
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from desk import NEIGHBOUR, START_MS, A, B, C, Desk, Reply
 
+from gateway.domain.entries import LegState
 from gateway.store.replies import read_done, read_standing
 
 LATER = START_MS + 60_000
@@ -38,16 +39,18 @@ async def test_what_has_expired_is_available_to_the_decision_that_finds_it(desk:
         assert read_standing(await desk.balance(A)).reserved == 0
     elif verb == "reserve":
         assert read_done(await desk.reserve("new", [(A, 100)]), b"").entry.legs == (
-            (A, 0, 100, 100, 100, 100),
+            LegState(A, 0, 100, 100, 100, 100),
         )
     elif verb == "consume":
-        assert read_done(await desk.consume(A, 100, check=1), b"").entry.legs == ((A, -100, 0, 0, 0, 0),)
+        assert read_done(await desk.consume(A, 100, check=1), b"").entry.legs == (
+            LegState(A, -100, 0, 0, 0, 0),
+        )
     else:
-        assert read_done(await getattr(desk, verb)(A, 5), b"").entry.legs == ((A, 5, 0, 0, 105, 0),)
+        assert read_done(await getattr(desk, verb)(A, 5), b"").entry.legs == (LegState(A, 5, 0, 0, 105, 0),)
     entries = await desk.entries()
     expiry = entries[1]
     assert (expiry.verb, expiry.hold_id, expiry.at_ms, expiry.expires_ms) == ("expire", "old", LATER, LATER)
-    assert expiry.legs == ((A, 0, -100, 100, 100, 0),)
+    assert expiry.legs == (LegState(A, 0, -100, 100, 100, 0),)
     assert len(entries) == (2 if verb == "balance" else 3)
 
 
@@ -121,7 +124,7 @@ async def test_a_call_returns_a_hundred_holds_and_asks_to_be_called_again(
     desk.now = LATER
     reply, again = await until_final(desk, "allocate", A, 7)
     assert again == rounds
-    assert read_done(reply, b"").entry.legs == ((A, 7, 0, 0, 1007, 5),)
+    assert read_done(reply, b"").entry.legs == (LegState(A, 7, 0, 0, 1007, 5),)
     assert len({entry.hold_id for entry in await desk.entries() if entry.verb == "expire"}) == count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from desk import START_MS, A, B, C, Desk
 
+from gateway.domain.entries import LegState
 from gateway.store.errors import RefusedError
 from gateway.store.replies import read_denied, read_done, read_hold, read_settled
 
@@ -16,7 +17,11 @@ async def test_a_hold_over_three_accounts_is_made_and_charged_as_one(desk: Desk)
     legs = [(A, 10), (B, 20), (C, 30)]
     done = read_done(await desk.reserve("h", legs, body='{"request_id":"r"}'), b"")
     assert (done.entry.hold_id, done.entry.expires_ms) == ("h", LATER)
-    assert done.entry.legs == ((A, 0, 10, 10, 100, 10), (B, 0, 20, 20, 100, 20), (C, 0, 30, 30, 100, 30))
+    assert done.entry.legs == (
+        LegState(A, 0, 10, 10, 100, 10),
+        LegState(B, 0, 20, 20, 100, 20),
+        LegState(C, 0, 30, 30, 100, 30),
+    )
     hold, now_ms = read_hold("acme", "h", await desk.look("h", at=START_MS + 5))
     assert (hold.status, hold.created_ms, hold.expires_ms, now_ms) == (
         "active",
@@ -32,7 +37,11 @@ async def test_a_hold_over_three_accounts_is_made_and_charged_as_one(desk: Desk)
     assert hold.body == b'{"request_id":"r"}'
     done = read_done(await desk.commit("h", 4, 0, 45, at=START_MS + 9), b"")
     assert not done.entry.late
-    assert done.entry.legs == ((A, -4, -10, 10, 96, 0), (B, 0, -20, 20, 100, 0), (C, -45, -30, 30, 55, 0))
+    assert done.entry.legs == (
+        LegState(A, -4, -10, 10, 96, 0),
+        LegState(B, 0, -20, 20, 100, 0),
+        LegState(C, -45, -30, 30, 55, 0),
+    )
     hold, _ = read_hold("acme", "h", await desk.look("h"))
     assert (hold.status, hold.settled_ms, hold.late) == ("committed", START_MS + 9, False)
     assert [leg.consumed for leg in hold.legs] == [4, 0, 45]
@@ -85,14 +94,14 @@ async def test_one_account_in_two_legs_is_refused(desk: Desk) -> None:
 async def test_a_commit_beyond_the_hold_may_take_the_balance_below_zero(desk: Desk) -> None:
     await desk.known(A, balance=10)
     await desk.reserve("h", [(A, 10)])
-    assert read_done(await desk.commit("h", 25), b"").entry.legs == ((A, -25, -10, 10, -15, 0),)
+    assert read_done(await desk.commit("h", 25), b"").entry.legs == (LegState(A, -25, -10, 10, -15, 0),)
 
 
 async def test_a_commit_of_nothing_frees_the_hold_and_is_remembered(desk: Desk) -> None:
     await desk.known(A, balance=10)
     await desk.reserve("h", [(A, 10)])
     first = await desk.commit("h", 0, key="k")
-    assert read_done(first, b"").entry.legs == ((A, 0, -10, 10, 10, 0),)
+    assert read_done(first, b"").entry.legs == (LegState(A, 0, -10, 10, 10, 0),)
     assert (await desk.commit("h", 0, key="k"))[0] == "REPLAYED"
     assert await desk.commit("h", 0) == ["SETTLED", "-1", "committed"]
 
@@ -147,8 +156,8 @@ async def test_a_release_gives_everything_back(desk: Desk) -> None:
     await desk.known(A, B, balance=100)
     await desk.reserve("h", [(A, 10), (B, 20)])
     assert read_done(await desk.release("h"), b"").entry.legs == (
-        (A, 0, -10, 10, 100, 0),
-        (B, 0, -20, 20, 100, 0),
+        LegState(A, 0, -10, 10, 100, 0),
+        LegState(B, 0, -20, 20, 100, 0),
     )
 
 
@@ -168,14 +177,14 @@ async def test_extend_adds_to_the_hold_as_far_as_there_is_something(desk: Desk) 
     await desk.known(A, B, balance=100)
     await desk.reserve("h", [(A, 10), (B, 20)])
     done = read_done(await desk.extend("h", 0, 90, 0), b"")
-    assert done.entry.legs == ((A, 0, 90, 100, 100, 100), (B, 0, 0, 20, 100, 20))
+    assert done.entry.legs == (LegState(A, 0, 90, 100, 100, 100), LegState(B, 0, 0, 20, 100, 20))
     before = await desk.everything()
     assert read_denied(await desk.extend("h", 90_000, 1, 5))[:4] == (0, A, 100, 100)
     assert read_denied(await desk.extend("h", 90_000, 0, 81))[:4] == (1, B, 100, 20)
     assert await desk.everything() == before
     assert read_done(await desk.commit("h", 100, 20), b"").entry.legs == (
-        (A, -100, -100, 100, 0, 0),
-        (B, -20, -20, 20, 80, 0),
+        LegState(A, -100, -100, 100, 0, 0),
+        LegState(B, -20, -20, 20, 80, 0),
     )
 
 
@@ -196,7 +205,7 @@ async def test_a_late_commit_is_charged_and_says_so(desk: Desk, swept: bool) -> 
         assert await desk.sweep() == ["SWEPT", "-1", "1", "0"]
     done = read_done(await desk.commit("h", 7, key="k"), b"")
     assert done.entry.late
-    assert done.entry.legs == ((A, -7, 0, 10, 93, 0),)
+    assert done.entry.legs == (LegState(A, -7, 0, 10, 93, 0),)
     assert [entry.verb for entry in await desk.entries()] == ["reserve", "expire", "commit"]
     hold, _ = read_hold("acme", "h", await desk.look("h"))
     assert (hold.status, hold.late, hold.legs[0].consumed) == ("committed", True, 7)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from desk import START_MS, A, B, Desk
 
+from gateway.domain.entries import LegState
 from gateway.store.replies import read_done, read_hold, read_settled, read_standing
 
 LATER = START_MS + 60_000
@@ -28,8 +29,8 @@ async def test_an_account_comes_with_its_open_holds(desk: Desk) -> None:
     assert (await desk.commit("h", 1, 1))[0] == "LOAD"
     await desk.install(B, 1, 50, 5, 1, "h", LATER, TERMS, '{"a":1}')
     assert read_done(await desk.commit("h", 30, 5), b"").entry.legs == (
-        (A, -30, -30, 30, 70, 10),
-        (B, -5, -5, 5, 45, 0),
+        LegState(A, -30, -30, 30, 70, 10),
+        LegState(B, -5, -5, 5, 45, 0),
     )
 
 
@@ -133,7 +134,7 @@ async def test_a_recalled_hold_that_had_expired_is_still_charged_late(desk: Desk
     await desk.recall("h", "expired", f"{START_MS - 1} {START_MS - 9} {A} 30", START_MS, 0, "", "")
     done = read_done(await desk.commit("h", 12), b"")
     assert done.entry.late
-    assert done.entry.legs == ((A, -12, 0, 30, 88, 0),)
+    assert done.entry.legs == (LegState(A, -12, 0, 30, 88, 0),)
     assert await desk.commit("h", 12) == ["SETTLED", "-1", "committed"]
 
 
@@ -222,7 +223,7 @@ async def test_an_audit_states_what_redis_holds(desk: Desk) -> None:
     reply = await desk.audit(B, "nobody:x:y:", "absent:x:y:", A)
     entry = read_done(reply, b"terms").entry
     assert (reply[0], reply[4], entry.verb, entry.hold_id) == ("DONE", "terms", "audit", "")
-    assert entry.legs == ((B, 0, 0, 1, 100, 7), (A, 0, 0, 2, 100, 15))
+    assert entry.legs == (LegState(B, 0, 0, 1, 100, 7), LegState(A, 0, 0, 2, 100, 15))
     assert (await desk.entries())[-1] == entry
     after = dict(await desk.everything())
     for state in (before, after):
@@ -256,7 +257,7 @@ async def test_an_audit_tells_what_has_gone_wrong(desk: Desk) -> None:
     await desk.known(A, balance=100)
     await desk.reserve("h", [(A, 10)])
     await desk.link.call("HINCRBY", desk.account_key(A), "reserved", 3)
-    assert read_done(await desk.audit(A), b"").entry.legs == ((A, 0, 0, 1, 100, 13),)
+    assert read_done(await desk.audit(A), b"").entry.legs == (LegState(A, 0, 0, 1, 100, 13),)
     await desk.link.call("FLUSHALL")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from desk import START_MS, A, B, Desk
+from msgspec.structs import replace
 
+from gateway.domain.entries import LegState
 from gateway.store.replies import read_denied, read_done, read_standing
 
 MAX = 2**53 - 1
@@ -35,17 +37,17 @@ async def test_each_verb_books_one_entry_with_the_state_after(desk: Desk) -> Non
     done = read_done(await desk.allocate(A, 100, body='{"actor_id":"ü"}'), b"")
     assert (done.entry.verb, done.entry.at_ms, done.entry.namespace) == ("allocate", START_MS, "acme")
     assert (done.entry.hold_id, done.entry.expires_ms, done.entry.late) == ("", 0, False)
-    assert done.entry.legs == ((A, 100, 0, 0, 100, 0),)
+    assert done.entry.legs == (LegState(A, 100, 0, 0, 100, 0),)
     assert not done.replayed
-    assert read_done(await desk.consume(A, 30), b"").entry.legs == ((A, -30, 0, 0, 70, 0),)
-    assert read_done(await desk.consume(A, 70, check=1), b"").entry.legs == ((A, -70, 0, 0, 0, 0),)
-    assert read_done(await desk.adjust(A, -7), b"").entry.legs == ((A, -7, 0, 0, -7, 0),)
-    assert read_done(await desk.adjust(A, 9), b"").entry.legs == ((A, 9, 0, 0, 2, 0),)
+    assert read_done(await desk.consume(A, 30), b"").entry.legs == (LegState(A, -30, 0, 0, 70, 0),)
+    assert read_done(await desk.consume(A, 70, check=1), b"").entry.legs == (LegState(A, -70, 0, 0, 0, 0),)
+    assert read_done(await desk.adjust(A, -7), b"").entry.legs == (LegState(A, -7, 0, 0, -7, 0),)
+    assert read_done(await desk.adjust(A, 9), b"").entry.legs == (LegState(A, 9, 0, 0, 2, 0),)
     assert read_standing(await desk.balance(A)) == (2, 0, START_MS)
     entries = await desk.entries()
     assert [entry.position for entry in entries] == [(1, seq) for seq in range(5)]
     assert [entry.body for entry in entries] == ['{"actor_id":"ü"}'.encode(), b"", b"", b"", b""]
-    assert entries[0]._replace(body=b"") == done.entry
+    assert replace(entries[0], body=b"") == done.entry
 
 
 async def test_consume_without_the_check_may_go_below_zero(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from desk import START_MS, Desk
+from msgspec.structs import replace
 
 from gateway.domain.names import account_text, parse_account
 from gateway.store.replies import read_done, read_entry, read_hold
@@ -48,7 +49,7 @@ async def test_a_name_survives_a_whole_life(desk: Desk, name: str) -> None:
     assert [leg.account for leg in done.entry.legs] == [account, other]
     assert read_hold(name[:1024], "h", await desk.look("h"))[0].body == body.encode()
     told = (await desk.entries())[0]
-    assert told._replace(keyed=None) == done.entry._replace(body=body.encode())
+    assert replace(told, keyed=None) == replace(done.entry, body=body.encode())
     assert told.keyed is not None
     assert told.keyed[:2] == (name, "first")
     assert read_entry(f"1-{told.position.seq}", told.keyed.answer, b"") == done.entry

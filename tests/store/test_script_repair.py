@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from desk import START_MS, A, B, Desk
 
+from gateway.domain.entries import LegState
 from gateway.store.replies import read_done
 
 GHOST = ("ghost", 1, 10, 0, "", "")
@@ -43,7 +44,7 @@ async def test_numbers_move_by_what_they_were_off_whatever_happened_since(held: 
     await held.consume(A, 20)
     entry = read_done(await held.repair(A, audit[2], (7, -3), 0), b"{}").entry
     assert (entry.verb, entry.hold_id) == ("repair", "")
-    assert entry.legs == ((A, 0, 0, 0, 80, 10),)
+    assert entry.legs == (LegState(A, 0, 0, 0, 80, 10),)
     assert await held.standing(A) == (80, 10)
 
 

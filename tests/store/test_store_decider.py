@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from servers_under_test import ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
 
@@ -225,10 +226,10 @@ async def test_the_sweep_of_a_shard_counts_every_namespace(stand: Stand) -> None
     stand = Stand(stand.server, stand.link, clock=lambda: now[0])
     for namespace in ("acme", "acme-142"):
         for number in range(3):
-            await stand.decider.allocate(call()._replace(namespace=namespace), ACCOUNT, 5)
+            await stand.decider.allocate(replace(call(), namespace=namespace), ACCOUNT, 5)
             legs_of = legs(5)
             hold = hold_id(number + 10 * len(namespace))
-            await stand.decider.reserve(call()._replace(namespace=namespace), hold, 1000, legs_of)
+            await stand.decider.reserve(replace(call(), namespace=namespace), hold, 1000, legs_of)
     now[0] += 1000
     assert await stand.decider.expire("acme") == 3
     assert await stand.decider.sweep(stand.shard) == 0

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 from servers_under_test import RealServer, provider_names, running_server
 from stand import ACCOUNT, Stand, call, hold_id, legs
 
@@ -115,7 +116,7 @@ def lagging(bench: Bench, pair: Pair) -> Iterator[None]:
 
 
 def at(level: str, key: str | None = None) -> Any:
-    return call(key)._replace(durability=level)
+    return replace(call(key), durability=level)
 
 
 async def test_a_replicated_change_is_on_the_replica_when_it_is_answered(bench: Bench, pair: Pair) -> None:

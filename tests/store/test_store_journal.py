@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 from desk import NEIGHBOUR, A, Desk
+from msgspec.structs import replace
 from servers_under_test import RealServer, ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
 from structlog.testing import capture_logs
@@ -254,13 +255,13 @@ async def test_a_backlog_of_one_shard_holds_back_no_other(stand: Stand) -> None:
     decider = RedisDecider(stand.calls, stand.answers, seen_ms=1000, journal_max_entries=1)
     await decider.allocate(call(), ACCOUNT, 5)
     with pytest.raises(MeterUnavailableError):
-        await decider.allocate(call()._replace(namespace=NEIGHBOUR), ACCOUNT, 5)
-    await decider.allocate(call()._replace(namespace=OTHER), ACCOUNT, 5)
+        await decider.allocate(replace(call(), namespace=NEIGHBOUR), ACCOUNT, 5)
+    await decider.allocate(replace(call(), namespace=OTHER), ACCOUNT, 5)
 
 
 async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journal: RedisJournal) -> None:
     decider = RedisDecider(stand.calls, stand.answers, seen_ms=1000, journal_max_bytes=20_000)
-    large = call()._replace(body=b'{"reason":"' + b"x" * 6000 + b'"}')
+    large = replace(call(), body=b'{"reason":"' + b"x" * 6000 + b'"}')
     for _ in range(4):
         await decider.allocate(large, ACCOUNT, 5)
     with pytest.raises(MeterUnavailableError) as caught:
