@@ -32,6 +32,6 @@ class Partitions:
 
 def months_of(times_ms: Iterable[int]) -> set[date]:
     """Give the first day of each month in which one of the times lies, and of the month after each."""
-    days = {at_ms // _DAY_MS for at_ms in times_ms}
+    days = {at_ms // _DAY_MS for at_ms in set(times_ms)}
     months = {(_EPOCH + timedelta(days=day)).date().replace(day=1) for day in days}
     return months | {(month + timedelta(days=31)).replace(day=1) for month in months}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, repeat
 from operator import attrgetter
 
 from gateway.domain.entries import Entry, Position
@@ -52,14 +53,23 @@ def next_in_line(shard: int, watermark: Position, batch: Sequence[Entry]) -> boo
     between them or inside the batch is missing.
     """
     first, ours = batch[0].position, watermark.epoch
-    for expected, (epoch, seq) in enumerate(map(_position, batch), first.seq):
-        if epoch != ours:
-            raise JournalEpochError(shard, f"the journal is in epoch {epoch}, the ledger in epoch {ours}")
-        if seq != expected:
-            raise _gap(shard, Position(epoch, expected), Position(epoch, seq))
+    found = list(map(_position, batch))
+    expected = list(zip(repeat(ours, len(found)), count(first.seq)))
+    if found != expected:
+        raise _out_of_line(shard, found, expected)
     if first.seq > watermark.seq + 1:
         raise _gap(shard, Position(ours, watermark.seq + 1), first)
     return first.seq == watermark.seq + 1
+
+
+def _out_of_line(
+    shard: int, found: Sequence[Position], expected: Sequence[tuple[int, int]]
+) -> JournalEpochError | JournalGapError:
+    place, wanted = next(pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1])
+    ours, seq = wanted
+    if place.epoch != ours:
+        return JournalEpochError(shard, f"the journal is in epoch {place.epoch}, the ledger in epoch {ours}")
+    return _gap(shard, Position(ours, seq), place)
 
 
 def _gap(shard: int, expected: Position, found: Position) -> JournalGapError:
