@@ -32,6 +32,8 @@ _log = structlog.get_logger("quotagate.flusher")
 # Reading is shared out among this many busy shards at most, so that one read stays within a bound of
 # memory and yet a lone busy shard fills its batches.
 _SHARES = 8
+# A batch fills four times as long as the last took to post, between the interval and half as long again.
+_FILLS, _LONGEST = 4, 1.5
 _position = attrgetter("position")
 
 P = ParamSpec("P")
@@ -45,7 +47,8 @@ class Flusher:
     Args:
         journal: the streams.
         poster: the ledger.
-        interval_ms: how long a batch may fill under load. The first entry after a quiet time never waits.
+        interval_ms: how long a batch may fill under load (see ``filling_s``). The first entry after a quiet
+            time never waits.
         batch_entries: how many entries one transaction posts at most.
         block_ms: how long one read waits for the first entry; also what a stop may have to wait for.
         drain_s: how long a stopping flusher goes on posting what the journal holds.
@@ -125,13 +128,15 @@ class Flusher:
         limit = max(1, self._batch_entries // min(self._busy, _SHARES))
         began = time.monotonic()
         found = await self._insist(self._journal.read, wanted, limit, self._block_ms)
+        read = time.monotonic()
         self._busy = max(1, len(found))
         behind = await self._post_all(await self._note_covered(found)) | self._unnoted
         self._unnoted = set()
         if behind:
             await self._yield(behind)
         if behind or (found and all(len(entries) < limit for entries in found.values())):
-            await rest(stop, began + self._interval_s - time.monotonic())
+            now = time.monotonic()
+            await rest(stop, began + filling_s(self._interval_s, now - read) - now)
 
     def _is_ours(self, shard: int) -> bool:
         pause = self._yielded.get(shard)
@@ -326,6 +331,15 @@ class Flusher:
         self._busy = _SHARES  # much may have gathered meanwhile
         failure = state.outcome.exception() if state.outcome else None
         self._troubles.failed(str(failure))
+
+
+def filling_s(interval_s: float, posting_s: float) -> float:
+    """Give how long the next batch fills after one that took so long to post: the interval, or half more.
+
+    A posting costs milliseconds however small it is: whoever works on the same processors finds cold caches
+    after it. So under load batches grow, within a bound that keeps the lag below twice the interval.
+    """
+    return min(max(interval_s, _FILLS * posting_s), _LONGEST * interval_s)
 
 
 def _take(waiting: Batches, limit: int) -> Batches:
