@@ -39,7 +39,7 @@ _PATIENCE_MS = 60_000  # a busy machine is to be measured, not given up
 RATE = 10**9  # accounts a second, when they are loaded: as fast as it goes
 _ACCOUNTS = """
 INSERT INTO meter.accounts (
-    namespace, account, user_id, event_type, unit, resource, scale, balance, reserved,
+    namespace, account, user_id, event_type, unit, resource, scale, balance, row_reserved,
     last_epoch, last_seq, created_at, updated_at
 )
 SELECT namespaces.name, 'u' || number || ':llm_call:tokens:', 'u' || number, 'llm_call', 'tokens', NULL,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from operator import attrgetter
+from typing import NamedTuple
 from weakref import WeakSet
 
 import psycopg
@@ -30,12 +32,24 @@ from persistence.writing import clear, keep_names, prepare, write
 # many dead rows a planner counts in.
 _LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
+_at_ms, _verb = attrgetter("at_ms"), attrgetter("verb")
+
 _STOP_SHARD = statement("stop_shard")
 _RESUME_SHARD = statement("resume_shard")
 _LEDGER_FAULTS = statement("ledger_faults")
 
 
+# Accounts that are known to have a row; a hundred bytes each, and the row once more for those beyond.
+_WITH_ROW = 65_536
+
 Fences = Mapping[int, int] | None
+
+
+class _Posted(NamedTuple):
+    """What a transaction posted: how far each shard is, and the accounts that got a row."""
+
+    watermarks: Mapping[int, Position]
+    accounts: Collection[Named]
 
 
 class Ledger(Poster, ShardFaults):
@@ -45,6 +59,7 @@ class Ledger(Poster, ShardFaults):
         self._database = database
         self._partitions = Partitions(database)
         self._prepared: WeakSet[Connection] = WeakSet()
+        self._with_row: set[Named] = set()
 
     async def shard_rows(self) -> Sequence[ShardRow]:
         """Give all shards. The migrations made a row for each, at epoch 0 with nothing posted (seq -1)."""
@@ -157,7 +172,7 @@ class Ledger(Poster, ShardFaults):
         for shard, entries in booked.items():
             check_verbs(shard, entries)
         with refusals():
-            await self._partitions.ensure(entry.at_ms for entries in booked.values() for entry in entries)
+            await self._partitions.ensure(map(_at_ms, chain.from_iterable(booked.values())))
             try:
                 watermarks = await self._post(batches, bad, fences, careful=False)
             except psycopg.errors.UniqueViolation:
@@ -180,8 +195,12 @@ class Ledger(Poster, ShardFaults):
             if connection not in self._prepared:
                 await prepare(connection)
                 self._prepared.add(connection)
+            with_row, self._with_row = self._with_row, set()  # unless all goes well: who knows what is kept
             async with connection.transaction():
-                return await _post_ready(connection, batches, bad, fences, careful=careful)
+                posted = await _post_ready(connection, batches, bad, fences, with_row, careful=careful)
+            with_row.update(posted.accounts)
+            self._with_row = with_row if len(with_row) <= _WITH_ROW else set()
+            return posted.watermarks
 
 
 async def _post_ready(
@@ -189,9 +208,10 @@ async def _post_ready(
     batches: Mapping[int, Sequence[Entry]],
     bad: Mapping[Position, Case],
     fences: Fences,
+    with_row: Container[Named],
     *,
     careful: bool,
-) -> Mapping[int, Position]:
+) -> _Posted:
     locked = await lock_free_shards(connection, batches, fences)
     ready = {
         shard: batches[shard]
@@ -199,13 +219,14 @@ async def _post_ready(
         if next_in_line(shard, watermark, batches[shard])
     }
     if not ready:
-        return {}
+        return _Posted({}, ())
     await connection.execute(_LOOK_UP)
     names: dict[Named, str] = {}
+    accounts: set[Named] = set()
     for place, (entries, audits) in enumerate(_pieces(_stand_ins(batch, bad) for batch in ready.values())):
         if place:
             await clear(connection)
-        await _write(connection, entries, names, careful=careful)
+        accounts.update(await _write(connection, entries, names, with_row, careful=careful))
         for audit in audits:
             await run_audit(connection, stored(audit, names))
     await keep_names(connection, names)
@@ -215,7 +236,7 @@ async def _post_ready(
                 await quarantine(connection, shard, bad[entry.position])
     watermarks = {shard: batch[-1].position for shard, batch in ready.items()}
     await advance(connection, watermarks)
-    return watermarks
+    return _Posted(watermarks, accounts)
 
 
 def _stand_ins(batch: Sequence[Entry], bad: Mapping[Position, Case]) -> Sequence[Entry]:
@@ -227,9 +248,15 @@ def _stand_ins(batch: Sequence[Entry], bad: Mapping[Position, Case]) -> Sequence
 
 
 async def _write(
-    connection: Connection, entries: Iterable[Entry], names: dict[Named, str], *, careful: bool
-) -> None:
-    posting = Posting()
+    connection: Connection,
+    entries: Iterable[Entry],
+    names: dict[Named, str],
+    with_row: Container[Named],
+    *,
+    careful: bool,
+) -> Collection[Named]:
+    """Write entries; give the accounts that got a row."""
+    posting = Posting(with_row=with_row)
     waiting = iter(entries)
     while turn := list(islice(waiting, LINES_PER_TURN)):
         posting.add([stored(entry, names) for entry in turn])
@@ -238,11 +265,16 @@ async def _write(
         await drop_posted(connection, posting)
     await write(connection, posting)
     await keep_answers(connection, posting)
+    return posting.accounts()
 
 
 def _pieces(batches: Iterable[Sequence[Entry]]) -> Iterator[tuple[Sequence[Entry], Sequence[Entry]]]:
     """Cut batches at their audits: each piece is entries to write, then audits to run right after them."""
-    rest = [iter(batch) for batch in batches]
+    whole = list(batches)
+    if not any(AUDIT in map(_verb, batch) for batch in whole):
+        yield list(chain.from_iterable(whole)), ()
+        return
+    rest = [iter(batch) for batch in whole]
     while True:
         entries: list[Entry] = []
         audits: list[Entry] = []

@@ -6,8 +6,9 @@ one row, written once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -49,6 +50,7 @@ _ENTRY_TYPES = {
 }
 _VERBS = frozenset({AUDIT, LIMIT, "reserve", "extend", *SETTLING, *_ENTRY_TYPES, *PERIOD_VERBS})
 _HOUR_MS = 3_600_000
+_verb = attrgetter("verb")
 
 # What the rows of accounts and of usage say, in their order, by the names of upsert_accounts and add_usage.
 ACCOUNT_COLUMNS = (
@@ -86,6 +88,11 @@ class _Booking(NamedTuple):
 class Posting:
     """What a run of entries makes of the tables. Entries of several shards may be mixed, each in its order.
 
+    Args:
+        entries: the first of them.
+        with_row: accounts that are sure to have a row. One on which only holds without limits are made is not
+            written: the newest of them says what it has since (0027_held_since.sql).
+
     Attributes:
         booked: the ledger's new lines, by (namespace, entry id).
         made: the entry that made each hold, for holds made in this run, by (namespace, hold id).
@@ -97,7 +104,7 @@ class Posting:
         periods: what the entries say of periods.
     """
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), with_row: Container[Key] = ()) -> None:
         self.booked: dict[tuple[str, int], _Booking] = {}
         self.made: dict[Key, Entry] = {}
         self.changed: dict[Key, Entry] = {}
@@ -106,24 +113,19 @@ class Posting:
         self.undoing: list[tuple[Entry, Position]] = []
         self.extended: dict[tuple[str, int], tuple[Entry, int]] = {}
         self.periods = PeriodPosting()
+        self._with_row = with_row
         self._accounts: dict[Key, tuple[int, Entry, LegState]] = {}
         self._limits: dict[Key, str] = {}
         self.add(entries)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take in the entries that follow. Raises EntryRefusedError for one that makes no sense."""
-        accounts = self._accounts
         for entry in entries:
-            verb, namespace = entry.verb, entry.namespace
+            verb = entry.verb
             books = verb in _ENTRY_TYPES
             if hold_id := entry.hold_id:
-                (self.made if verb == "reserve" else self.changed)[namespace, hold_id] = entry
-            for leg in entry.legs:
-                key = namespace, leg.account
-                before = accounts.get(key)
-                accounts[key] = (before[0] if before else entry.at_ms, entry, leg)
-                if leg.amount and not books:
-                    raise _refused(entry, f"changes a balance, which {verb} never does")
+                (self.made if verb == "reserve" else self.changed)[entry.namespace, hold_id] = entry
+            self._add_accounts(entry, books)
             if entry.limits:
                 self._keep_limits(entry)
             if books:
@@ -134,6 +136,17 @@ class Posting:
                 self._add_period(entry)
             if entry.keyed is not None or entry.undoes is not None:
                 self._add_key(entry)
+
+    def _add_accounts(self, entry: Entry, books: bool) -> None:
+        namespace, accounts = entry.namespace, self._accounts
+        with_row = () if entry.verb != "reserve" or entry.limits else self._with_row
+        for leg in entry.legs:
+            if leg.amount and not books:
+                raise _refused(entry, f"changes a balance, which {entry.verb} never does")
+            key = namespace, leg.account
+            if key not in with_row:
+                before = accounts.get(key)
+                accounts[key] = (before[0] if before else entry.at_ms, entry, leg)
 
     def add_fitted(self, entry: Entry, fitted: Iterable[Entry]) -> None:
         """Take in what is booked for an entry, perhaps nothing: a repeat of its call finds its answer."""
@@ -203,8 +216,12 @@ class Posting:
             if entry.verb == REPAIR:
                 yield f"{namespace_field(namespace)}\t{account_field(leg.account)}\t{identifier}\n"
 
+    def accounts(self) -> Collection[Key]:
+        """Give the accounts that get a row."""
+        return self._accounts
+
     def account_rows(self) -> Iterator[tuple[str, ...]]:
-        """Give the last state of each account touched: ``ACCOUNT_COLUMNS``."""
+        """Give the last state of each account that gets a row: ``ACCOUNT_COLUMNS``."""
         for key, (first_ms, entry, leg) in self._accounts.items():
             namespace, account = key
             epoch, seq = entry.position
@@ -239,11 +256,12 @@ class Posting:
             hold = _hold_field(*key)
             made_fields = f"{time_field(made.at_ms)}\t{time_field(last.expires_ms)}\t{json_field(made.body)}"
             limits = limits_of(made) if made.limits else {}
+            first_id = entry_id(made.position)
             for index, leg in enumerate(last.legs):
                 seen = made.legs[index]
                 yield (
                     f"{hold}\t{index}\t{owner_fields(leg.account)}\t{leg.hold}\t{made_fields}\t"
-                    f"{seen.balance}\t{seen.reserved}\t{limits.get(index, NULL)}\n"
+                    f"{seen.balance}\t{seen.reserved}\t{limits.get(index, NULL)}\t{first_id + index}\n"
                 )
 
     def settled_hold_lines(self) -> Iterator[str]:
@@ -313,8 +331,10 @@ def is_known(verb: str) -> bool:
     return verb in _VERBS
 
 
-def check_verbs(shard: int, batch: Iterable[Entry]) -> None:
+def check_verbs(shard: int, batch: Sequence[Entry]) -> None:
     """Raise EntryRefusedError for the shard's first entry with a verb nobody knows, or nobody could read."""
+    if _VERBS.issuperset(map(_verb, batch)):
+        return
     for entry in batch:
         if entry.verb not in _VERBS:
             raise _refused(entry, f"has the verb {entry.verb!r}: {entry.body!r}", shard)

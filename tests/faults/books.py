@@ -44,7 +44,7 @@ FROM (
 ) AS epochs
 WHERE unheard
 """
-_ACCOUNTS = "SELECT namespace, account, balance, reserved, scale FROM meter.accounts"
+_ACCOUNTS = "SELECT namespace, account, balance, reserved, scale FROM meter.balances"
 
 
 def read_books(database_url: str) -> Books:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scribe import Ask
 
 _BALANCES = """
-SELECT account FROM meter.accounts AS a
+SELECT account FROM meter.balances AS a
 WHERE namespace = %s
   AND (balance <> coalesce(
            (SELECT sum(amount) * 10::numeric ^ a.scale FROM meter.ledger AS l

@@ -44,7 +44,7 @@ async def test_the_ledger_always_adds_up(ledger: Ledger, ask: Ask) -> None:
 
 async def check(scribe: Scribe, ask: Ask) -> None:
     rows = await ask(
-        "SELECT account, balance, reserved FROM meter.accounts WHERE namespace = %s", scribe.namespace
+        "SELECT account, balance, reserved FROM meter.balances WHERE namespace = %s", scribe.namespace
     )
     assert {account: balance for account, balance, _ in rows} == scribe.balances
     assert {account: reserved for account, _, reserved in rows} == scribe.reserved

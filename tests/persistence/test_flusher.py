@@ -15,7 +15,7 @@ from gateway.domain.entries import Entry, Position
 from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import NO_HOLDS, Poster, SettledHolds, ShardRow, StoppedShard
 from persistence.database import Database
-from persistence.flusher import Flusher
+from persistence.flusher import Flusher, filling_s
 from persistence.ledger import Ledger
 
 WAIT_S = 20.0
@@ -173,7 +173,7 @@ async def test_several_flushers_at_once_post_each_entry_once(
     assert await booked(ask) == 6 * lines(40)
     assert [flusher.stopped for flusher in flushers] == [{}, {}, {}]
     assert len(set(journal.left)) == 6 * 40 * 2
-    rows = await ask("SELECT sum(balance)::int, sum(reserved)::int FROM meter.accounts")
+    rows = await ask("SELECT sum(balance)::int, sum(reserved)::int FROM meter.balances")
     balances = sum(sum(scribe.balances.values()) for scribe in scribes)
     assert rows == [(balances, 6 * 40)]
 
@@ -536,3 +536,10 @@ async def test_a_flusher_learns_of_a_closing_and_reads_again(ledger: Ledger, ask
         await ask("UPDATE meter.shards SET fence = fence + 1 WHERE shard = 7")
         scribe.allocate(ALICE, 1)
         await until(lambda: not scribe.entries)
+
+
+@pytest.mark.parametrize(
+    ("posting_s", "filling"), [(0.0, 0.05), (0.0125, 0.05), (0.015, 0.06), (0.01875, 0.075), (9.0, 0.075)]
+)
+def test_batches_fill_longer_where_posting_takes_long(posting_s: float, filling: float) -> None:
+    assert filling_s(0.05, posting_s) == pytest.approx(filling)

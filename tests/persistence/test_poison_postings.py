@@ -157,7 +157,7 @@ async def check_tables(ask: Ask, scribe: Scribe, entries: Sequence[Entry], booke
     )
     assert len(rows) == len(lines)
     assert set(rows) == lines
-    known = "SELECT account, balance, reserved FROM meter.accounts WHERE namespace = %s"
+    known = "SELECT account, balance, reserved FROM meter.balances WHERE namespace = %s"
     assert {account: state for account, *state in await ask(known, scribe.namespace)} == {
         account: [*state] for account, state in states.items()
     }

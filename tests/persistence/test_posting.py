@@ -25,7 +25,7 @@ HOLDS = """
 """
 PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'meter.ledger'::regclass"
 ENTRIES = "SELECT entry_type, amount, balance_after, reservation_id FROM meter.ledger ORDER BY entry_id"
-ACCOUNTS = "SELECT account, balance, reserved FROM meter.accounts ORDER BY account"
+ACCOUNTS = "SELECT account, balance, reserved FROM meter.balances ORDER BY account"
 
 
 def at(text: str) -> int:

@@ -80,7 +80,7 @@ async def assert_booked_once(ask: Ask, scribe: Scribe) -> None:
     assert await ask("SELECT count(*) FROM meter.settled_holds") == [(2 * TIMES,)]
     rows = await ask("SELECT account, sum(amount)::int FROM meter.ledger GROUP BY account")
     assert dict(rows) == scribe.balances
-    rows = await ask("SELECT account, balance, reserved FROM meter.accounts")
+    rows = await ask("SELECT account, balance, reserved FROM meter.balances")
     assert {row[0]: row[1:] for row in rows} == {
         account: (scribe.balances[account], scribe.reserved[account]) for account in scribe.balances
     }

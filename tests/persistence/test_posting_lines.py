@@ -146,9 +146,10 @@ def test_an_open_hold_is_a_line_for_each_leg() -> None:
     scribe = Scribe()
     scribe.reserve({ALICE: 5, BOB: 6}, body=b'{"reason":"r"}', hold_id=HOLD)
     posting = Posting(scribe.entries)
+    first, second = (str(entry_id(Position(1, 0), leg)) for leg in (0, 1))
     assert split(posting.open_hold_lines()) == [
-        ["acme", HOLD, "0", ALICE, "alice", "5", AT, LATER, '{"reason":"r"}', "0", "5", NULL],
-        ["acme", HOLD, "1", BOB, "bob", "6", AT, LATER, '{"reason":"r"}', "0", "6", NULL],
+        ["acme", HOLD, "0", ALICE, "alice", "5", AT, LATER, '{"reason":"r"}', "0", "5", NULL, first],
+        ["acme", HOLD, "1", BOB, "bob", "6", AT, LATER, '{"reason":"r"}', "0", "6", NULL, second],
     ]
     assert not [*posting.settled_hold_lines(), *posting.hold_change_lines(), *posting.ledger_lines()]
 
@@ -158,9 +159,10 @@ def test_an_extension_of_a_new_hold_is_in_its_line_and_has_one_of_its_own() -> N
     scribe.extend(scribe.reserve({ALICE: 5, BOB: 6}, hold_id=HOLD), 2)
     posting = Posting(scribe.entries)
     ends = "2025-11-20 01:03:20.000+00:00"
+    first, second = (str(entry_id(Position(1, 0), leg)) for leg in (0, 1))
     assert [line[3:] for line in split(posting.open_hold_lines())] == [
-        [ALICE, "alice", "7", AT, ends, NULL, "0", "5", NULL],
-        [BOB, "bob", "8", AT, ends, NULL, "0", "6", NULL],
+        [ALICE, "alice", "7", AT, ends, NULL, "0", "5", NULL, first],
+        [BOB, "bob", "8", AT, ends, NULL, "0", "6", NULL, second],
     ]
     assert split(posting.extension_lines()) == [
         ["acme", HOLD, str(leg), str(entry_id(Position(1, 1), leg)), account, AT, "2"]

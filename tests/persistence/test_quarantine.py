@@ -27,7 +27,7 @@ PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent =
 
 
 async def states(ask: Ask) -> dict[str, tuple[int, int]]:
-    rows = await ask("SELECT account, balance, reserved FROM meter.accounts")
+    rows = await ask("SELECT account, balance, reserved FROM meter.balances")
     return {account: (balance, reserved) for account, balance, reserved in rows}
 
 

@@ -175,7 +175,7 @@ async def test_totals_and_disagreements(ledger: Ledger, ask: Ask, database_url: 
             "total_reserved": 10,
         }
         assert await rows(connection, "SELECT * FROM meter.reconcile('acme')") == []
-        await ask("UPDATE meter.accounts SET balance = balance + 500000, reserved = 1 WHERE unit = 'usd'")
+        await ask("UPDATE meter.accounts SET balance = balance + 500000, row_reserved = 1 WHERE unit = 'usd'")
         found = await rows(connection, "SELECT * FROM meter.reconcile('acme')")
         assert [
             (

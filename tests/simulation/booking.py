@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -15,15 +15,15 @@ from persistence.errors import HoldMisfitError, JournalForkError
 from persistence.postings import Posting
 
 from .database import Connection
-from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LINES, Repeat, Transaction
+from .tables import ACCOUNTS, DUPLICATES, FIRST, HOLDS, LINES, Named, Repeat, Transaction
 
 
 class RecordingPosting(Posting):
     """A posting that remembers its entries, so that all that was ever booked can be looked at."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), with_row: Container[Named] = ()) -> None:
         self.entries: list[Entry] = []
-        super().__init__(entries)
+        super().__init__(entries, with_row)
 
     def add(self, entries: Iterable[Entry]) -> None:
         taken = list(entries)
@@ -45,8 +45,11 @@ async def write(connection: Connection, posting: RecordingPosting) -> None:
     for named, last in posting.changed.items():
         if named not in posting.made:
             at.put(HOLDS, named, _change(at, last))
-    for (namespace, account), (_, _, leg) in posting._accounts.items():
-        at.put(ACCOUNTS, (namespace, account), (leg.balance, leg.reserved))
+    for entry in posting.entries:
+        for leg in entry.legs:
+            named = entry.namespace, leg.account
+            assert named in posting.accounts() or at.get(ACCOUNTS, named), f"nobody made a row for {named}"
+            at.put(ACCOUNTS, named, (leg.balance, leg.reserved))
     at.book(posting.entries)
 
 

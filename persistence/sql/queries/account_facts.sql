@@ -1,6 +1,6 @@
 SELECT known.balance, known.reserved, held.holds, known.created_at, known.updated_at,
        CASE WHEN terms.account IS NOT NULL THEN meter.period_words(terms) END, opened.day, opened.amount
-FROM meter.accounts AS known
+FROM meter.balances AS known
 CROSS JOIN LATERAL (
     SELECT count(*) AS holds
     FROM meter.open_holds

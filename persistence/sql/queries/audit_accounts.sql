@@ -8,7 +8,7 @@ SELECT %(namespace)s, %(epoch)s, %(seq)s, seen.account, finding.issue_type, find
 FROM seen
 LEFT JOIN LATERAL (
     SELECT balance, reserved
-    FROM meter.accounts
+    FROM meter.balances
     WHERE namespace = %(namespace)s AND account = seen.account
     OFFSET 0
 ) AS known ON true

@@ -12,7 +12,7 @@ WITH base AS (
     FROM unnest(%(accounts)s::text[]) AS wanted (account)
     CROSS JOIN LATERAL (
         SELECT *
-        FROM meter.accounts
+        FROM meter.balances
         WHERE namespace = %(namespace)s AND account = wanted.account
         OFFSET 0
     ) AS known

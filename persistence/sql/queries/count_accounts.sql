@@ -1,7 +1,7 @@
 -- Counts among the next accounts, and says where it ended; no row after the last.
 WITH page AS MATERIALIZED (
     SELECT namespace, account, updated_at
-    FROM meter.accounts
+    FROM meter.balances
     WHERE (namespace, account) > (%(after_namespace)s, %(after_account)s)
       AND namespace <= %(last_namespace)s
     ORDER BY namespace, account

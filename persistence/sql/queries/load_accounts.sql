@@ -6,7 +6,7 @@ SELECT known.namespace, known.account, known.balance, known.reserved, coalesce(k
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, account)
 CROSS JOIN LATERAL (
     SELECT *
-    FROM meter.accounts
+    FROM meter.balances
     WHERE namespace = wanted.namespace AND account = wanted.account
     OFFSET 0
 ) AS known

@@ -1,5 +1,5 @@
 -- By unit, each with one of its accounts.
 SELECT min(account), count(*), sum(balance), sum(reserved)
-FROM meter.accounts
+FROM meter.balances
 WHERE namespace = %(namespace)s
 GROUP BY unit

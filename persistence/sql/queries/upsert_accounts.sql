@@ -1,5 +1,5 @@
 INSERT INTO meter.accounts (
-    namespace, account, user_id, event_type, unit, resource, scale, balance, reserved, last_epoch, last_seq,
+    namespace, account, user_id, event_type, unit, resource, scale, balance, row_reserved, last_epoch, last_seq,
     created_at, updated_at, limits
 )
 SELECT *
@@ -11,7 +11,7 @@ FROM unnest(
 )
 ON CONFLICT (namespace, account) DO UPDATE
 SET balance = excluded.balance,
-    reserved = excluded.reserved,
+    row_reserved = excluded.row_reserved,
     last_epoch = excluded.last_epoch,
     last_seq = excluded.last_seq,
     updated_at = excluded.updated_at,

@@ -1,0 +1,125 @@
+"""What an account has is its row, or what the newest of its open holds says that was made since."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from scribe import ALICE, BOB, Ask, Scribe, post
+
+from gateway.domain.entries import unreadable
+from gateway.errors import MeterUnavailableError
+from persistence.database import Database
+from persistence.ledger import Ledger
+
+ROWS = "SELECT account, balance, row_reserved, last_seq::int FROM meter.accounts ORDER BY account"
+STATES = "SELECT account, balance, reserved, last_seq::int FROM meter.balances ORDER BY account"
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def scribe(ledger: Ledger) -> Scribe:
+    """Give a journal of two funded accounts, all of it posted."""
+    scribe = Scribe()
+    scribe.allocate(ALICE, 100)
+    scribe.allocate(BOB, 50)
+    await post(ledger, scribe)
+    return scribe
+
+
+async def test_a_hold_leaves_the_rows_as_they_are_and_says_what_is_reserved_since(
+    ledger: Ledger, ask: Ask, scribe: Scribe
+) -> None:
+    rows = await ask(ROWS)
+    scribe.reserve({ALICE: 3, BOB: 4})
+    scribe.reserve({ALICE: 5})
+    await post(ledger, scribe, 2)
+    assert await ask(ROWS) == rows == [(ALICE, 100, 0, 0), (BOB, 50, 0, 1)]
+    assert await ask(STATES) == [(ALICE, 100, 8, 3), (BOB, 50, 4, 2)]
+
+
+async def test_an_account_changed_when_its_newest_hold_was_made(
+    ledger: Ledger, ask: Ask, scribe: Scribe
+) -> None:
+    scribe.at_ms += HOUR_MS
+    scribe.reserve({ALICE: 3})
+    await post(ledger, scribe, 2)
+    changed = "SELECT updated_at - created_at FROM meter.{} ORDER BY account"
+    assert [str(age) for (age,) in await ask(changed.format("balances"))] == ["1:00:00", "0:00:00"]
+    assert [str(age) for (age,) in await ask(changed.format("accounts"))] == ["0:00:00", "0:00:00"]
+
+
+@pytest.mark.parametrize("verb", ["commit", "release", "expire", "extend"])
+async def test_all_that_follows_a_hold_writes_the_row(
+    ledger: Ledger, ask: Ask, scribe: Scribe, verb: str
+) -> None:
+    kept = scribe.reserve({ALICE: 3})
+    hold = scribe.reserve({ALICE: 5})
+    await post(ledger, scribe, 2)
+    arguments = {"commit": (2,), "extend": (1,)}.get(verb, ())
+    getattr(scribe, verb)(hold, *arguments)
+    await post(ledger, scribe, 4)
+    reserved = 9 if verb == "extend" else 3
+    expected = (ALICE, 98 if verb == "commit" else 100, reserved, 4)
+    assert (await ask(ROWS))[0] == (await ask(STATES))[0] == expected
+    assert scribe.reserved[ALICE] == reserved
+    assert kept in scribe.open
+
+
+async def test_a_hold_that_is_gone_never_counts_again(ledger: Ledger, ask: Ask, scribe: Scribe) -> None:
+    """The newest hold ends before an older one: what the older one saw is long past."""
+    old = scribe.reserve({ALICE: 3})
+    new = scribe.reserve({ALICE: 5})
+    await post(ledger, scribe, 2)
+    scribe.release(new)
+    await post(ledger, scribe, 4)
+    assert (await ask(STATES))[0] == (ALICE, 100, 3, 4)
+    scribe.reserve({ALICE: 7})
+    await post(ledger, scribe, 5)
+    scribe.release(old)
+    await post(ledger, scribe, 6)
+    assert (await ask(STATES))[0] == (ALICE, 100, 7, 6)
+
+
+async def test_a_hold_says_what_the_balance_is_where_the_entry_before_it_is_lost(
+    ledger: Ledger, ask: Ask, scribe: Scribe
+) -> None:
+    """As where that entry went to quarantine: nothing of it is booked, and the row does not know of it."""
+    lost = scribe.allocate(ALICE, 11)
+    scribe.entries[-1] = unreadable(lost.position, b"?")
+    scribe.reserve({ALICE: 3})
+    await post(ledger, scribe, 2)
+    assert (await ask(ROWS))[0] == (ALICE, 100, 0, 0)
+    assert (await ask(STATES))[0] == (ALICE, 111, 3, 3)
+
+
+async def test_whoever_does_not_know_of_a_row_writes_it(
+    ledger: Ledger, database: Database, ask: Ask, scribe: Scribe
+) -> None:
+    scribe.reserve({ALICE: 3})
+    await post(Ledger(database), scribe, 2)
+    assert (await ask(ROWS))[0] == (ALICE, 100, 3, 2)
+    assert await ask(ROWS) == await ask(STATES)
+
+
+async def test_an_account_of_which_only_holds_survived_gets_a_row(ledger: Ledger, ask: Ask) -> None:
+    """Its first entry is lost, as where a shard lost entries that nobody has any more."""
+    scribe = Scribe()
+    scribe.balances[ALICE] = 100
+    scribe.reserve({ALICE: 3})
+    await post(ledger, scribe)
+    assert await ask(ROWS) == await ask(STATES) == [(ALICE, 100, 3, 0)]
+
+
+async def test_after_a_posting_that_failed_no_row_is_taken_for_granted(
+    ledger: Ledger, ask: Ask, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*_: object) -> None:
+        raise psycopg.OperationalError("cut off")
+
+    scribe.reserve({ALICE: 3})
+    with monkeypatch.context() as patched:
+        patched.setattr("persistence.ledger.advance", cut_off)
+        with pytest.raises(MeterUnavailableError):
+            await post(ledger, scribe, 2)
+    await post(ledger, scribe, 2)
+    assert (await ask(ROWS))[0] == (ALICE, 100, 3, 2)
