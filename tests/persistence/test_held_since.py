@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import psycopg
 import pytest
-from scribe import ALICE, BOB, Ask, Scribe, post
+from scribe import ALICE, BOB, MONEY, POOL, Ask, Scribe, post
 
 from gateway.domain.entries import unreadable
 from gateway.errors import MeterUnavailableError
 from persistence.database import Database
 from persistence.ledger import Ledger
+from persistence.queries import Queries
 
 ROWS = "SELECT account, balance, row_reserved, last_seq::int FROM meter.accounts ORDER BY account"
 STATES = "SELECT account, balance, reserved, last_seq::int FROM meter.balances ORDER BY account"
@@ -35,6 +38,27 @@ async def test_a_hold_leaves_the_rows_as_they_are_and_says_what_is_reserved_sinc
     await post(ledger, scribe, 2)
     assert await ask(ROWS) == rows == [(ALICE, 100, 0, 0), (BOB, 50, 0, 1)]
     assert await ask(STATES) == [(ALICE, 100, 8, 3), (BOB, 50, 4, 2)]
+
+
+async def test_totals_are_those_of_the_accounts(
+    ledger: Ledger, database: Database, ask: Ask, scribe: Scribe
+) -> None:
+    """Of one without holds, of one whose row knows of all, and of those whose holds know more."""
+    scribe.allocate(MONEY, 7)
+    scribe.reserve({MONEY: 1, POOL: 1})
+    scribe.consume(MONEY, 1)
+    await post(ledger, scribe, 2)
+    lost = scribe.allocate(ALICE, 11)
+    scribe.entries[-1] = unreadable(lost.position, b"?")
+    scribe.reserve({ALICE: 3, POOL: 4})
+    scribe.reserve({ALICE: 5})
+    await post(ledger, scribe, 5)
+    totals = {total.account: total[1:] for total in await Queries(database).unit_totals("acme")}
+    assert totals == {MONEY: (1, 6, 1), min(ALICE, BOB, POOL): (3, 161, 13)}
+    assert await ask("SELECT sum(balance)::int, sum(reserved)::int FROM meter.balances") == [(167, 14)]
+    stats = "SELECT total_accounts, total_balance, total_reserved FROM meter.get_stats('acme')"
+    assert await ask(stats) == [(4, Decimal("161.000006"), Decimal("13.000001"))]
+    assert await ask("SELECT total_accounts, total_balance FROM meter.get_stats('other')") == [(0, 0)]
 
 
 async def test_an_account_changed_when_its_newest_hold_was_made(
