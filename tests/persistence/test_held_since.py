@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 
 import psycopg
 import pytest
-from scribe import ALICE, BOB, MONEY, POOL, Ask, Scribe, post
+from msgspec.structs import replace
+from scribe import ALICE, BOB, MONEY, POOL, Ask, Scribe, post, renew
 
 from gateway.domain.entries import unreadable
 from gateway.errors import MeterUnavailableError
@@ -147,3 +149,40 @@ async def test_after_a_posting_that_failed_no_row_is_taken_for_granted(
             await post(ledger, scribe, 2)
     await post(ledger, scribe, 2)
     assert (await ask(ROWS))[0] == (ALICE, 100, 3, 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_an_account_has_what_its_last_entry_left_whoever_posted_it(
+    ledger: Ledger, database: Database, ask: Ask, scribe: Scribe, seed: int
+) -> None:
+    chance, ledgers = Random(seed), [ledger, Ledger(database)]
+    left = {entry.legs[0].account: entry for entry in scribe.entries}
+    for _ in range(40):
+        scribe.entries.clear()
+        if chance.random() < 0.1:
+            await renew(ledger, [scribe.shard])
+            scribe.epoch, scribe._seq = scribe.epoch + 1, 0
+        for _ in range(chance.randint(1, 4)):
+            anything(scribe, chance)
+        left |= {leg.account: entry for entry in scribe.entries for leg in entry.legs}
+        scribe.audit(*left)
+        await post(chance.choice(ledgers), scribe)
+        assert {(account, *state) for account, *state in await ask(STATES)} == {
+            (account, scribe.balances[account], scribe.reserved[account], entry.position.seq)
+            for account, entry in left.items()
+        }
+        assert await ask("SELECT * FROM meter.audit_findings") == []
+
+
+def anything(scribe: Scribe, chance: Random) -> None:
+    """Reserve, with limits or without, more often than not; else move credits, or extend or settle a hold."""
+    verb = chance.choice(["reserve"] * 6 + ["consume", "commit", "release", "expire", "extend"])
+    if verb == "consume":
+        scribe.consume(chance.choice([ALICE, BOB, MONEY]), 1)
+    elif verb == "reserve" or not scribe.open:
+        scribe.reserve(dict.fromkeys(chance.sample([ALICE, BOB, MONEY, POOL], 2), 2))
+        if chance.random() < 0.1:
+            scribe.entries[-1] = replace(scribe.entries[-1], limits="1=x")
+    else:
+        arguments = (1,) if verb in {"commit", "extend"} else ()
+        getattr(scribe, verb)(chance.choice(list(scribe.open)), *arguments)
