@@ -139,7 +139,8 @@ class Posting:
 
     def _add_accounts(self, entry: Entry, books: bool) -> None:
         namespace, accounts = entry.namespace, self._accounts
-        with_row = () if entry.verb != "reserve" or entry.limits else self._with_row
+        is_told = entry.verb == "reserve" and entry.hold_id and not entry.limits  # by its hold
+        with_row = self._with_row if is_told else ()
         for leg in entry.legs:
             if leg.amount and not books:
                 raise _refused(entry, f"changes a balance, which {entry.verb} never does")

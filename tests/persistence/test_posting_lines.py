@@ -129,6 +129,19 @@ def test_an_account_keeps_when_it_was_first_and_last_touched() -> None:
     assert line[-3:] == [AT, LATER, NULL]
 
 
+def test_an_account_that_has_a_row_gets_none_for_a_hold_that_says_what_it_has() -> None:
+    """No hold says it where quarantine books the amounts alone; limits are in the row only."""
+    scribe = Scribe()
+    scribe.reserve({ALICE: 5, BOB: 6}, hold_id=HOLD)
+    (made,) = scribe.entries
+    both = {("acme", ALICE), ("acme", BOB)}
+    assert set(Posting([made]).accounts()) == both
+    assert set(Posting([made], {("acme", BOB)}).accounts()) == {("acme", ALICE)}
+    assert not Posting([made], both).accounts()
+    assert set(Posting([replace(made, limits="1=x")], both).accounts()) == both
+    assert set(Posting([replace(made, hold_id="")], both).accounts()) == both
+
+
 def test_a_repair_is_a_line_also_where_it_books_nothing() -> None:
     scribe = Scribe()
     scribe.repair(ALICE, 0, balance=4, reserved=0)

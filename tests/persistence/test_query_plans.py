@@ -198,6 +198,14 @@ async def test_a_walk_over_accounts_reads_no_more_of_them_than_a_page(large: Dat
         assert all(int(rows) <= WALK["limit"] for rows in re.findall(r"Removed by Filter: (\d+)", plan)), plan
 
 
+async def test_the_totals_of_a_namespace_ask_for_holds_of_no_account_without_any(large: Database) -> None:
+    """Of its twenty thousand accounts, holds are open on two hundred."""
+    query = b"(ANALYZE, TIMING OFF) " + statement("namespace_totals")
+    plan = await plan_of(large, query, {"namespace": "acme"})
+    (looked_up,) = re.findall(r"open_holds_by_account on .*?actual rows=\S+ loops=(\d+)", plan)
+    assert int(looked_up) <= 200, plan
+
+
 async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) -> None:
     audit = {"namespace": "acme", "epoch": 1, "seq": 9, "before_id": 2**62}
     seen = '[{"account": "u7:llm_call:tokens:", "balance": 1, "reserved": 1, "held": 1}]'

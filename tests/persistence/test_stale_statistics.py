@@ -22,8 +22,10 @@ INSERT INTO meter.accounts
 SELECT '%b', format('u%%s:llm_call:tokens:', n), 'u' || n, 'llm_call', 'tokens', NULL, 0, 5, 5, 1, 1,
        now(), now()
 FROM generate_series(1, %d) AS n;
-INSERT INTO meter.open_holds (namespace, hold_id, leg, account, user_id, amount, created_at, expires_at)
-SELECT '%b', 'o' || n, 0, 'u7:llm_call:tokens:', 'u7', 1, now(), now() FROM generate_series(1, %d) AS n;
+INSERT INTO meter.open_holds (namespace, hold_id, leg, account, user_id, amount, created_at, expires_at,
+                              entry_id)
+SELECT '%b', 'o' || n, 0, 'u7:llm_call:tokens:', 'u7', 1, now(), now(), (1::bigint << 40) + 16 * (n + 1)
+FROM generate_series(1, %d) AS n;
 INSERT INTO meter.settled_holds (namespace, hold_id, leg, account, user_id, status, amount, created_at,
                                  expires_at, settled_at, late)
 SELECT '%b', 's' || n, 0, 'u7:llm_call:tokens:', 'u7', 'expired', 1, now(), now(), now(), false
