@@ -187,7 +187,7 @@ async def test_an_overdue_hold_that_was_deleted_in_redis_expires_after_the_repai
         ("UPDATE meter.ledger SET balance_after = 9 WHERE amount < 0", []),
         ("DELETE FROM meter.ledger WHERE amount > 0", [("balance_mismatch", -20, 100)]),
         ("DELETE FROM meter.ledger WHERE amount < 0", [("balance_mismatch", 120, 100)]),
-        ("UPDATE meter.accounts SET balance = 90", [("state_mismatch", 100, 90)]),
+        ("UPDATE meter.open_holds SET seen_balance = 90", [("state_mismatch", 100, 90)]),
         ("UPDATE meter.open_holds SET seen_reserved = 90", [("state_mismatch", 30, 90)]),
         ("DELETE FROM meter.open_holds", [("reserved_mismatch", 0, 30), ("orphan_hold", 0, 30)]),
         ("UPDATE meter.open_holds SET amount = 9", [("reserved_mismatch", 9, 30), ("hold_mismatch", 9, 30)]),
