@@ -10,8 +10,10 @@ What holds at all times, and what every step here must leave true:
    meta of its Redis, and every gateway with a lease has been asked. What they answered is all there is.
 4. An epoch is kept only by a journal that reaches the watermark and all that any gateway acknowledged; in
    another run of the server also only if every gateway was heard that may have acknowledged in it: one that
-   stood still would take what is written in its place for its own, and drop it as posted. Otherwise what
-   survives of the journal is posted, and what gateways kept is booked in one transaction with the next epoch.
+   stood still would take what is written in its place for its own, and drop it as posted. On a server that
+   hides its run none is kept: nobody could tell it from the one before, which may still answer in that epoch.
+   Otherwise what survives of the journal is posted, and what gateways kept is booked in one transaction with
+   the next epoch.
 5. An epoch that was left never changes, and its number is never given again. Who comes late with entries of
    it is booked in an epoch of its own, once (salvage.py).
 6. A shard whose Redis knows more than the ledger, and cannot show it, stays closed with its reason: a ledger
@@ -160,8 +162,10 @@ class LedgerFence(Fence):
         told = await self._closing.acknowledged(shards)
         unheard = await self._closing.unheard(fences)
         whole = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
-        # Only a run that never ended has what somebody acknowledged who cannot be asked.
-        lasting = {s for s in whole if s not in unheard or view.rows[s].run_id == server.run_id != ""}
+        # Only a run that never ended has what somebody acknowledged who cannot be asked. A server that hides
+        # its run may be another, and the one before still answer: in one epoch nobody could tell them apart.
+        shown = whole if server.run_id else set()
+        lasting = {s for s in shown if s not in unheard or view.rows[s].run_id == server.run_id}
         kept = set() if anew else lasting
         if left := sorted(s for s in unheard if s not in kept and view.rows[s].watermark.epoch > 0):
             _log.warning("gateways_unheard", shards=left)

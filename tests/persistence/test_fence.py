@@ -173,16 +173,27 @@ async def test_another_run_of_the_server_is_fenced_though_it_knows_the_scripts()
     assert "close [0]" in world.done
 
 
-@pytest.mark.parametrize(
-    ("run_id", "epoch"), [(RUN, 3), ("run-2", 4), ("", 4)], ids=["same", "other", "hidden"]
-)
+async def test_a_server_that_hides_its_run_goes_on_in_no_epoch() -> None:
+    """It may be another one, whose predecessor still answers: both would give out the same places."""
+    state = ShardState(3, 41, Position(3, 50))
+    world = World({0: Position(3, 41)}, {0: state})
+    world.put(0, run_id="")
+    world.run = ServerState("", loaded=False)
+    assert await world.fence().raise_up() == {0: 4}
+    assert world.left_unheard == set()
+    world.stored = {0: ShardState(4, -1, Position(3, 50))}
+    world.run, world.done = ServerState("", loaded=True), []
+    assert await world.fence().raise_up() == {0: 4}
+    assert world.done == [], "once it is fenced it is left alone"
+
+
+@pytest.mark.parametrize(("run_id", "epoch"), [(RUN, 3), ("run-2", 4)], ids=["same", "other"])
 async def test_what_somebody_may_have_acknowledged_who_is_not_heard_is_in_the_same_run_alone(
     run_id: str, epoch: int
 ) -> None:
     """He would take what another run writes in its place for his own, and drop it once that is posted."""
     state = ShardState(3, 41, Position(3, 50))
     world = World({0: Position(3, 41), 1: Position(3, 41)}, {0: state, 1: state})
-    world.rows_now = {s: row._replace(run_id=run_id and RUN) for s, row in world.rows_now.items()}
     world.run = ServerState(run_id, loaded=False)
     world.unheard_of = {0}
     assert await world.fence().raise_up() == {0: epoch, 1: 3}

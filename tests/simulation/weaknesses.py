@@ -262,6 +262,13 @@ _HIDING = _HURRIED | {
     "kinds": {"promote": 1},
 }
 
+_FORGETTING = _HIDING | {
+    "kinds": {"promote": 1, "forget_scripts": 2},
+    "faults": 30,
+    "fault_every": 100,
+    "slowness": 0.05,
+}
+
 # Flushers stand still between reading and posting, while an epoch goes on without what they had read.
 _STANDING_STILL = _HIDING | {
     "hides_run": False,
@@ -272,6 +279,7 @@ _STANDING_STILL = _HIDING | {
     "kinds": {"lose_tail": 1, "freeze_process": 2},
 }
 
+_ONE_RUN = {"ServerState": lambda run_id, loaded: ServerState(run_id or "hidden", loaded)}
 _OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
 
 # By name, for whoever lives through seeds of the whole product in one of them.
@@ -333,18 +341,13 @@ WEAKNESSES: dict[str, Weakness] = {
         _of(_HIDING | {"hides_run": False}, shards=_ScriptsFirst, calls=_Hasty),
     ),
     "mark": Weakness(
-        "the fence opens another server than the one it closed, of those that hide their run",
-        _of(
-            _HIDING
-            | {
-                "kinds": {"promote": 1, "forget_scripts": 2},
-                "faults": 30,
-                "fault_every": 100,
-                "slowness": 0.05,
-            },
-            shards=_OpenAnywhere,
-        ),
-        first=10,
+        "the fence opens another server than the one it closed, and takes those that hide their run for one",
+        lambda: Design(mood=_FORGETTING, shards=_OpenAnywhere, patches=_ONE_RUN),
+        first=60,
+    ),
+    "hidden_run": Weakness(
+        "servers that hide their run are taken for one run, and its epoch goes on",
+        _patched(_HIDING | {"gateways": 3, "kinds": {"split": 1}}, **_ONE_RUN),
     ),
     "memory": Weakness("accounts load as they were in an earlier epoch", _of(_FULL, loader=_Memory)),
     "epoch": Weakness(
