@@ -11,7 +11,8 @@ What holds at all times, and what every step here must leave true:
 4. An epoch is kept only by a journal that reaches the watermark and all that any gateway acknowledged; in
    another run of the server also only if every gateway was heard that may have acknowledged in it: one that
    stood still would take what is written in its place for its own, and drop it as posted. On a server that
-   hides its run none is kept: nobody could tell it from the one before, which may still answer in that epoch.
+   was promoted none is kept, nor on one that hides its run and so may be another: the one before may still
+   answer, and in one epoch nobody could tell the two apart.
    Otherwise what survives of the journal is posted, and what gateways kept is booked in one transaction with
    the next epoch.
 5. An epoch that was left never changes, and its number is never given again. Who comes late with entries of
@@ -162,10 +163,11 @@ class LedgerFence(Fence):
         told = await self._closing.acknowledged(shards)
         unheard = await self._closing.unheard(fences)
         whole = {s for s in shards if not view.rows[s].late and view.is_intact(s, told.get(s, -1))}
-        # Only a run that never ended has what somebody acknowledged who cannot be asked. A server that hides
-        # its run may be another, and the one before still answer: in one epoch nobody could tell them apart.
+        # Only a run that never ended has what somebody acknowledged who cannot be asked. Another server has a
+        # predecessor that may still answer: in one epoch nobody could tell the two apart.
         shown = whole if server.run_id else set()
-        lasting = {s for s in shown if s not in unheard or view.rows[s].run_id == server.run_id}
+        started = set() if server.promoted else shown - set(unheard)
+        lasting = {s for s in shown if view.rows[s].run_id == server.run_id} | started
         kept = set() if anew else lasting
         if left := sorted(s for s in unheard if s not in kept and view.rows[s].watermark.epoch > 0):
             _log.warning("gateways_unheard", shards=left)

@@ -147,10 +147,18 @@ class ShardState(NamedTuple):
 
 
 class ServerState(NamedTuple):
-    """A Redis server: its run, "" when it does not tell, and whether it knows all our scripts."""
+    """A Redis server.
+
+    Attributes:
+        run_id: its run; "" when it does not tell.
+        loaded: whether it knows all our scripts.
+        promoted: whether it was a replica lately, so that whom it replaced may still answer; True when it
+            does not tell.
+    """
 
     run_id: str
     loaded: bool
+    promoted: bool = False
 
 
 class ShardStore(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,10 +33,11 @@ class RedisShards:
         return dict(enumerate(found))
 
     async def server(self) -> ServerState:
-        """Look at the server itself; one that hides its run has none. Raises MeterUnavailableError."""
+        """Look at the server itself. Raises MeterUnavailableError."""
         hashes = [script.sha for script in self._scripts.values()]
         loaded = await self._call("SCRIPT", "EXISTS", *hashes)
-        return ServerState(await self._run_id(), all(loaded))
+        run_id = run_id_of(await self._told("server"))
+        return ServerState(run_id, all(loaded), _was_replica(await self._told("replication")))
 
     async def close(self, shards: Sequence[int], mark: str = "") -> None:
         """Take the epoch from the shards, and note which it was. Raises MeterUnavailableError."""
@@ -61,14 +63,14 @@ class RedisShards:
         # As to open: the text is sent whole, for nobody may have loaded it.
         await self._call("EVAL", self._scripts["close"].text, 1, ShardKeys(shard, 0).meta, mark)
 
-    async def _run_id(self) -> str:
+    async def _told(self, section: str) -> str:
         try:
-            text = await self._link.call("INFO", "server")
+            text = await self._link.call("INFO", section)
         except RefusedError:  # managed servers may hide it, and fakeredis has none
             return ""
         except StoreError as error:
             raise unanswered(error) from error
-        return run_id_of(text)
+        return str(text)
 
     async def _state(self, shard: int) -> ShardState:
         keys = ShardKeys(shard, 0)
@@ -109,6 +111,15 @@ class RedisShards:
 
     async def _call(self, *words: Word) -> Any:
         return await ask(self._link, *words)
+
+
+def _was_replica(info: str) -> bool:
+    """Say whether a server replaced the one it copied, as it tells in INFO; True where it does not tell.
+
+    A primary that was a replica keeps the id of the history that it took over, as its second one.
+    """
+    found = re.search(r"^master_replid2:(\S+)", info, re.MULTILINE)
+    return found is None or found[1].strip("0") != ""
 
 
 def _whole(text: str | None) -> int | None:

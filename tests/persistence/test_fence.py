@@ -173,6 +173,16 @@ async def test_another_run_of_the_server_is_fenced_though_it_knows_the_scripts()
     assert "close [0]" in world.done
 
 
+async def test_a_server_that_was_promoted_goes_on_in_no_epoch_of_its_predecessor() -> None:
+    """That one may have carried out a call whose answer is under way, in the place of the next one here."""
+    world = World({0: Position(3, 41)}, {0: ShardState(3, 41, Position(3, 50))})
+    world.run = ServerState("run-2", loaded=False, promoted=True)
+    assert await world.fence().raise_up() == {0: 4}
+    world.stored = {0: ShardState(4, -1, Position(3, 50))}
+    world.run = ServerState("run-2", loaded=False, promoted=True)
+    assert await world.fence().raise_up() == {0: 4}, "in its own run it goes on"
+
+
 async def test_a_server_that_hides_its_run_goes_on_in_no_epoch() -> None:
     """It may be another one, whose predecessor still answers: both would give out the same places."""
     state = ShardState(3, 41, Position(3, 50))

@@ -37,6 +37,7 @@ class Instance:
     def __init__(self, clock: Callable[[], int], run_id: int | None = 1) -> None:
         self.now_ms = clock
         self.run_id = run_id
+        self.promoted = False
         self.keyspace = Keyspace()
         self.log: list[Done] = []
         self.scripts: dict[str, str] = {}
@@ -72,6 +73,8 @@ class Instance:
         if name == "PING":
             return "PONG"
         if name == "INFO" and self.run_id is not None:
+            if words[1] == "replication":
+                return f"# Replication\r\nmaster_replid2:{int(self.promoted):040x}\r\n"
             return f"# Server\r\nrun_id:{self.run_id:040x}\r\n"
         if name in {"INFO", "CONFIG"}:
             raise RefusedError(f"ERR unknown command '{name}'")
@@ -130,6 +133,7 @@ class SimRedis:
         """Let a replica take over that has seen the first ``survives`` changes; give the old primary."""
         old = self.instance
         self._replace(old.log[:survives])
+        self.instance.promoted = True
         return old
 
     def retire(self, old: Instance) -> None:

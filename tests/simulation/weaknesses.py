@@ -220,6 +220,7 @@ _PROMOTING = _HURRIED | {
     "fault_every": 120,
     "kinds": {"promote": 1},
 }
+_RESTARTING = _PROMOTING | {"kinds": {"lose_tail": 1}}  # an epoch may outlive that, and no promotion
 _SPLITTING = _PROMOTING | {"kinds": {"promote": 2, "split": 1}}
 _POISONED = _SPLITTING | {"poisoned": 2}
 _CUT_OFF = _HURRIED | {
@@ -279,7 +280,7 @@ _STANDING_STILL = _HIDING | {
     "kinds": {"lose_tail": 1, "freeze_process": 2},
 }
 
-_ONE_RUN = {"ServerState": lambda run_id, loaded: ServerState(run_id or "hidden", loaded)}
+_ONE_RUN = {"ServerState": lambda run_id, loaded, _promoted: ServerState(run_id or "hidden", loaded)}
 _OVERTAKEN = _PROMOTING | {"kinds": {"split": 3, "lose_lock": 3, "promote": 2}}
 
 # By name, for whoever lives through seeds of the whole product in one of them.
@@ -304,7 +305,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
         _of(_CUT_OFF, shards=_OpenWhileChanging),
-        first=605,
+        first=90,
     ),
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
@@ -318,14 +319,16 @@ WEAKNESSES: dict[str, Weakness] = {
         _of(_STANDING_STILL, closings=_Heedless),
         first=25,
     ),
-    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 870),
+    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 180),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
     "told": Weakness(
-        "an epoch goes on though Redis lost what was acknowledged", _patched(_PROMOTING, _View=_NobodyTold)
+        "an epoch goes on though Redis lost what was acknowledged",
+        _patched(_RESTARTING, _View=_NobodyTold),
+        first=95,
     ),
     "intact": Weakness(
-        "the fence does not ask how far a journal goes", _patched(_PROMOTING, _View=_NeverBehind)
+        "the fence does not ask how far a journal goes", _patched(_RESTARTING, _View=_NeverBehind)
     ),
     "run": Weakness(
         "the fence does not ask which run of a server it looks at",

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import pytest
 from desk import NEIGHBOUR, A, Desk
 from msgspec.structs import replace
-from servers_under_test import RealServer, ServerUnderTest
+from servers_under_test import ServerUnderTest
 from stand import ACCOUNT, Stand, call, hold_id, legs
-from structlog.testing import capture_logs
 
 from gateway.domain.decisions import Done
 from gateway.domain.entries import UNREADABLE, Position
@@ -19,8 +18,7 @@ from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import SettledHolds, ShardState
 from gateway.store.decider import RedisDecider
 from gateway.store.journal import RedisJournal
-from gateway.store.pipeline import Link, Word
-from gateway.store.server import primary_of, shortage, volatility
+from gateway.store.pipeline import Link
 from gateway.store.shards import RedisShards
 
 OTHER = "default"
@@ -273,74 +271,6 @@ async def test_the_bound_in_bytes_counts_what_entries_carry(stand: Stand, journa
     assert decider.held_back({stand.shard: 2}) == []
 
 
-async def test_a_server_without_memory_says_so(
-    real_server: RealServer, server: ServerUnderTest, link: Link
-) -> None:
-    assert await shortage(link) is None
-    await link.call("CONFIG", "SET", "maxmemory", 1 << 40)
-    assert await shortage(link) is None
-    await link.call("CONFIG", "SET", "maxmemory", 1)
-    try:
-        assert "out of memory" in str(await shortage(link))
-    finally:
-        await link.call("CONFIG", "SET", "maxmemory", 0)
-
-
-class Configured:
-    """A link to a server of which only the configuration is asked."""
-
-    def __init__(self, **settings: str) -> None:
-        self._settings = {"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}
-        self._settings["appendfsync"] = "everysec"
-        self._settings |= {name.replace("_", "-"): value for name, value in settings.items()}
-
-    def call(self, *words: Word) -> asyncio.Future[object]:
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        name = str(words[2])
-        future.set_result([name, self._settings[name]])
-        return future
-
-    async def close(self) -> None: ...
-
-
-async def test_a_server_that_could_forget_is_told_apart() -> None:
-    assert await volatility(Configured()) == []
-    assert await volatility(Configured(appendonly="no", save="3600 1")) == []
-    (reason,) = await volatility(Configured(maxmemory_policy="allkeys-lru"))
-    assert "allkeys-lru" in reason
-    (reason,) = await volatility(Configured(appendonly="no"))
-    assert "appendonly" in reason
-    assert len(await volatility(Configured(appendonly="no", maxmemory_policy="volatile-ttl"))) == 2
-
-
-async def test_a_server_that_never_syncs_by_itself_is_a_warning() -> None:
-    with capture_logs() as logs:
-        assert await volatility(Configured(appendfsync="no")) == []
-        assert await volatility(Configured(appendfsync="no", appendonly="no", save="3600 1")) == []
-    assert [line["event"] for line in logs] == ["redis_leaves_syncing_to_the_system"]
-
-
-async def test_a_replica_names_its_primary(real_server: RealServer, link: Link) -> None:
-    assert await primary_of(link) is None
-    await link.call("REPLICAOF", "127.0.0.1", "1")
-    try:
-        assert await primary_of(link) == "127.0.0.1:1"
-    finally:
-        await link.call("REPLICAOF", "NO", "ONE")
-
-
-async def test_the_servers_we_start_forget_nothing(real_server: RealServer, link: Link) -> None:
-    assert await volatility(link) == []
-
-
-async def test_a_server_that_hides_its_configuration_is_given_the_benefit_of_the_doubt(
-    server: ServerUnderTest, link: Link
-) -> None:
-    if server.real:
-        pytest.skip("shows its configuration")
-    assert await volatility(link) == []
-
-
 async def test_an_answer_is_given_though_the_next_epoch_cannot_be_had_yet(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,15 +316,3 @@ async def test_a_shard_that_goes_on_in_its_epoch_keeps_its_mark(server: ServerUn
     await shards.close([5], "m")
     await shards.open({5: Position(4, -1)}, "ours", "m")
     assert (await shards.states())[5].posted == -1
-
-
-async def test_a_server_tells_its_run_and_whether_it_knows_the_scripts(
-    server: ServerUnderTest, link: Link
-) -> None:
-    shards = RedisShards(link, server.scripts)
-    before = await shards.server()
-    await shards.open({5: Position(1, -1)})
-    after = await shards.server()
-    assert (before.loaded, after.loaded) == (False, True)
-    assert before.run_id == after.run_id
-    assert bool(after.run_id) == server.real
