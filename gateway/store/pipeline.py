@@ -171,9 +171,10 @@ class Pipeline:
         """Have ``met`` called when a new connection reaches another run of a server than the last one did.
 
         The scripts that waited for that connection fail with UnfencedError. A server that hides its run is
-        taken to be another one each time.
+        taken to be another one each time, and so is the first after a connection that nobody asked.
         """
         self._met = met
+        self._run_id = None if self._wire is None else ""
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         """Send a command with all others of this tick."""
