@@ -41,6 +41,7 @@ from gateway.seams.shards import Fence, Journal, Poster, ServerState, ShardRow, 
 from persistence.closings import Closings
 from persistence.draining import Drain, Fences, Range, ahead_of
 from persistence.errors import JournalError, PostingRefusedError
+from persistence.patience import Thrift
 
 _log = structlog.get_logger("quotagate.fence")
 
@@ -49,6 +50,7 @@ _LOOK_S = 0.01
 _LOST = "Redis may not hold all that was acknowledged"
 _ASKED_FOR = "it was asked for"
 _BLOCKED_S = 5.0  # a shard that stays closed is tried again after this long
+_TAKEN_IN_A_ROW, _TAKEN_REST_S = 32, 10.0  # how often a process takes shards to a Redis of another epoch
 
 
 class _View(NamedTuple):
@@ -79,6 +81,11 @@ class _View(NamedTuple):
         needed = max(self.floors[shard], Position(epoch, told_seq))
         return needed.seq < 0 or state.head >= needed
 
+    def is_astray(self, shard: int) -> bool:
+        """Say whether Redis knows another epoch than the ledger, or none, and nothing else is in the way."""
+        row, state = self.rows[shard], self.states[shard]
+        return row.reason is None and row.watermark.epoch not in {0, state.epoch, state.closed}
+
     def epochs(self) -> Mapping[int, int]:
         return {shard: row.watermark.epoch for shard, row in self.rows.items() if self.is_fenced(shard)}
 
@@ -104,6 +111,7 @@ class LedgerFence(Fence):
         self._answers_s = answers_s
         self._ledger_id = ""
         self._tried: dict[int, float] = {}
+        self._taking = Thrift(_TAKEN_IN_A_ROW, _TAKEN_REST_S)
 
     async def raise_up(self) -> Mapping[int, int]:
         """Look at every shard and fence those that need it; give each open shard's epoch.
@@ -115,8 +123,18 @@ class LedgerFence(Fence):
         if self._unfenced(view):
             async with self._lock():
                 view = await self._look()
+                self._spare_epochs(view)
                 epochs = {**view.epochs(), **await self._fence(self._unfenced(view))}
         return epochs
+
+    def _spare_epochs(self, view: _View) -> None:
+        """Keep two servers, each reached by some gateways, from using up all epochs by taking turns."""
+        if any(map(view.is_astray, self._unfenced(view))) and not self._taking.spend():
+            raise MeterUnavailableError(
+                "shards were given to this Redis again and again, and it does not keep them: "
+                f"the next time is within {_TAKEN_REST_S:.0f} s; see that all gateways reach the same one",
+                "recovering",
+            )
 
     async def renew(self, shards: Collection[int]) -> Mapping[int, int]:
         """Give these shards new epochs, though nothing may be wrong with them; give those that are open then.

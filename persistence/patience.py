@@ -41,6 +41,24 @@ class Sparing:
         return True
 
 
+class Thrift:
+    """Lets a thing be done so many times in a row, and then once in ``rest_s``: what it uses up must last."""
+
+    def __init__(self, in_a_row: int, rest_s: float) -> None:
+        self._rest_s = rest_s
+        self._longest_s = in_a_row * rest_s
+        self._rested_at = 0.0
+
+    def spend(self) -> bool:
+        """Whether it may be done now; it then counts as done."""
+        now = time.monotonic()
+        rested_at = max(now, self._rested_at) + self._rest_s
+        if rested_at - now > self._longest_s:
+            return False
+        self._rested_at = rested_at
+        return True
+
+
 class Troubles:
     """Counts attempts in vain. Each trouble is logged when it begins, every ten seconds, and when it is over.
 

@@ -165,7 +165,7 @@ class ShardStore(Protocol):
     """The fence's side of Redis."""
 
     async def server(self) -> ServerState:
-        """Look at the server itself."""
+        """Look at the server itself. Raises MeterUnavailableError when it is a replica: none is fenced."""
         ...
 
     async def states(self) -> Mapping[int, ShardState]:

@@ -20,7 +20,7 @@ from gateway.domain.names import SHARDS
 from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import Fence
 from gateway.store.asking import ask
-from gateway.store.errors import LinkLostError, StoreError, UnfencedError
+from gateway.store.errors import DemotedError, LinkLostError, StoreError, UnfencedError
 from gateway.store.kept import EXPIRED, Kept
 from gateway.store.keys import ShardKeys
 from gateway.store.loading import Loader
@@ -107,7 +107,7 @@ class Calls:
             _log.warning("epoch_not_renewed", reason=error.message)
 
     def suspect(self) -> None:
-        """Let no call go on before a fence has looked: the link reaches another run of a server now."""
+        """Let no call go on before a fence has looked: this is, or will be, another run of a server."""
         self._runs_met += 1
 
     async def head(self, shard: int) -> Position:
@@ -236,6 +236,8 @@ class Calls:
 
     async def _mend(self, error: StoreError, *, repeatable: bool) -> None:
         """Make ready for another attempt, or raise what ends the call."""
+        if isinstance(error, DemotedError):
+            self.suspect()  # promoted again, it answers as before, and not all that it acknowledged is there
         if isinstance(error, UnfencedError):
             await self.open()
         elif isinstance(error, LinkLostError) and error.sent and not repeatable:

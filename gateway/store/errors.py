@@ -21,3 +21,7 @@ class UnfencedError(StoreError):
 
 class RefusedError(StoreError):
     """The server answered with an error of its own: out of memory, read only, loading."""
+
+
+class DemotedError(RefusedError):
+    """The server is a replica now: its data are no longer those that were decided on."""

@@ -6,7 +6,6 @@ Nothing here knows scripts or keys. The protocol is RESP2, read and written by h
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from typing import Any, Protocol, cast
 import hiredis
 
 from gateway.store.address import read_address
-from gateway.store.errors import LinkLostError, RefusedError, StoreError, UnfencedError
+from gateway.store.errors import DemotedError, LinkLostError, RefusedError, StoreError, UnfencedError
+from gateway.store.runs import ASKED, run_id_of
 from gateway.store.tls import tls_context
 
 Word = str | bytes | int
@@ -171,9 +171,10 @@ class Pipeline:
         """Have ``met`` called when a new connection reaches another run of a server than the last one did.
 
         The scripts that waited for that connection fail with UnfencedError. A server that hides its run is
-        taken to be another one each time.
+        taken to be another one each time, and so is the first after a connection that nobody asked.
         """
         self._met = met
+        self._run_id = None if self._wire is None else ""
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         """Send a command with all others of this tick."""
@@ -254,7 +255,7 @@ class Pipeline:
         if self._met is None:
             return
         try:
-            run_id = run_id_of(await wire.call(("INFO", "server")))
+            run_id = run_id_of(await wire.call(ASKED))
         except RefusedError:
             run_id = ""
         known, self._run_id = self._run_id, run_id
@@ -305,13 +306,9 @@ class _Pinned:
             self._wire.fail(_CLOSED_HERE)
 
 
-def run_id_of(info: str) -> str:
-    """Read the run of a server from its INFO; "" when it says of none."""
-    found = re.search(r"^run_id:(\S+)", info, re.MULTILINE)
-    return found[1] if found else ""
-
-
 def _error_of(text: str) -> StoreError:
     if text.startswith("NOSCRIPT"):
         return UnfencedError(text)
+    if text.startswith(("READONLY", "MASTERDOWN")):
+        return DemotedError(text)
     return RefusedError(text)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.domain.entries import Position
 from gateway.domain.names import SHARDS
+from gateway.errors import MeterUnavailableError
 from gateway.seams.shards import ServerState, ShardState
 from gateway.store.asking import ask, unanswered
 from gateway.store.errors import RefusedError, StoreError
 from gateway.store.keys import SCHEMA, ShardKeys
-from gateway.store.pipeline import Link, Pinnable, Word, run_id_of
+from gateway.store.pipeline import Link, Pinnable, Word
 from gateway.store.replies import read_position
+from gateway.store.runs import ASKED, primary_in, run_id_of, was_replica
 from gateway.store.scripts import Script
 
 NOTHING_YET = Position(0, -1)
@@ -33,11 +34,13 @@ class RedisShards:
         return dict(enumerate(found))
 
     async def server(self) -> ServerState:
-        """Look at the server itself. Raises MeterUnavailableError."""
+        """Look at the server itself. Raises MeterUnavailableError, also when it is a replica."""
         hashes = [script.sha for script in self._scripts.values()]
         loaded = await self._call("SCRIPT", "EXISTS", *hashes)
-        run_id = run_id_of(await self._told("server"))
-        return ServerState(run_id, all(loaded), _was_replica(await self._told("replication")))
+        info = await self._info()
+        if primary := primary_in(info):
+            raise MeterUnavailableError(f"this Redis is a replica of {primary}, and decides nothing")
+        return ServerState(run_id_of(info), all(loaded), was_replica(info))
 
     async def close(self, shards: Sequence[int], mark: str = "") -> None:
         """Take the epoch from the shards, and note which it was. Raises MeterUnavailableError."""
@@ -63,9 +66,9 @@ class RedisShards:
         # As to open: the text is sent whole, for nobody may have loaded it.
         await self._call("EVAL", self._scripts["close"].text, 1, ShardKeys(shard, 0).meta, mark)
 
-    async def _told(self, section: str) -> str:
+    async def _info(self) -> str:
         try:
-            text = await self._link.call("INFO", section)
+            text = await self._link.call(*ASKED)
         except RefusedError:  # managed servers may hide it, and fakeredis has none
             return ""
         except StoreError as error:
@@ -111,15 +114,6 @@ class RedisShards:
 
     async def _call(self, *words: Word) -> Any:
         return await ask(self._link, *words)
-
-
-def _was_replica(info: str) -> bool:
-    """Say whether a server replaced the one it copied, as it tells in INFO; True where it does not tell.
-
-    A primary that was a replica keeps the id of the history that it took over, as its second one.
-    """
-    found = re.search(r"^master_replid2:(\S+)", info, re.MULTILINE)
-    return found is None or found[1].strip("0") != ""
 
 
 def _whole(text: str | None) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -181,6 +183,24 @@ async def test_a_server_that_was_promoted_goes_on_in_no_epoch_of_its_predecessor
     world.stored = {0: ShardState(4, -1, Position(3, 50))}
     world.run = ServerState("run-2", loaded=False, promoted=True)
     assert await world.fence().raise_up() == {0: 4}, "in its own run it goes on"
+
+
+async def test_two_servers_in_turns_do_not_use_up_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways that reach one each take the shards from each other, and there are 8191 epochs in all."""
+    now = [1000.0]
+    monkeypatch.setattr("persistence.patience.time", SimpleNamespace(monotonic=lambda: now[0]))
+    world = World({0: Position(3, 41)}, {0: ShardState(2, 41, Position(2, 50))})
+    fence, given = world.fence(), 0
+    for _ in range(600):
+        now[0] += 0.1
+        with contextlib.suppress(MeterUnavailableError):
+            await fence.raise_up()
+            given += 1
+            world.put(0, run_id="another", watermark=Position(world.rows_now[0].watermark.epoch + 1, -1))
+    assert 32 < given < 40
+    with pytest.raises(MeterUnavailableError, match="all gateways reach the same one"):
+        await fence.raise_up()
+    assert world.rows_now[0].state == "open", "it closes nothing then"
 
 
 async def test_a_server_that_hides_its_run_goes_on_in_no_epoch() -> None:

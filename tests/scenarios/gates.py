@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 import redis
+from psycopg import sql
 
 from gateway.app import running_flusher
 from gateway.domain.decisions import Done
@@ -29,6 +31,7 @@ NAMESPACE = "acme"
 SHARD = shard_of(NAMESPACE)
 ALICE = "alice:llm_call:tokens:"
 WAIT_S = 20.0
+_numbers = count()
 
 
 class Gate(NamedTuple):
@@ -117,6 +120,16 @@ class Site:
                 "SELECT first_seq, last_seq, recovered FROM meter.losses ORDER BY shard, epoch, first_seq"
             )
         ]
+
+
+async def created(server_url: str, template: str = "template1") -> str:
+    """Make a database of a test's own; give its URL."""
+    name = f"site_{next(_numbers)}"
+    async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as connection:
+        await connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+    return server_url.replace("/quotagate?", f"/{name}?")
 
 
 @asynccontextmanager

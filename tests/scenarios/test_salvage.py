@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
-from gates import ALICE, NAMESPACE, SHARD, Gate, Site, ask_redis, frozen, until
-from psycopg import sql
+from gates import ALICE, NAMESPACE, SHARD, Gate, Site, ask_redis, created, frozen, until
 from servers_under_test import provider_names
 
 from gateway.domain.decisions import Done
@@ -22,7 +20,6 @@ from gateway.servers import RunningServers, start_redis, start_servers
 from gateway.servers.redis_server import RedisServer
 from gateway.store.keys import ShardKeys
 
-_numbers = count()
 META = ShardKeys(SHARD, 0).meta
 
 
@@ -43,15 +40,6 @@ def redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Red
 @pytest.fixture
 async def site(postgres: RunningServers, redis_server: RedisServer) -> Site:
     return Site(redis_server, await created(postgres.database_url))
-
-
-async def created(server_url: str, template: str = "template1") -> str:
-    name = f"salvage_{next(_numbers)}"
-    async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as connection:
-        await connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
-    return server_url.replace("/quotagate?", f"/{name}?")
 
 
 async def test_the_start_of_a_second_gateway_disturbs_nobody(site: Site) -> None:

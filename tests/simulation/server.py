@@ -73,9 +73,8 @@ class Instance:
         if name == "PING":
             return "PONG"
         if name == "INFO" and self.run_id is not None:
-            if words[1] == "replication":
-                return f"# Replication\r\nmaster_replid2:{int(self.promoted):040x}\r\n"
-            return f"# Server\r\nrun_id:{self.run_id:040x}\r\n"
+            before = f"master_replid2:{int(self.promoted):040x}"
+            return f"# Server\r\nrun_id:{self.run_id:040x}\r\n# Replication\r\n{before}\r\n"
         if name in {"INFO", "CONFIG"}:
             raise RefusedError(f"ERR unknown command '{name}'")
         what = words[1].upper()

@@ -319,7 +319,7 @@ WEAKNESSES: dict[str, Weakness] = {
         _of(_STANDING_STILL, closings=_Heedless),
         first=25,
     ),
-    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 180),
+    "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 95),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
     "keeping": Weakness("gateways keep nothing of what they acknowledged", _of(_PROMOTING, kept=_Forgetful)),
     "told": Weakness(

@@ -248,3 +248,21 @@ async def test_the_same_run_is_known_again(own_server: RedisServer) -> None:
         assert met == []
     finally:
         await link.close()
+
+
+async def test_the_first_server_after_a_connection_that_nobody_asked_may_be_another(
+    own_server: RedisServer,
+) -> None:
+    met: list[str] = []
+    link = Pipeline(own_server.url, timeout_s=5.0)
+    try:
+        await link.call("PING")
+        link.on_other_run(lambda: met.append("other run"))
+        own_server.kill()
+        own_server.start()
+        with contextlib.suppress(LinkLostError):
+            await link.call("PING")  # the old connection's end may be noticed only here
+        await link.call("PING")
+        assert met == ["other run"]
+    finally:
+        await link.close()

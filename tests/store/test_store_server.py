@@ -9,6 +9,7 @@ from servers_under_test import RealServer, ServerUnderTest
 from structlog.testing import capture_logs
 
 from gateway.domain.entries import Position
+from gateway.errors import MeterUnavailableError
 from gateway.servers import RedisServer
 from gateway.store.pipeline import Link, Pipeline, Word
 from gateway.store.scripts import scripts
@@ -103,6 +104,21 @@ async def test_a_server_tells_that_it_was_promoted(own_server: RedisServer) -> N
     await link.call("REPLICAOF", "127.0.0.1", "1")
     await link.call("REPLICAOF", "NO", "ONE")
     assert (await shards.server()).promoted
+    await link.close()
+
+
+async def test_a_run_ends_when_the_server_becomes_a_replica(own_server: RedisServer) -> None:
+    """Whatever it takes over then, the process is the same, and knows the scripts."""
+    link = Pipeline(own_server.url)
+    shards, runs = RedisShards(link, scripts()), []
+    for _ in range(3):
+        runs += [(await shards.server()).run_id for _ in range(2)]
+        await link.call("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(MeterUnavailableError, match="is a replica of"):
+            await shards.server()
+        await link.call("REPLICAOF", "NO", "ONE")
+    assert runs[::2] == runs[1::2]
+    assert len(set(runs)) == 3
     await link.close()
 
 
