@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -42,7 +43,8 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """A connection on which no wait for the server outlasts a bound, however dead the server is.
 
     Cancelling a wait is no bound: psycopg then asks the server to cancel the statement, and waits for that.
-    Hanging up is one: the wait ends at once, with the error of a lost connection.
+    Hanging up is one: the wait ends at once, with the error of a lost connection. But where an answer lies
+    unread then, this process itself stood still: it is read, and its rest has the same bound once more.
 
     Attributes:
         bound_s: how long the server may take for one answer.
@@ -56,11 +58,23 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     async def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait for what the server answers, but no longer than ``bound_s``."""
-        alarm = asyncio.get_running_loop().call_later(self.bound_s, self._hang_up)
+        self._alarm = asyncio.get_running_loop().call_later(self.bound_s, self._lose_patience)
         try:
             return await super().wait(gen, *args, **kwargs)
         finally:
-            alarm.cancel()
+            self._alarm.cancel()
+
+    def _lose_patience(self) -> None:
+        if self._lies_unread():
+            self._alarm = asyncio.get_running_loop().call_later(self.bound_s, self._hang_up)
+        else:
+            self._hang_up()
+
+    def _lies_unread(self) -> bool:
+        wire = select.poll()
+        with suppress(psycopg.OperationalError):  # closed already
+            wire.register(self, select.POLLIN)
+        return bool(wire.poll(0))
 
     def _hang_up(self) -> None:
         self.overdue = True

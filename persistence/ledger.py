@@ -29,8 +29,11 @@ from persistence.statements import statement
 from persistence.writing import clear, keep_names, prepare, write
 
 # A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
-# many dead rows a planner counts in.
-_LOOK_UP = b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+# many dead rows a planner counts in, and by no plan that was kept from when a table was empty.
+_LOOK_UP = (
+    b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    b" SET LOCAL plan_cache_mode = force_custom_plan"
+)
 
 _at_ms, _verb = attrgetter("at_ms"), attrgetter("verb")
 

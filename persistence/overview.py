@@ -51,7 +51,7 @@ class OverviewQueries(Reader, Overview):
         """Give what each account of the user consumed with start_ms <= event time < end_ms."""
         window = _window(start_ms, end_ms)
         hours = window.pop("hours")
-        rows = await self._planned_rows(
+        rows = await self._many_rows(
             _USER_USAGE, namespace=namespace_key(namespace), **user_range(user_id), **window
         )
         await self._check_kept(namespace, start_ms, hours, user_range(user_id))
@@ -60,7 +60,7 @@ class OverviewQueries(Reader, Overview):
     async def namespace_usage(self, namespace: str, start_ms: int, end_ms: int) -> Sequence[UsageRow]:
         """Give what all accounts consumed in that time, by event type, unit and resource."""
         window = _window(start_ms, end_ms)
-        rows = await self._planned_rows(_NAMESPACE_USAGE, namespace=namespace_key(namespace), **window)
+        rows = await self._many_rows(_NAMESPACE_USAGE, namespace=namespace_key(namespace), **window)
         await self._check_kept(namespace, start_ms, window["hours"], _EVERYBODY)
         return await self._usage(namespace, rows)
 
@@ -71,7 +71,7 @@ class OverviewQueries(Reader, Overview):
         if not hours:
             return
         key = namespace_key(namespace)
-        ((gap,),) = await self._planned_rows(_USAGE_GAPS, namespace=key, hours=hours, **accounts)
+        ((gap,),) = await self._rows(_USAGE_GAPS, namespace=key, hours=hours, **accounts)
         if gap is not None:
             field = "start_time" if unix_ms(gap) <= start_ms < unix_ms(gap) + _HOUR_MS else "end_time"
             raise not_kept(field, "Ask for whole hours (UTC).")
@@ -112,7 +112,7 @@ class OverviewQueries(Reader, Overview):
         """Give the entries that refer to each of these, where there are any."""
         # As text: ten thousand ids written one by one take longer than all the rest of this.
         ids = f"{{{','.join(map(str, entries))}}}"
-        rows = await self._planned_rows(_REFERRERS, namespace=namespace_key(namespace), entries=ids)
+        rows = await self._many_rows(_REFERRERS, namespace=namespace_key(namespace), entries=ids)
         return {
             referred: tuple(row[1] for row in group)
             for referred, group in groupby(rows, key=lambda row: row[0])

@@ -124,9 +124,9 @@ class Queries(OverviewQueries, Reports, StateSource):
         }
         line = partial(_ledger_line, account)
         if start is None and end is None:
-            return await self._planned(line, _LEDGER_PAGE, **page)
+            return await self._many(line, _LEDGER_PAGE, **page)
         window = {"start": start or "-infinity", "until": end or "infinity"}
-        return await self._planned(line, _LEDGER_WINDOW_PAGE, **page, **window)
+        return await self._many(line, _LEDGER_WINDOW_PAGE, **page, **window)
 
     async def holds(
         self,
@@ -152,10 +152,10 @@ class Queries(OverviewQueries, Reports, StateSource):
             "limit": limit,
         }
         if user_id is None:
-            rows = await self._planned_rows(_HOLDS_PAGE, **page)
+            rows = await self._many_rows(_HOLDS_PAGE, **page)
         else:
             of_user = {"user_id": user_key(user_id), **user_range(user_id)}
-            rows = await self._planned_rows(_USER_HOLDS_PAGE, **page, **of_user)
+            rows = await self._many_rows(_USER_HOLDS_PAGE, **page, **of_user)
         return list(_holds(rows, await self._full_names([namespace], _legs_of(rows))))
 
     async def count_open_holds(self) -> int:

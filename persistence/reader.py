@@ -36,14 +36,15 @@ class Reader:
 
     async def _rows(self, query: bytes, **values: object) -> list[Row]:
         async with self._database.connection() as connection:
-            cursor = await connection.execute(query, values)
+            # Planned afresh each time: a plan kept from when a table was empty would scan it when it is full.
+            cursor = await connection.execute(query, values, prepare=False)
             return await cursor.fetchall()
 
-    async def _planned_rows(self, query: bytes, **values: object) -> list[Row]:
-        """Read rows by a plan that is made for these values and for no others."""
-        return await self._planned(_as_it_is, query, **values)
+    async def _many_rows(self, query: bytes, **values: object) -> list[Row]:
+        """Read rows of which there may be many: others get their turn meanwhile."""
+        return await self._many(_as_it_is, query, **values)
 
-    async def _planned(self, made: Callable[[Row], T], query: bytes, **values: object) -> list[T]:
+    async def _many(self, made: Callable[[Row], T], query: bytes, **values: object) -> list[T]:
         """Make something of each row, of which there may be many: others get their turn meanwhile."""
         rows: list[T] = []
         async with self._database.connection() as connection:

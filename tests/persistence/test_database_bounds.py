@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from structlog.testing import capture_logs
 from gateway.errors import MeterUnavailableError
 from gateway.servers import postgres_providers, start_postgres
 from gateway.servers.postgres_server import PostgresServer
-from persistence.database import Database
+from persistence.database import Connection, Database
 from persistence.flusher import Flusher
 from persistence.ledger import Ledger
 from persistence.migrations import migrate
@@ -69,6 +70,24 @@ async def freeze_in_use(server: PostgresServer, database: Database, *, patient: 
             await connection.execute("SELECT 1")
 
 
+async def stand_still_in_use(server: PostgresServer, database: Database, statement: bytes) -> None:
+    """Stand still ourselves from before a statement is answered until its answer is overdue; then go on."""
+    async with database.connection() as connection:
+        with frozen(server):
+            asked = asyncio.create_task(connection.execute(statement))
+            for _ in range(20):  # it comes as far as it can without an answer
+                await asyncio.sleep(0)
+        _stand_still(connection)
+        await asked
+        await connection.execute("SELECT 1")
+
+
+def _stand_still(connection: Connection) -> None:
+    overdue = time.monotonic() + BOUND_S
+    assert select.select([connection], [], [], WAIT_S)[0], "nothing was answered"
+    time.sleep(max(0.0, overdue - time.monotonic()))
+
+
 async def test_a_frozen_server_is_given_up_within_the_bound(
     server: PostgresServer, database: Database
 ) -> None:
@@ -89,6 +108,21 @@ async def test_a_server_that_freezes_in_the_middle_of_a_statement_is_given_up(
     async with within(BOUND_S + SLACK_S):
         with pytest.raises(MeterUnavailableError, match=r"no answer within 0\.5 s"):
             await freeze_in_use(server, database, patient=False)
+
+
+async def test_what_was_answered_while_we_stood_still_ourselves_is_an_answer(
+    server: PostgresServer, database: Database
+) -> None:
+    await stand_still_in_use(server, database, b"SELECT 1")
+
+
+async def test_the_rest_of_what_was_answered_while_we_stood_still_has_another_bound(
+    server: PostgresServer, database: Database
+) -> None:
+    part = b"SELECT repeat('x', 100000) UNION ALL SELECT pg_sleep(60)::text"
+    async with within(2 * BOUND_S + SLACK_S):
+        with pytest.raises(MeterUnavailableError, match=r"no answer within 0\.5 s"):
+            await stand_still_in_use(server, database, part)
 
 
 async def test_a_posting_has_longer_and_a_bound_all_the_same(

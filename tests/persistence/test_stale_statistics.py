@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from persistence.database import Connection, Database
+from persistence.answers import Answers
+from persistence.database import Connection, Connections, Database
+from persistence.ledger import _LOOK_UP
+from persistence.queries import Queries
+from persistence.reckoner import LedgerReckoner
 from persistence.statements import statement
 from persistence.writing import prepare
 
@@ -139,6 +144,22 @@ WHERE oid = ANY ('{meter.open_holds, meter.first_answers, meter.duplicates, mete
 """
 )
 NOTHING = fill(b"acme", ROWS)
+# What it knows of a table that was emptied and vacuumed: it has no page, and scanning it costs nothing.
+EMPTY = b"UPDATE pg_class SET reltuples = 0 WHERE relnamespace = 'meter'::regnamespace AND relkind = 'r'"
+USES = 12  # of a statement, after which its plan is kept if any is
+# What a posting prepares. Those that compare with what an audit told have findings in empty tables.
+PREPARED = {
+    "audit_terms",
+    "first_answers",
+    "compare_holds",
+    "compare_extensions",
+    "forget_holds",
+    "forget_settlements",
+    "mark_undone",
+}
+LOOKED_AT = b"""
+SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint FROM pg_stat_xact_user_tables
+"""
 
 
 @pytest.fixture(
@@ -172,4 +193,74 @@ async def test_only_what_is_told_of_is_read(misled: Connection) -> None:
             cursor = await misled.execute(EXPLAIN + statement(name), values)
             ((explained,),) = await cursor.fetchall()
             read[name] = read_of(explained[0]["Plan"])
+    assert {name: count for name, count in read.items() if count > TOLD * READ_OF_EACH} == {}
+
+
+class Lent(Connections):
+    """One connection, lent again and again inside the test's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self, *, patient: bool = False) -> AsyncIterator[Connection]:
+        del patient
+        yield self._connection
+
+    async def looked_at(self) -> int:
+        ((rows,),) = await (await self._connection.execute(LOOKED_AT)).fetchall()
+        return int(rows)
+
+    async def fill(self) -> None:
+        for command in fill(b"acme", ROWS).split(b";"):
+            if command.strip():
+                await self._connection.execute(command)
+
+
+@pytest.fixture
+async def emptied(database: Database) -> AsyncIterator[Connection]:
+    """A connection in a transaction whose planner knows that all tables are empty."""
+    async with (
+        database.connection(patient=True) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        await connection.execute(EMPTY)
+        yield connection
+
+
+async def test_no_load_keeps_a_plan_from_when_tables_were_empty(emptied: Connection) -> None:
+    lent = Lent(emptied)
+    queries, answers, reckoner = Queries(lent), Answers(lent), LedgerReckoner(lent)
+    accounts = [("acme", name) for name in ACCOUNTS[7:]]
+    loads = {
+        "accounts": lambda: queries.load_accounts(accounts),
+        "holds": lambda: queries.load_holds([("acme", name) for name in OPEN]),
+        "answers": lambda: answers.first_answers([("acme", f"k{n}") for n in NUMBERS]),
+        "checks": lambda: reckoner.check("acme", [name for _, name in accounts]),
+    }
+    for load in loads.values():
+        for _ in range(USES):
+            await load()
+    await lent.fill()
+    read: dict[str, int] = {}
+    for name, load in loads.items():
+        before = await lent.looked_at()
+        assert await load()
+        read[name] = await lent.looked_at() - before
+    assert {name: count for name, count in read.items() if count > TOLD * READ_OF_EACH} == {}
+
+
+async def test_no_posting_keeps_a_plan_from_when_tables_were_empty(emptied: Connection) -> None:
+    lent = Lent(emptied)
+    await emptied.execute(_LOOK_UP)
+    looks = {name: values for name, values, _ in CASES if name in PREPARED}
+    for name, values in looks.items():
+        for _ in range(USES):
+            await emptied.execute(statement(name), values)
+    await lent.fill()
+    read: dict[str, int] = {}
+    for name, values in looks.items():
+        before = await lent.looked_at()
+        await emptied.execute(statement(name), values)
+        read[name] = await lent.looked_at() - before
     assert {name: count for name, count in read.items() if count > TOLD * READ_OF_EACH} == {}
