@@ -1,5 +1,7 @@
 """One connection to Redis shared by all calls of an event loop: what is asked in one tick travels together.
 
+While a batch is on its way, what the next tick asks goes along: Redis is busy, and each batch wakes it anew.
+
 Nothing here knows scripts or keys. The protocol is RESP2, read and written by hiredis.
 """
 
@@ -76,12 +78,18 @@ class _Wire(asyncio.Protocol):
             future.set_exception(LinkLostError(self.lost, sent=False))
             return future
         if not self._outgoing:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._end_tick)
         self._outgoing.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # stubs say 1-tuple
         self._waiting.append(future)
         if len(self._outgoing) == _ENOUGH:
             self._send()
         return future
+
+    def _end_tick(self) -> None:
+        if self._batches:
+            self._loop.call_soon(self._send)
+        else:
+            self._send()
 
     def _send(self) -> None:
         if self._transport is None or self.lost is not None or not self._outgoing:

@@ -84,6 +84,24 @@ async def test_what_is_asked_in_one_tick_shares_few_round_trips(real_server: Rea
     await pipeline.close()
 
 
+async def test_what_two_ticks_ask_while_a_batch_is_on_its_way_shares_a_round_trip(
+    real_server: RealServer,
+) -> None:
+    trips: list[int] = []
+    pipeline = Pipeline(real_server.url, observe=lambda calls, _: trips.append(calls))
+    await pipeline.call("PING")
+    trips.clear()
+    calls = [pipeline.call("BLPOP", "nothing comes here", "0.1")]  # nothing after it is answered before it
+    for _ in range(2):
+        await asyncio.sleep(0)
+    for _ in range(3):
+        calls.append(pipeline.call("PING"))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*calls) == [None, "PONG", "PONG", "PONG"]
+    assert trips == [1, 2, 1]
+    await pipeline.close()
+
+
 @pytest.mark.parametrize("when", ["before it is sent", "after it is sent", "while connecting"])
 async def test_a_cancelled_caller_takes_nobody_elses_reply(pipeline: Pipeline, when: str) -> None:
     if when != "while connecting":
