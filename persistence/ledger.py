@@ -26,14 +26,7 @@ from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.shards import advance, lock_free_shards, next_in_line, shard_rows
 from persistence.statements import statement
-from persistence.writing import clear, keep_names, prepare, write
-
-# A batch is small and the tables are large: their rows are looked up, never scanned and hashed, however
-# many dead rows a planner counts in, and by no plan that was kept from when a table was empty.
-_LOOK_UP = (
-    b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-    b" SET LOCAL plan_cache_mode = force_custom_plan"
-)
+from persistence.writing import LOOK_UP, clear, keep_names, prepare, write
 
 _at_ms, _verb = attrgetter("at_ms"), attrgetter("verb")
 
@@ -223,7 +216,7 @@ async def _post_ready(
     }
     if not ready:
         return _Posted({}, ())
-    await connection.execute(_LOOK_UP)
+    await connection.execute(LOOK_UP)
     names: dict[Named, str] = {}
     accounts: set[Named] = set()
     for place, (entries, audits) in enumerate(_pieces(_stand_ins(batch, bad) for batch in ready.values())):

@@ -29,7 +29,7 @@ from persistence.refusals import refusals
 from persistence.repeats import keep_answers
 from persistence.sifting import Sieve
 from persistence.statements import statement
-from persistence.writing import keep_names, prepare, write
+from persistence.writing import LOOK_UP, keep_names, prepare, write
 
 _LOCK = statement("lock_closing")
 _WAITING = statement("waiting_salvage")
@@ -115,6 +115,7 @@ class Salvage:
             async with self._database.connection(patient=True) as connection:
                 await prepare(connection)
                 async with connection.transaction():
+                    await connection.execute(LOOK_UP)
                     epochs, cases = await self._leave(connection, fences, survivors, unheard, sift=sift)
         for shard, case in cases:
             tell(shard, case)

@@ -41,6 +41,13 @@ _EXTEND_HOLDS = statement("extend_holds")
 _FIND_MISFIT = statement("find_misfit")
 _KEEP_NAMES = statement("keep_names")
 
+# What a transaction that posts begins with. A batch is small and the tables are large: rows are looked up and
+# never scanned, hashed or sorted, whatever the planner believes; nor by a plan from when a table was empty.
+LOOK_UP = (
+    b"SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off;"
+    b" SET LOCAL plan_cache_mode = force_custom_plan"
+)
+
 
 async def prepare(connection: Connection) -> None:
     """Make the connection's staging tables, outside any transaction. Safe to repeat."""

@@ -12,7 +12,7 @@ from tenants import make_roles
 from persistence.database import Database
 from persistence.ledger import Ledger
 from persistence.statements import statement
-from persistence.writing import prepare
+from persistence.writing import LOOK_UP, prepare
 
 LARGE = (
     *("ledger", "open_holds", "settled_holds", "accounts", "usage_hourly", "first_answers", "duplicates"),
@@ -212,13 +212,13 @@ async def test_audits_and_posting_are_index_backed(large: Database, ask: Ask) ->
     plan = await plan_of(large, statement("audit_accounts"), audit | {"seen": seen})
     assert whole_scans(plan) == [], plan
     staged = b"""
-        SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+        %b;
         INSERT INTO staged_holds (namespace, hold_id, leg, status)
         SELECT 'acme', 'o' || n, 0, 'released' FROM generate_series(1, 5000) AS n;
         %b;
         INSERT INTO staged_answers (namespace, key, fingerprint, epoch, seq)
         SELECT 'acme', 'k' || n, 'f', 1, n FROM generate_series(1, 5000) AS n;
-    """ % statement("stage_answers")
+    """ % (LOOK_UP, statement("stage_answers"))
     for name in ("note_duplicates", "settle_holds", "extend_holds", "settle_expired_holds", "find_misfit"):
         plan = await plan_of(large, statement(name), None, before=staged)
         assert whole_scans(plan) == [], f"{name}\n{plan}"

@@ -11,11 +11,10 @@ import pytest
 
 from persistence.answers import Answers
 from persistence.database import Connection, Connections, Database
-from persistence.ledger import _LOOK_UP
 from persistence.queries import Queries
 from persistence.reckoner import LedgerReckoner
 from persistence.statements import statement
-from persistence.writing import prepare
+from persistence.writing import LOOK_UP, prepare
 
 ROWS = 60_000
 TOLD = 100
@@ -134,10 +133,14 @@ def fill(namespace: bytes, rows: int) -> bytes:
     return FILL % ((namespace, rows) * 7)
 
 
+# What no posting runs, but those who load, and so whatever a planner chooses.
+LOADS = {"check_accounts", "load_holds", "load_accounts"}
 # What it may have heard last: of another namespace alone, or of next to nothing in a table that was emptied.
 ANOTHER = fill(b"other", ROWS) + b"ANALYZE;" + fill(b"acme", ROWS)
 EMPTIED = (
-    fill(b"acme", ROWS)
+    fill(b"few", 10)
+    + b"ANALYZE;"
+    + fill(b"acme", ROWS)
     + b"""
 UPDATE pg_class SET reltuples = 1, relpages = pg_relation_size(oid) / 8192
 WHERE oid = ANY ('{meter.open_holds, meter.first_answers, meter.duplicates, meter.periods}'::regclass[])
@@ -188,6 +191,8 @@ async def test_only_what_is_told_of_is_read(misled: Connection) -> None:
     read: dict[str, float] = {}
     for name, values, before in CASES:
         async with misled.transaction(force_rollback=True):
+            if name not in LOADS:
+                await misled.execute(LOOK_UP)
             for command in filter(bytes.strip, before.split(b";")):
                 await misled.execute(command)
             cursor = await misled.execute(EXPLAIN + statement(name), values)
@@ -252,7 +257,7 @@ async def test_no_load_keeps_a_plan_from_when_tables_were_empty(emptied: Connect
 
 async def test_no_posting_keeps_a_plan_from_when_tables_were_empty(emptied: Connection) -> None:
     lent = Lent(emptied)
-    await emptied.execute(_LOOK_UP)
+    await emptied.execute(LOOK_UP)
     looks = {name: values for name, values, _ in CASES if name in PREPARED}
     for name, values in looks.items():
         for _ in range(USES):

@@ -305,7 +305,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "closing": Weakness(
         "the fence does not close shards in Redis before it posts what survives",
         _of(_CUT_OFF, shards=_OpenWhileChanging),
-        first=90,
+        first=1330,
     ),
     "gateways_closed": Weakness(
         "gateways go on acknowledging in an epoch that is closed",
@@ -317,7 +317,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "unheard": Weakness(
         "an epoch goes on in another run though somebody stood still who acknowledged in it",
         _of(_STANDING_STILL, closings=_Heedless),
-        first=25,
+        first=270,
     ),
     "draining": Weakness("the fence does not post what survives", _patched(_FULL, Drain=_NoDrain), 95),
     "salvage": Weakness("gateways offer nothing of what they kept", _of(_PROMOTING, lease=_Silent)),
@@ -346,7 +346,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "mark": Weakness(
         "the fence opens another server than the one it closed, and takes those that hide their run for one",
         lambda: Design(mood=_FORGETTING, shards=_OpenAnywhere, patches=_ONE_RUN),
-        first=60,
+        first=255,
     ),
     "hidden_run": Weakness(
         "servers that hide their run are taken for one run, and its epoch goes on",
