@@ -13,7 +13,7 @@ from gateway.errors import MeterError
 from gateway.joined import Store
 from gateway.running.flushing import FlusherNews
 from gateway.seams.shards import Health, Readiness, ShardLag, ShardRow, ShardState, StoppedShard
-from gateway.store.server import shortage
+from gateway.store.server import primary_of, shortage
 
 Found = TypeVar("Found")
 
@@ -33,6 +33,7 @@ class StoreHealth(Health):
         store = self._store
         of_redis = asyncio.gather(
             self._asked("redis", store.shards.states, faults),
+            self._asked("redis", lambda: primary_of(store.link), faults, "role"),
             self._asked("redis", lambda: shortage(store.link), faults, "memory"),
             self._asked("redis", store.shards.clock_ahead_s, faults, "clock"),
         )
@@ -48,12 +49,12 @@ class StoreHealth(Health):
             self._asked("postgres", store.inbox.state, {}, "inbox"),
         )
         losses, unheard = await of_epochs
-        found, short, ahead_s = await of_redis
+        found, primary, short, ahead_s = await of_redis
         states = found or {}
         lag = _lag(states, rows or ())
         stopped, quarantined = ledger or ((), None)
         held_back = store.decider.held_back({shard.shard: shard.entries for shard in lag})
-        faults |= _faults(_closed(states, rows or ()), short, stopped, held_back, self._news)
+        faults |= _faults(_closed(states, rows or ()), primary, short, stopped, held_back, self._news)
         return Readiness(
             faults=faults,
             epochs={shard: state.epoch for shard, state in states.items() if state.epoch is not None},
@@ -113,12 +114,15 @@ def _lag(states: Mapping[int, ShardState], rows: Sequence[ShardRow]) -> Sequence
 
 def _faults(
     closed: str,
+    primary: str | None,
     short: str | None,
     stopped: Sequence[StoppedShard],
     held_back: Sequence[int],
     news: FlusherNews | None,
 ) -> dict[str, str]:
     faults: dict[str, str] = {}
+    if primary:
+        faults["redis"] = f"is a replica of {primary}, which decides nothing"
     if short:
         faults["memory"] = short
     if closed:

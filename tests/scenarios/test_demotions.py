@@ -79,6 +79,17 @@ async def test_a_primary_that_took_over_less_than_it_had_goes_on_in_no_epoch(sit
         await site.agreed(gate)
 
 
+async def test_readiness_tells_of_a_server_that_became_a_replica(site: Site, pair: Pair) -> None:
+    async with site.gate() as gate:
+        await gate.allocate(10)
+        assert (await gate.readiness()).faults == {}
+        await copying(pair.primary, pair.replica)
+        (told,) = [why for part, why in (await gate.readiness()).faults.items() if part == "redis"]
+        assert f"is a replica of 127.0.0.1:{pair.replica.port}" in told
+        promote(pair.primary)
+        assert "redis" not in (await gate.readiness()).faults
+
+
 async def test_a_gateway_that_was_idle_meanwhile_knows_it_by_its_next_connection(
     site: Site, pair: Pair
 ) -> None:
