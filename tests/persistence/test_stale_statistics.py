@@ -133,7 +133,7 @@ def fill(namespace: bytes, rows: int) -> bytes:
     return FILL % ((namespace, rows) * 7)
 
 
-# What no posting runs, but those who load, and so whatever a planner chooses.
+# Asked by those who load, and not within a posting: the planner may choose among all its ways.
 LOADS = {"check_accounts", "load_holds", "load_accounts"}
 # What it may have heard last: of another namespace alone, or of next to nothing in a table that was emptied.
 ANOTHER = fill(b"other", ROWS) + b"ANALYZE;" + fill(b"acme", ROWS)
