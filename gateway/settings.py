@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flusher: Annotated[bool, _truth("Whether this process posts the journal to the ledger.")] = True
     flush_interval_ms: Annotated[
         int,
-        _whole(1, 60_000, "How long a batch of the flusher fills, in milliseconds; under load half more."),
+        _whole(1, 60_000, "How long a batch fills for the ledger, in milliseconds; under load up to thrice."),
     ] = 50
     flush_batch_entries: Annotated[
         int, _whole(1, 100_000, "How many journal entries the flusher posts at once.")

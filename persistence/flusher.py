@@ -32,8 +32,8 @@ _log = structlog.get_logger("quotagate.flusher")
 # Reading is shared out among this many busy shards at most, so that one read stays within a bound of
 # memory and yet a lone busy shard fills its batches.
 _SHARES = 8
-# A batch fills four times as long as the last took to post, between the interval and half as long again.
-_FILLS, _LONGEST = 4, 1.5
+# A batch fills four times as long as the last took to post, between the interval and three times as long.
+_FILLS, _LONGEST = 4, 3
 _position = attrgetter("position")
 
 P = ParamSpec("P")
@@ -334,10 +334,11 @@ class Flusher:
 
 
 def filling_s(interval_s: float, posting_s: float) -> float:
-    """Give how long the next batch fills after one that took so long to post: the interval, or half more.
+    """Give how long the next batch fills after one that took so long to post: one interval to three.
 
     A posting costs milliseconds however small it is: whoever works on the same processors finds cold caches
-    after it. So under load batches grow, within a bound that keeps the lag below twice the interval.
+    after it. So where posting takes long, batches grow, within a bound that keeps the lag below four
+    intervals.
     """
     return min(max(interval_s, _FILLS * posting_s), _LONGEST * interval_s)
 

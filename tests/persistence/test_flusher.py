@@ -539,7 +539,7 @@ async def test_a_flusher_learns_of_a_closing_and_reads_again(ledger: Ledger, ask
 
 
 @pytest.mark.parametrize(
-    ("posting_s", "filling"), [(0.0, 0.05), (0.0125, 0.05), (0.015, 0.06), (0.01875, 0.075), (9.0, 0.075)]
+    ("posting_s", "filling"), [(0.0, 0.05), (0.0125, 0.05), (0.015, 0.06), (0.0375, 0.15), (9.0, 0.15)]
 )
 def test_batches_fill_longer_where_posting_takes_long(posting_s: float, filling: float) -> None:
     assert filling_s(0.05, posting_s) == pytest.approx(filling)

@@ -346,7 +346,7 @@ WEAKNESSES: dict[str, Weakness] = {
     "mark": Weakness(
         "the fence opens another server than the one it closed, and takes those that hide their run for one",
         lambda: Design(mood=_FORGETTING, shards=_OpenAnywhere, patches=_ONE_RUN),
-        first=255,
+        first=660,
     ),
     "hidden_run": Weakness(
         "servers that hide their run are taken for one run, and its epoch goes on",
