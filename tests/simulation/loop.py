@@ -25,6 +25,28 @@ class StuckError(AssertionError):
     """Nothing is left that could ever happen, or the steps ran out, before the work was done."""
 
 
+class _Future(asyncio.Future[Any]):
+    """One that sets hold in an order of its own, whatever the memory it lies in."""
+
+    def __init__(self, number: int, *, loop: VirtualLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Task(asyncio.Task[Any]):
+    """As ``_Future``."""
+
+    def __init__(self, number: int, coro: Any, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """Runs callbacks one at a time; ``chance`` picks which."""
 
@@ -126,12 +148,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        self._numbers += 1
+        return _Future(self._numbers, loop=self)
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._numbers += 1
+        task = _Task(self._numbers, coro, loop=self, name=name, context=context)
         owner = PROCESS.get(None) if context is None else context.get(PROCESS)
         if owner is not None:
             owner.tasks.append(task)

@@ -58,6 +58,14 @@ def test_a_seed_does_the_same_again_in_any_process() -> None:
     assert len(told.pop().splitlines()) > 20
 
 
+def test_a_seed_does_the_same_again_whatever_else_is_in_memory() -> None:
+    traces, others = set(), []
+    for number in range(12):
+        others.append([object() for _ in range(37 * number)])
+        traces.add(tuple(look_at(136, WEAKNESSES["draining"].design(), keep=True).trace))
+    assert len(traces) == 1
+
+
 def _told(hash_seed: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--seed", "5", "--trace"],
