@@ -28,15 +28,13 @@ def main() -> int:
     parser.add_argument("--mood", choices=sorted(MOODS), help="draw all worlds in this mood")
     asked = parser.parse_args()
     design = partial(design_of, asked.without, asked.mood)
+    worlds = "".join(f" --{name} {word}" for name in ("without", "mood") if (word := getattr(asked, name)))
     if asked.seed is not None:
-        return _tell(
-            look_at(asked.seed, design(), keep=True),
-            steps=None if asked.trace else _SHOWN,
-        )
-    return _many(range(asked.first, asked.first + asked.seeds), design, asked.jobs)
+        return _tell(look_at(asked.seed, design(), keep=True), worlds, steps=None if asked.trace else _SHOWN)
+    return _many(range(asked.first, asked.first + asked.seeds), design, worlds, asked.jobs)
 
 
-def _many(seeds: range, design: Callable[[], Design], jobs: int) -> int:
+def _many(seeds: range, design: Callable[[], Design], worlds: str, jobs: int) -> int:
     began = time.monotonic()
 
     def progress(done: int) -> None:
@@ -49,21 +47,22 @@ def _many(seeds: range, design: Callable[[], Design], jobs: int) -> int:
     if failure is None:
         _say(f"{len(seeds)} seeds from {seeds.start}: nothing was lost, doubled or told wrong")
         return 0
-    return _tell(failure, steps=_SHOWN)
+    return _tell(failure, worlds, steps=_SHOWN)
 
 
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _tell(failure: Failure, *, steps: int | None) -> int:
+def _tell(failure: Failure, worlds: str, *, steps: int | None) -> int:
+    """Show a failure; ``worlds`` are the words of the command line that say which worlds these are."""
     for line in failure.trace if steps is None else failure.trace[-steps:]:
         _say(line)
     _say(f"seed {failure.seed}: {failure.mood}")
     for problem in failure.problems:
         _say(f"seed {failure.seed}: {problem}")
     if failure.problems:
-        _say(f"again: python -m tests.simulation --seed {failure.seed} --trace")
+        _say(f"again: python -m tests.simulation{worlds} --seed {failure.seed} --trace")
     return 1 if failure.problems else 0
 
 
