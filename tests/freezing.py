@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.servers.postgres_server import PostgresServer
@@ -17,14 +17,17 @@ def frozen(server: PostgresServer) -> Iterator[None]:
     postmaster = int((server.directory / "data" / "postmaster.pid").read_text().splitlines()[0])
     if not _is_postgres(postmaster):  # its own namespace's number
         postmaster = server.pid
+    os.kill(postmaster, signal.SIGSTOP)  # it starts no other from here on, and none is let go
     stopped = [postmaster, *children(postmaster)]
-    for pid in stopped:
+    for pid in stopped[1:]:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            # One that had ended already waited for the postmaster, which goes on first and lets it go.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _is_postgres(pid: int) -> bool:
