@@ -34,7 +34,8 @@ def clone(tmp_path: Path) -> Path:
     python = tmp_path / "python"
     python.write_text(_PYTHON, encoding="ascii")
     python.chmod(0o755)
-    shutil.copy2(python, tmp_path / "redis-server")  # so that ./test need not install one
+    for package in ("redis-server", "chromium"):
+        shutil.copy2(python, tmp_path / package)  # so that ./test need not install it
     return place
 
 
