@@ -1,4 +1,4 @@
--- Each open hold had an entry of its own in this index, a third of what Postgres did for a reserve on a thousand
+-- Each open hold had an entry of its own in this index, a quarter of what Postgres did for a reserve on a thousand
 -- accounts. Without the entry that made them, the holds of an account share one. Whoever asks what an account has
 -- reads all of its open holds then; most of those who ask list or count them anyway.
 DROP INDEX meter.open_holds_by_account;
