@@ -338,7 +338,7 @@ def filling_s(interval_s: float, posting_s: float) -> float:
 
     A posting costs milliseconds however small it is: whoever works on the same processors finds cold caches
     after it. So where posting takes long, batches grow, within a bound that keeps the lag below four
-    intervals.
+    intervals unless posting itself takes longer than one.
     """
     return min(max(interval_s, _FILLS * posting_s), _LONGEST * interval_s)
 
